@@ -1,0 +1,26 @@
+"""What the files of one checkpoint say, in this package's terms."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from vit_demo.models.vit import ViTConfig
+from vit_demo.preprocess import Preprocessing
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One checkpoint as read from its files; tensors bear our names and their stored precision."""
+
+    architecture: str
+    layout: str
+    config: ViTConfig
+    tensors: Mapping[str, Tensor]
+    labels: tuple[str, ...]
+    preprocessing: Preprocessing
+
+    @property
+    def has_head(self) -> bool:
+        """Whether it classifies; a bare backbone does not."""
+        return "head.weight" in self.tensors

@@ -1,0 +1,94 @@
+"""The transformers library's layout: config.json, model.safetensors, preprocessor_config.json.
+
+Read from the files alone: the library itself is not needed, and no repository's code is run.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vit_demo.checkpoints.files import (
+    CONFIG,
+    PROCESSOR,
+    WEIGHTS,
+    load_tensors,
+    read_json,
+    write_json,
+)
+from vit_demo.checkpoints.stored import Stored
+from vit_demo.checkpoints.transformers import vit
+from vit_demo.checkpoints.transformers.processor import preprocessing_json, read_preprocessing
+from vit_demo.errors import CheckpointError, UnsupportedError
+from vit_demo.models.vit import ViTConfig
+from vit_demo.preprocess import Preprocessing
+
+LAYOUT = "transformers"
+FAMILIES = {"vit": "ViT", "dinov2": "DINOv2"}
+
+
+def read(folder: Path, source: str) -> Stored:
+    """Read the three files. `source` names the checkpoint in messages.
+
+    Raises CheckpointError when a file is missing or damaged, UnsupportedError when the family
+    or one of its options is not read here.
+    """
+    config_json = read_json(folder / CONFIG, source)
+    family = check_family(config_json, source)
+    labels = _labels(config_json, source)
+    config = vit.vit_config(config_json, family, len(labels), source)
+    processor = folder / PROCESSOR
+    stored = read_json(processor, source) if processor.exists() else {}
+    return Stored(
+        architecture=f"{FAMILIES[family]} {vit.size_name(config)}",
+        layout=LAYOUT,
+        config=config,
+        tensors=vit.our_names(load_tensors(folder / WEIGHTS, source), family),
+        labels=labels,
+        preprocessing=read_preprocessing(stored, config.image_size, source),
+    )
+
+
+def check_family(config_json: Mapping[str, Any], source: str) -> str:
+    """The family that a config.json describes; refused, with what is read, when it is another."""
+    family = config_json.get("model_type")
+    if family not in FAMILIES:
+        raise UnsupportedError(
+            f"{source} is of the family '{family or 'unknown'}'; families that can be read: "
+            f"{', '.join(FAMILIES.values())} in the transformers layout."
+        )
+    return family
+
+
+def write(
+    folder: Path,
+    config: ViTConfig,
+    tensors: Mapping[str, Tensor],
+    labels: tuple[str, ...],
+    preprocessing: Preprocessing,
+    dtype: torch.dtype,
+) -> None:
+    """Write a plain ViT as `ViTForImageClassification`, readable by transformers and by `read`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / CONFIG, vit.config_json_of(config, labels, dtype))
+    write_json(folder / PROCESSOR, preprocessing_json(preprocessing))
+    named = {
+        name: tensor.to(dtype).contiguous() for name, tensor in vit.their_names(tensors).items()
+    }
+    save_file(named, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def _labels(config_json: Mapping[str, Any], source: str) -> tuple[str, ...]:
+    stored = config_json.get("id2label")
+    if not isinstance(stored, dict):
+        return tuple(f"LABEL_{index}" for index in range(config_json.get("num_labels", 2)))
+    try:
+        by_index = {int(index): str(label) for index, label in stored.items()}
+        return tuple(by_index[index] for index in range(len(by_index)))
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"{source}: id2label in {CONFIG} does not number its classes 0, 1, 2, …; mend the file."
+        ) from error

@@ -1,0 +1,71 @@
+"""preprocessor_config.json, as the transformers library writes it, read and written."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from PIL import Image
+
+from vit_demo.checkpoints.files import PROCESSOR
+from vit_demo.errors import UnsupportedError
+from vit_demo.preprocess import Preprocessing, Size
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)
+
+
+def read_preprocessing(stored: Mapping[str, Any], image_size: Size, source: str) -> Preprocessing:
+    """Defaults are the ViT processor's; 2020's files say `"size": 224` and little else."""
+    kind = stored.get("image_processor_type", stored.get("feature_extractor_type", ""))
+    bit = kind.startswith("BitImageProcessor")
+    crops = stored.get("do_center_crop", bit)
+    size = stored.get("size", {"height": image_size[0], "width": image_size[1]})
+    normalises = stored.get("do_normalize", True)
+    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if bit else (HALF, HALF)
+    return Preprocessing(
+        resize=_resize(size, bit, source) if stored.get("do_resize", True) else None,
+        crop=_exact(stored.get("crop_size", image_size)) if crops else None,
+        resample=Image.Resampling(stored.get("resample", 3 if bit else 2)),
+        scale=stored.get("rescale_factor", 1 / 255) if stored.get("do_rescale", True) else 1.0,
+        mean=tuple(stored.get("image_mean", mean)) if normalises else None,
+        std=tuple(stored.get("image_std", std)) if normalises else None,
+    )
+
+
+def _resize(size: Any, by_short_edge: bool, source: str) -> Size | int:
+    match size:
+        case int() if by_short_edge:
+            return size
+        case {"shortest_edge": int(edge)}:
+            return edge
+        case int() | [int(), int()] | {"height": int(), "width": int()}:
+            return _exact(size)
+    raise UnsupportedError(
+        f"{source}: size={size} in {PROCESSOR} is not read here; "
+        "state height and width, or shortest_edge."
+    )
+
+
+def _exact(size: Any) -> Size:
+    match size:
+        case {"height": int(height), "width": int(width)} | [int(height), int(width)]:
+            return height, width
+        case _:
+            return size, size
+
+
+def preprocessing_json(preprocessing: Preprocessing) -> dict[str, Any]:
+    """The processor file of a checkpoint that squeezes whole photos to one size."""
+    if not isinstance(preprocessing.resize, tuple) or preprocessing.crop is not None:
+        raise UnsupportedError("Only an exact resize without a crop is written as a ViT processor.")
+    height, width = preprocessing.resize
+    return {
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": True,
+        "size": {"height": height, "width": width},
+        "resample": int(preprocessing.resample),
+        "do_rescale": True,
+        "rescale_factor": preprocessing.scale,
+        "do_normalize": preprocessing.mean is not None,
+        "image_mean": list(preprocessing.mean or HALF),
+        "image_std": list(preprocessing.std or HALF),
+    }

@@ -1,0 +1,210 @@
+"""Attention as flow: what a watched forward pass leaves behind, and how to follow it back.
+
+    b        batch                          q        rows that are followed back together
+    heads    attention heads                slots    places in one group of tokens
+    groups   groups that attend apart       d        width of one head
+    n_in, n_out   tokens before and after   children tokens that make up one token
+
+Every architecture here moves information between tokens by linear mixings. A watched pass
+records them, in order, as one of two kinds of flow: `Attention`, whose weights depend on the
+photo, and `Sharing`, whose weights are fixed by geometry. No architecture's name appears here or
+in any method built on it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from einops import einsum, rearrange, reduce
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from vit_demo.errors import ConfigError
+
+# Weights are formed a few query rows at a time; this bounds the numbers alive at once, so that
+# memory stays flat from 14×14 patches to 64×64.
+CHUNK_NUMBERS = 8_000_000
+
+PADDING = -1
+
+Rule = Callable[["Attention", slice], Float[Tensor, "bg rows slots"]]
+
+
+class Flow(Protocol):
+    """One linear mixing of tokens, seen from its output."""
+
+    @property
+    def skip(self) -> bool:
+        """Whether an additive residual connection runs round the mixing."""
+        ...
+
+    def pull(self, weight: Float[Tensor, "b q n_out"], rule: Rule) -> Float[Tensor, "b q n_in"]:
+        """Hand weights on the outputs back to the inputs: the adjoint of the mixing."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Attention:
+    """One attention layer, kept as the tensors it was computed from (references, not copies).
+
+    The fused kernel never forms the attention weights; they are formed here, from query and key,
+    when they are asked for. `index` says which token sits in which slot of which group; dense
+    attention is one group that holds every token.
+    """
+
+    query: Float[Tensor, "bg heads slots d"]
+    key: Float[Tensor, "bg heads slots d"]
+    value: Float[Tensor, "bg heads slots d_value"]
+    mixed: Float[Tensor, "bg heads slots d_value"]
+    index: Int[Tensor, "groups slots"]
+    tokens: int
+    scale: float
+    skip: bool = True
+
+    @property
+    def heads(self) -> int:
+        """How many heads attend side by side."""
+        return self.query.shape[1]
+
+    def weights(self, rows: slice = slice(None)) -> Float[Tensor, "bg heads rows slots"]:
+        """softmax(QKᵀ · scale), for the chosen query rows (Vaswani et al., arXiv 1706.03762)."""
+        scores = einsum(
+            self.query[:, :, rows],
+            self.key,
+            "bg heads rows d, bg heads slots d -> bg heads rows slots",
+        )
+        return (scores * self.scale).softmax(dim=-1)
+
+    def pull(self, weight: Float[Tensor, "b q n_out"], rule: Rule) -> Float[Tensor, "b q n_in"]:
+        """Weights on the mixed tokens, back on the tokens that were mixed.
+
+        `rule` turns the heads' weights of some rows into one mixing matrix. Only those rows are
+        formed that carry any weight, so one class token costs one row.
+        """
+        groups, slots = self.index.shape
+        # A slot that holds padding (−1) reads the extra, empty column.
+        placed = rearrange(
+            functional.pad(weight, (0, 1))[:, :, self.index],
+            "b q groups slots -> (b groups) q slots",
+        )
+        live = placed.detach().abs().amax(dim=(0, 1)).nonzero()
+        pulled = torch.zeros_like(placed)
+        if len(live):
+            first, end = int(live[0]), int(live[-1]) + 1
+            step = max(1, CHUNK_NUMBERS // (placed.shape[0] * self.heads * slots))
+            for start in range(first, end, step):
+                rows = slice(start, min(start + step, end))
+                pulled = pulled + placed[:, :, rows] @ rule(self, rows)
+        return _gather_back(
+            rearrange(pulled, "(b groups) q slots -> b q (groups slots)", groups=groups),
+            rearrange(self.index, "groups slots -> (groups slots)"),
+            self.tokens,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Sharing:
+    """Fixed geometry: every output token is a stated mix of its children.
+
+    A token with no children (a class token that enters here) lets its weight end.
+    """
+
+    index: Int[Tensor, "n_out children"]
+    share: Float[Tensor, "n_out children"]
+    tokens: int
+    skip: bool = False
+
+    def pull(self, weight: Float[Tensor, "b q n_out"], rule: Rule) -> Float[Tensor, "b q n_in"]:
+        """Hand each token's weight to its children by their shares; `rule` plays no part."""
+        del rule
+        handed = einsum(
+            weight, self.share.to(weight), "b q n_out, n_out children -> b q n_out children"
+        )
+        return _gather_back(
+            rearrange(handed, "b q n_out children -> b q (n_out children)"),
+            rearrange(self.index, "n_out children -> (n_out children)"),
+            self.tokens,
+        )
+
+
+def _gather_back(
+    parts: Float[Tensor, "b q places"], index: Int[Tensor, " places"], tokens: int
+) -> Float[Tensor, "b q tokens"]:
+    """Add up the parts that belong to each token; what sits on padding is dropped."""
+    extra_column = index.remainder(tokens + 1)
+    total = parts.new_zeros(*parts.shape[:2], tokens + 1)
+    return total.index_add(2, extra_column, parts)[:, :, :tokens]
+
+
+def prefix_sharing(prefix: int, patches: int, device: torch.device) -> Sharing:
+    """Patches enter the encoder behind `prefix` learned tokens, which have no children."""
+    children = torch.arange(-prefix, patches, device=device).clamp(min=PADDING)
+    share = (children != PADDING).float()
+    return Sharing(children[:, None], share[:, None], tokens=patches)
+
+
+def token_sharing(read: Sequence[int], tokens: int, device: torch.device) -> Sharing:
+    """A read-out that averages the tokens numbered `read`: one output."""
+    index = torch.tensor([list(read)], device=device)
+    share = torch.full(index.shape, 1 / len(read), device=device)
+    return Sharing(index, share, tokens=tokens)
+
+
+@dataclass
+class Trace:
+    """What one forward pass moved where. Pass an empty one in, read it afterwards.
+
+    The first flow starts at the patch grid, the last one is the read-out, so that every method
+    begins with a weight of one. A trace serves one pass: two passes can never share one.
+    """
+
+    flows: list[Flow] = field(default_factory=list)
+    grid: tuple[int, int] | None = None
+
+    def begin(self, grid: tuple[int, int]) -> None:
+        """Say on which grid of (rows, columns) patches the pass begins."""
+        if self.grid is not None:
+            raise ConfigError(
+                "This trace already holds a forward pass; give every pass a new Trace()."
+            )
+        self.grid = grid
+
+    @property
+    def layers(self) -> list[Attention]:
+        """The attention layers, first to last."""
+        return [flow for flow in self.flows if isinstance(flow, Attention)]
+
+
+def mean_heads(flow: Attention, rows: slice) -> Float[Tensor, "bg rows slots"]:
+    """The plain mean of the heads' weights: every row is a distribution."""
+    return reduce(flow.weights(rows), "bg heads rows slots -> bg rows slots", "mean")
+
+
+def one_head(head: int) -> Rule:
+    """The weights of a single head."""
+
+    def rule(flow: Attention, rows: slice) -> Float[Tensor, "bg rows slots"]:
+        return flow.weights(rows)[:, head]
+
+    return rule
+
+
+def carry(
+    flows: Sequence[Flow],
+    weight: Float[Tensor, "b q n_out"],
+    rule: Rule = mean_heads,
+    keep: float = 0.5,
+    gain: float = 0.5,
+) -> Float[Tensor, "b q n_in"]:
+    """Follow weights from the last flow back to the first.
+
+    Round a residual connection the weight is split: `keep` of it goes past the mixing and `gain`
+    of it through. With ½ and ½ this is attention rollout's ½A + ½I (arXiv 2005.00928) taken one
+    row vector at a time, at O(layers · n²) instead of O(layers · n³).
+    """
+    for flow in reversed(flows):
+        pulled = flow.pull(weight, rule)
+        weight = keep * weight + gain * pulled if flow.skip else pulled
+    return weight

@@ -1,0 +1,153 @@
+"""The parts a Vision Transformer is built from.
+
+b   batch            h, w         pixels down, across
+n   tokens           rows, cols   the patch grid
+d   token width      heads        attention heads
+"""
+
+from typing import Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vit_demo.flow import Attention, Trace
+
+Gelu = Literal["exact", "tanh"]
+
+
+class PatchEmbedding(nn.Module):
+    """Cut the picture into square patches and project each to one token, as one convolution."""
+
+    def __init__(self, patch_size: int, channels: int, width: int, bias: bool = True) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(channels, width, patch_size, stride=patch_size, bias=bias)
+
+    def forward(self, pixels: Float[Tensor, "b channels h w"]) -> Float[Tensor, "b rows cols d"]:
+        return rearrange(self.proj(pixels), "b d rows cols -> b rows cols d")
+
+
+class UnfoldPatchEmbedding(nn.Module):
+    """The same map written the paper's way: flatten each patch, then one linear projection.
+
+    Loads the weights of a `PatchEmbedding` with `from_convolution`, and gives the same tokens.
+    """
+
+    def __init__(self, patch_size: int, channels: int, width: int, bias: bool = True) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.proj = nn.Linear(channels * patch_size * patch_size, width, bias=bias)
+
+    @classmethod
+    def from_convolution(cls, embedding: PatchEmbedding) -> "UnfoldPatchEmbedding":
+        """Copy the kernel of a strided convolution, flattened channel by channel."""
+        kernel = embedding.proj.weight
+        width, channels, patch_size, _ = kernel.shape
+        unfolded = cls(patch_size, channels, width, bias=embedding.proj.bias is not None)
+        with torch.no_grad():
+            unfolded.proj.weight.copy_(rearrange(kernel, "d c p q -> d (c p q)"))
+            if embedding.proj.bias is not None:
+                unfolded.proj.bias.copy_(embedding.proj.bias)
+        return unfolded
+
+    def forward(self, pixels: Float[Tensor, "b channels h w"]) -> Float[Tensor, "b rows cols d"]:
+        height, width = (side - side % self.patch_size for side in pixels.shape[-2:])
+        patches = rearrange(
+            pixels[:, :, :height, :width],
+            "b c (rows p) (cols q) -> b rows cols (c p q)",
+            p=self.patch_size,
+            q=self.patch_size,
+        )
+        return self.proj(patches)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention over all tokens, with one projection for query, key and value.
+
+    The heads together may be wider or narrower than the tokens; `proj` brings them back.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        head_width: int,
+        qkv_bias: bool,
+        attention_dropout: float,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_dropout = attention_dropout
+        self.qkv = nn.Linear(width, 3 * heads * head_width, bias=qkv_bias)
+        self.proj = nn.Linear(heads * head_width, width)
+        self.proj_drop = nn.Dropout(dropout)
+
+    def forward(
+        self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
+    ) -> Float[Tensor, "b n d"]:
+        query, key, value = rearrange(
+            self.qkv(tokens), "b n (three heads d) -> three b heads n d", three=3, heads=self.heads
+        )
+        mixed = functional.scaled_dot_product_attention(
+            query, key, value, dropout_p=self.attention_dropout if self.training else 0.0
+        )
+        if trace is not None:
+            count = tokens.shape[1]
+            trace.flows.append(
+                Attention(
+                    query,
+                    key,
+                    value,
+                    mixed,
+                    index=torch.arange(count, device=tokens.device)[None],
+                    tokens=count,
+                    scale=query.shape[-1] ** -0.5,
+                )
+            )
+        return self.proj_drop(self.proj(rearrange(mixed, "b heads n d -> b n (heads d)")))
+
+
+class Mlp(nn.Module):
+    """Two linear layers with a GELU between, applied to every token alone."""
+
+    def __init__(self, width: int, hidden: int, gelu: Gelu, dropout: float) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.act = nn.GELU(approximate="tanh" if gelu == "tanh" else "none")
+        self.drop1 = nn.Dropout(dropout)
+        self.fc2 = nn.Linear(hidden, width)
+        self.drop2 = nn.Dropout(dropout)
+
+    def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        return self.drop2(self.fc2(self.drop1(self.act(self.fc1(tokens)))))
+
+
+class LayerScale(nn.Module):
+    """One learned factor per channel on a residual branch (CaiT, arXiv 2103.17239)."""
+
+    def __init__(self, width: int, initial: float) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((width,), initial))
+
+    def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        return tokens * self.gamma
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: in training, drop a residual branch for whole samples (arXiv 1603.09382).
+
+    What survives is divided by the chance of survival, so that its expectation is unchanged.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, branch: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        if not self.training or self.rate == 0:
+            return branch
+        survives = torch.rand(branch.shape[0], 1, 1, device=branch.device) >= self.rate
+        return branch * survives / (1 - self.rate)

@@ -1,0 +1,118 @@
+"""Photo → pixels, as the checkpoint's author did it, and the way back onto the photo.
+
+Sizes are (height, width) in pixels, boxes are (left, top, right, bottom) as floats in the pixels
+of the upright photo. Every step is Pillow's own, so the pixels equal those of the transformers
+library's Pillow processors bit for bit.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from vit_demo.errors import ConfigError
+
+Size = tuple[int, int]
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One photo, ready for the model, and where on the photo it came from."""
+
+    photo: Image.Image
+    picture: Image.Image
+    pixels: Float[Tensor, "1 3 h w"]
+    box: Box
+
+    def grid_box(self, grid: tuple[int, int], patch_size: int) -> Box:
+        """The part of the photo that the (rows, columns) patches cover.
+
+        It is smaller than `box` where the input is not a whole number of patches: the model
+        leaves the rest out at the right and at the bottom.
+        """
+        left, top, right, bottom = self.box
+        covered_across = grid[1] * patch_size / self.picture.width
+        covered_down = grid[0] * patch_size / self.picture.height
+        return (
+            left,
+            top,
+            left + (right - left) * covered_across,
+            top + (bottom - top) * covered_down,
+        )
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a checkpoint wants its photos.
+
+    `resize` is an exact (height, width), or one number for the shorter side, or None. `crop` is
+    taken from the centre; where it is larger than the picture, the rest is black. Values are
+    multiplied by `scale`, then `mean` is taken off and the rest divided by `std` (None leaves
+    them as they are).
+    """
+
+    resize: Size | int | None
+    crop: Size | None = None
+    resample: Image.Resampling = Image.Resampling.BILINEAR
+    scale: float = 1 / 255
+    mean: tuple[float, float, float] | None = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] | None = (0.5, 0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        if (self.mean is None) != (self.std is None):
+            raise ConfigError("mean and std go together: give both or neither.")
+        if self.std is not None and not all(value > 0 for value in self.std):
+            raise ConfigError(f"std={self.std} would divide by zero; every entry must be above 0.")
+        for name in ("resize", "crop"):
+            size = getattr(self, name)
+            sides = size if isinstance(size, tuple) else (1 if size is None else size,)
+            if min(sides) < 1:
+                raise ConfigError(f"{name}={size}, but every side must be 1 pixel or more.")
+
+    def __call__(self, photo: Image.Image) -> Prepared:
+        """Prepare an upright RGB photo (see `read_photo`)."""
+        resized, box = self._resized(photo)
+        picture, box = self._cropped(resized, box)
+        return Prepared(photo, picture, self.pixels(picture), box)
+
+    def pixels(self, picture: Image.Image) -> Float[Tensor, "1 3 h w"]:
+        """Numbers for the model, from a picture that already has its size."""
+        # float64 first and float32 after: the order of the transformers library, to the last bit.
+        values = torch.from_numpy(np.array(picture)).double() * self.scale
+        pixels = rearrange(values.float(), "h w c -> 1 c h w")
+        if self.mean is None or self.std is None:
+            return pixels
+        mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (self.mean, self.std))
+        return (pixels - mean) / std
+
+    def _resized(self, photo: Image.Image) -> tuple[Image.Image, Box]:
+        whole = (0.0, 0.0, float(photo.width), float(photo.height))
+        if self.resize is None:
+            return photo, whole
+        if isinstance(self.resize, tuple):
+            height, width = self.resize
+        else:
+            short, long = sorted(photo.size)
+            longer = int(self.resize * long / short)
+            upright = photo.height >= photo.width
+            width, height = (self.resize, longer) if upright else (longer, self.resize)
+        return photo.resize((width, height), self.resample), whole
+
+    def _cropped(self, picture: Image.Image, box: Box) -> tuple[Image.Image, Box]:
+        if self.crop is None:
+            return picture, box
+        height, width = self.crop
+        left, top = (picture.width - width) // 2, (picture.height - height) // 2
+        across, down = box[2] / picture.width, box[3] / picture.height
+        cropped = picture.crop((left, top, left + width, top + height))
+        return cropped, (
+            left * across,
+            top * down,
+            (left + width) * across,
+            (top + height) * down,
+        )

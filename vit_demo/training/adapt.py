@@ -1,0 +1,74 @@
+"""Turn the weights of one ViT into the starting point of another, of a plainer or other shape."""
+
+from collections.abc import Mapping
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from vit_demo.models.vit import ViTConfig, resample_positions
+
+HEADS = ("head.", "head_dist.", "pre_logits.")
+
+
+def adapt(
+    tensors: Mapping[str, Tensor], old: ViTConfig, new: ViTConfig
+) -> dict[str, Float[Tensor, "..."]]:
+    """The encoder of `old`, for a model of shape `new`: heads dropped, the rest brought over.
+
+    Layer scale is folded when `new` has none, the patch kernel and the positions are resampled
+    when patch size or grid differ.
+    """
+    adapted = {
+        name: tensor.float() for name, tensor in tensors.items() if not name.startswith(HEADS)
+    }
+    if old.layer_scale is not None and new.layer_scale is None:
+        adapted = fold_layer_scale(adapted)
+    adapted["patch_embed.proj.weight"] = resample_patch_kernel(
+        adapted["patch_embed.proj.weight"], new.patch_size
+    )
+    adapted["pos_embed"] = resample_positions(
+        adapted["pos_embed"], old.prefix, old.grid, new.grid, antialias=True
+    )
+    return adapted
+
+
+def fold_layer_scale(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """γ · (Wx + b) = (γW)x + γb: the factor disappears into the layer before it, exactly."""
+    folded = dict(tensors)
+    for name in tensors:
+        stem, found, _ = name.partition(".ls1.gamma")
+        if found:
+            _scale_rows(folded, f"{stem}.attn.proj", folded.pop(f"{stem}.ls1.gamma"))
+            _scale_rows(folded, f"{stem}.mlp.fc2", folded.pop(f"{stem}.ls2.gamma"))
+    return folded
+
+
+def _scale_rows(tensors: dict[str, Tensor], layer: str, gamma: Float[Tensor, " d"]) -> None:
+    tensors[f"{layer}.weight"] = gamma[:, None] * tensors[f"{layer}.weight"]
+    tensors[f"{layer}.bias"] = gamma * tensors[f"{layer}.bias"]
+
+
+def resample_patch_kernel(
+    kernel: Float[Tensor, "d c p p"], patch_size: int
+) -> Float[Tensor, "d c q q"]:
+    """Another patch size that answers as the old one did (FlexiViT, arXiv 2212.08013, eq. 2).
+
+    With B the linear map that resizes a patch, the new kernel is the pseudo-inverse of Bᵀ applied
+    to the old: a patch made larger by B then gives the same token as before.
+    """
+    old = kernel.shape[-1]
+    if old == patch_size:
+        return kernel
+    basis = rearrange(torch.eye(old * old, dtype=torch.float64), "k (p q) -> k 1 p q", p=old)
+    resized = functional.interpolate(
+        basis, size=(patch_size, patch_size), mode="bicubic", antialias=True
+    )
+    transposed = rearrange(resized, "k 1 p q -> k (p q)")
+    flat = rearrange(kernel.double(), "d c p q -> (d c) (p q)")
+    resampled = flat @ torch.linalg.pinv(transposed).mT
+    return rearrange(resampled, "(d c) (p q) -> d c p q", c=kernel.shape[1], p=patch_size).to(
+        kernel.dtype
+    )

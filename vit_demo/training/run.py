@@ -1,0 +1,79 @@
+"""A whole training run: photos and starting weights in, a checkpoint folder out."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from vit_demo.checkpoints import transformers
+from vit_demo.checkpoints.fit import fit
+from vit_demo.checkpoints.stored import Stored
+from vit_demo.checkpoints.transformers.processor import IMAGENET_MEAN, IMAGENET_STD
+from vit_demo.models.vit import VisionTransformer
+from vit_demo.preprocess import Preprocessing
+from vit_demo.training.adapt import adapt
+from vit_demo.training.data import scan, split
+from vit_demo.training.finetune import Recipe, Step, finetune
+
+LOG = "training.json"
+
+
+def train_folder(
+    data: Path,
+    start: Stored,
+    out: Path,
+    image_size: int,
+    patch_size: int,
+    held_out: float,
+    recipe: Recipe,
+    report: Callable[[Step], None],
+) -> float:
+    """Fine-tune `start` on `data` and write a checkpoint and its log to `out`.
+
+    Returns the accuracy on the held-out photos. The model is made plain (no layer scale) and
+    reads whole photos, squeezed to a square of `image_size` pixels in patches of `patch_size`.
+    """
+    photos = scan(data)
+    training, kept = split(photos, held_out, recipe.seed)
+    preprocessing = Preprocessing(
+        resize=(image_size, image_size),
+        resample=Image.Resampling.BICUBIC,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+    )
+    config = replace(
+        start.config,
+        classes=len(photos.labels),
+        image_size=(image_size, image_size),
+        patch_size=patch_size,
+        layer_scale=None,
+    )
+    torch.manual_seed(recipe.seed)
+    model = VisionTransformer(config)
+    fresh = {name: value for name, value in model.state_dict().items() if name.startswith("head.")}
+    fit(model, {**adapt(start.tensors, start.config, config), **fresh}, "the starting checkpoint")
+
+    epochs: list[dict[str, float]] = []
+    begun = time.monotonic()
+
+    def log(step: Step) -> None:
+        if step.accuracy is not None:
+            epochs.append({"epoch": step.epoch, "loss": step.loss, "accuracy": step.accuracy})
+        report(step)
+
+    score = finetune(model, training, kept, preprocessing, recipe, log)
+    transformers.write(out, config, model.state_dict(), photos.labels, preprocessing, torch.float16)
+    summary = {
+        "recipe": asdict(recipe),
+        "photos": {"training": len(training), "held_out": len(kept)},
+        "epochs": epochs,
+        "accuracy": score,
+        "minutes": round((time.monotonic() - begun) / 60, 1),
+        "held_out_photos": [f"{path.parent.name}/{path.name}" for path, _ in kept],
+    }
+    (out / LOG).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    return score
