@@ -46,7 +46,7 @@ def scan(folder: Path) -> PhotoFolder:
     if len(labels) < FEWEST_CLASSES:
         raise DataError(
             f"'{folder}' holds photos of {len(labels)} classes and at least "
-            f"{FEWEST_CLASSES} are needed; put each class's photos into a sub-folder that bears its name."
+            f"{FEWEST_CLASSES} are needed; put each class's photos into a sub-folder of its name."
         )
     return PhotoFolder(
         labels, tuple((path, labels.index(label)) for label in labels for path in found[label])
