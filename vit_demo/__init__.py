@@ -1,0 +1,12 @@
+"""Where does a Vision Transformer look?
+
+>>> import vit_demo
+>>> checkpoint = vit_demo.load("flowers")
+>>> analysis = vit_demo.explain(checkpoint, "photo.jpg", method="rollout")
+>>> analysis.predictions[0].label, analysis.heatmap.shape
+"""
+
+from vit_demo.analysis import Analysis, explain
+from vit_demo.checkpoints import Checkpoint, load
+
+__all__ = ["Analysis", "Checkpoint", "explain", "load"]

@@ -1,37 +1,105 @@
-"""The command line."""
+"""The command line: a thin face of `explain`, the method table and training."""
 
+import json
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+from typer.exceptions import TyperException
 
-from vit_demo.checkpoints import transformers
+from vit_demo import present
+from vit_demo.analysis import TOP, Analysis, explain
+from vit_demo.checkpoints import DEFAULT, Checkpoint, load, read_folder
+from vit_demo.errors import DemoError, OptionError, OutputError
+from vit_demo.explanations import DEFAULT_METHOD, METHODS
+from vit_demo.figures.sheet import FORMATS, save_sheet
 from vit_demo.training.finetune import Recipe, Step
 from vit_demo.training.run import train_folder
 
-app = typer.Typer()
+MENDABLE = 2
+
+app = typer.Typer(
+    help="Where does a Vision Transformer look?",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+CheckpointOption = Annotated[
+    str, typer.Option(metavar="REF", help="Bundled name, folder, or Hub id owner/name[@revision].")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-@app.callback()
-def root() -> None:
-    """Show where a Vision Transformer looks."""
+@app.command(name="explain")
+def explain_command(
+    photo: Annotated[Path, typer.Argument(help="The photo.")],
+    checkpoint: CheckpointOption = DEFAULT,
+    method: Annotated[str, typer.Option(help="See: methods.")] = DEFAULT_METHOD,
+    target: Annotated[
+        str | None, typer.Option(metavar="LABEL_OR_INDEX", help="Class to explain.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=NUMBER", help="An option of the method, e.g. layer=3."),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many classes to list.")] = TOP,
+    logits: Annotated[bool, typer.Option("--logits", help="Add all logits to the JSON.")] = False,
+    as_json: JsonOption = False,
+    out: Annotated[
+        Path | None, typer.Option(help=f"Write .json, or a sheet as .{', .'.join(FORMATS)}.")
+    ] = None,
+) -> None:
+    """Name the flower in a photo and show where the model looked."""
+    if out is not None:
+        _check_out(out)
+    options = _options(option or [])
+    analysis = explain(load(checkpoint), photo, method, target, options)
+    content = analysis.as_json(top, logits)
+    if out is not None and out.suffix.lower() == ".json":
+        _write_text(out, json.dumps(content) + "\n")
+    elif out is not None:
+        save_sheet(present.sheet(analysis), out)
+    if as_json:
+        typer.echo(json.dumps(content))
+    else:
+        _print_analysis(analysis, top, out)
+
+
+@app.command(name="methods")
+def methods_command(checkpoint: CheckpointOption = DEFAULT, as_json: JsonOption = False) -> None:
+    """List the explanations that fit a checkpoint."""
+    loaded = load(checkpoint)
+    rows = [_method_row(name, loaded) for name in METHODS]
+    if as_json:
+        typer.echo(json.dumps({"checkpoint": loaded.ref, "methods": rows}))
+        return
+    table = Table("method", "for one class", "exact", "options", "what it shows", box=None)
+    for row in rows:
+        options = " ".join(f"{name}={value}" for name, value in row["options"].items())
+        flags = ("yes" if row[key] else "no" for key in ("class_specific", "exact"))
+        table.add_row(row["name"], *flags, options or "–", row["summary"])
+    Console().print(table)
 
 
 @app.command(name="finetune")
 def finetune_command(
-    data: Annotated[Path, typer.Option()],
-    weights: Annotated[Path, typer.Option()],
-    out: Annotated[Path, typer.Option()],
-    epochs: int = 6,
-    image_size: int = 224,
-    patch_size: int = 16,
-    held_out: float = 0.1,
+    data: Annotated[Path, typer.Option(help="A folder with one sub-folder of photos per class.")],
+    weights: Annotated[Path, typer.Option(help="Folder of the checkpoint to start from.")],
+    out: Annotated[Path, typer.Option(help="Folder for the new checkpoint.")],
+    epochs: Annotated[int, typer.Option(min=1)] = 6,
+    image_size: Annotated[int, typer.Option(min=1)] = 224,
+    patch_size: Annotated[int, typer.Option(min=1)] = 16,
+    held_out: Annotated[float, typer.Option(help="Share of the photos kept for scoring.")] = 0.1,
     seed: int = 0,
 ) -> None:
-    """Fine-tune on a folder with one sub-folder of photos per class."""
-    start = transformers.read(weights, str(weights))
+    """Fine-tune on your own flowers."""
+    start = read_folder(weights, str(weights))
     recipe = Recipe(epochs=epochs, seed=seed)
     console = Console(stderr=True)
     columns = (
@@ -44,12 +112,8 @@ def finetune_command(
         bar = progress.add_task("training")
 
         def report(step: Step) -> None:
-            progress.update(
-                bar,
-                total=step.steps,
-                completed=step.step,
-                description=f"epoch {step.epoch}  loss {step.loss:.3f}",
-            )
+            words = f"epoch {step.epoch}  loss {step.loss:.3f}"
+            progress.update(bar, total=step.steps, completed=step.step, description=words)
             if step.accuracy is not None:
                 console.print(f"epoch {step.epoch}: {step.accuracy:.4f} of the held-out photos")
 
@@ -58,4 +122,89 @@ def finetune_command(
 
 
 def main() -> None:
-    app()
+    """Run the command line: status 0, or 2 and one line on stderr for what a person can mend."""
+    try:
+        status = app(standalone_mode=False)
+    except DemoError as error:
+        status = _refuse(str(error))
+    except TyperException as error:
+        status = _refuse(f"{error.format_message()} Try: python -m vit_demo --help")
+    except typer.Abort:
+        status = _refuse("Stopped.")
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _refuse(message: str) -> int:
+    typer.echo(" ".join(message.split()), err=True)
+    return MENDABLE
+
+
+def _options(given: list[str]) -> dict[str, int]:
+    options: dict[str, int] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        try:
+            options[name] = int(value)
+        except ValueError as error:
+            raise OptionError(
+                f"'{text}' is no option with a whole number; write it like layer=3."
+            ) from error
+        if not equals:
+            raise OptionError(f"'{text}' lacks its value; write it like layer=3.")
+    return options
+
+
+def _check_out(out: Path) -> None:
+    """Refuse what cannot be written before any work is done."""
+    kinds = ("json", *FORMATS)
+    if out.suffix.lower().removeprefix(".") not in kinds:
+        raise OutputError(
+            f"'{out}' ends in no format that can be written; use .{', .'.join(kinds)}."
+        )
+    if not out.parent.is_dir():
+        raise OutputError(f"There is no folder '{out.parent}' to write to; make it first.")
+
+
+def _write_text(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"'{path}' cannot be written ({error.strerror}).") from error
+
+
+def _method_row(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
+    method = METHODS[name]
+    return {
+        "name": name,
+        "summary": method.summary,
+        "source": method.source,
+        "class_specific": method.class_specific,
+        "signed": method.signed,
+        "fits": True,
+        "why_not": None,
+        "exact": checkpoint.model.exact_flows,
+        "options": method.defaults,
+    }
+
+
+def _print_analysis(analysis: Analysis, top: int, out: Path | None) -> None:
+    console = Console()
+    table = Table("", "class", "probability", box=None, header_style="dim")
+    for place, prediction in enumerate(analysis.predictions[:top], start=1):
+        # Labels come from the checkpoint: text, never markup.
+        table.add_row(str(place), Text(prediction.label), f"{prediction.probability:7.2%}")
+    console.print(table)
+    rows, cols = analysis.grid
+    row, col = divmod(int(analysis.heatmap.argmax()), cols)
+    console.print(
+        Text(
+            f"{present.title(analysis)} on {rows} × {cols} patches: most on row {row + 1}, "
+            f"column {col + 1} ({float(analysis.heatmap.max()):.2%}; "
+            f"evenly {1 / (rows * cols):.2%})."
+        )
+    )
+    console.print(Text(f"{present.source(analysis)} · {present.knows(analysis.checkpoint.labels)}"))
+    if out is None:
+        console.print(Text("Add --out map.png for the picture, --json for the numbers."))
+    else:
+        console.print(Text(f"Saved to {out}"))

@@ -22,6 +22,9 @@ from difflib import get_close_matches
 
 Shape = tuple[int, ...]
 
+# Names that one message lists at the most.
+LISTED = 12
+
 
 class DemoError(Exception):
     """What was given, why it cannot be used, and what to do next."""
@@ -72,6 +75,9 @@ class MisfitError(CheckpointError):
                 for name, (wanted, found) in reshaped.items()
             ),
         ]
+        hidden = len(lines) - LISTED
+        if hidden > 0:
+            lines = [*lines[:LISTED], f"  … and {hidden} more"]
         super().__init__(
             f"{source} does not fit the model that its configuration describes:\n"
             + "\n".join(lines)
@@ -101,5 +107,7 @@ class DataError(DemoError):
 
 def nearest(given: str, known: Sequence[str]) -> str:
     """Say which of the `known` names was probably meant, or list them when none is near."""
-    close = get_close_matches(given, known, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"choose one of: {', '.join(known)}."
+    if close := get_close_matches(given, known, n=1):
+        return f"did you mean '{close[0]}'?"
+    more = ", …" if len(known) > LISTED else "."
+    return f"choose one of: {', '.join(known[:LISTED])}{more}"

@@ -154,6 +154,9 @@ class Representation(nn.Module):
 class VisionTransformer(nn.Module):
     """Pixels to logits. Hand in an empty `Trace` to watch a pass; the logits stay bit-identical."""
 
+    # Between its tokens, everything moves by the recorded flows alone.
+    exact_flows = True
+
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
         self.config = config

@@ -1,0 +1,51 @@
+"""Checkpoints kept loaded, within a bound on their bytes."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+
+from vit_demo.checkpoints.checkpoint import Checkpoint
+
+
+class CheckpointCache:
+    """Loads a checkpoint once and keeps it while there is room; the longest unused goes first.
+
+    Whoever holds a checkpoint keeps it, whatever others load: an evicted one lives on until its
+    last user lets go. The last one asked for always stays, even if it alone passes the bound.
+    """
+
+    def __init__(self, load: Callable[[str], Checkpoint], limit_bytes: int) -> None:
+        self._load = load
+        self._limit = limit_bytes
+        self._kept: OrderedDict[str, Checkpoint] = OrderedDict()
+        self._loading: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def get(self, ref: str) -> Checkpoint:
+        """The checkpoint, loaded now if need be; two who ask at once wait for one loading.
+
+        Raises what loading it raises.
+        """
+        with self._lock:
+            one_at_a_time = self._loading.setdefault(ref, threading.Lock())
+        with one_at_a_time:
+            with self._lock:
+                if ref in self._kept:
+                    self._kept.move_to_end(ref)
+                    return self._kept[ref]
+            checkpoint = self._load(ref)
+            with self._lock:
+                self._kept[ref] = checkpoint
+                self._loading.pop(ref, None)
+                self._evict()
+        return checkpoint
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """References of the loaded checkpoints, the longest unused first."""
+        with self._lock:
+            return tuple(self._kept)
+
+    def _evict(self) -> None:
+        while len(self._kept) > 1 and sum(c.bytes for c in self._kept.values()) > self._limit:
+            self._kept.popitem(last=False)

@@ -1,0 +1,53 @@
+"""A checkpoint, ready to use."""
+
+from dataclasses import dataclass
+
+from vit_demo.checkpoints.fit import fit
+from vit_demo.checkpoints.stored import Stored
+from vit_demo.errors import UnsupportedError
+from vit_demo.models.vit import VisionTransformer
+from vit_demo.preprocess import Preprocessing
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A model with its weights, its labels, and how it wants its photos.
+
+    `revision` is the commit it was fetched at, or None for files that lie here.
+    """
+
+    ref: str
+    revision: str | None
+    architecture: str
+    layout: str
+    model: VisionTransformer
+    labels: tuple[str, ...]
+    preprocessing: Preprocessing
+
+    @property
+    def bytes(self) -> int:
+        """What the weights take up in memory."""
+        return sum(p.numel() * p.element_size() for p in self.model.parameters())
+
+
+def build(stored: Stored, ref: str, revision: str | None = None) -> Checkpoint:
+    """Make the model that the files describe and fill it; it is frozen and in evaluation mode.
+
+    Raises UnsupportedError for a backbone without a head, MisfitError when tensors do not fit.
+    """
+    if not stored.has_head:
+        raise UnsupportedError(
+            f"'{ref}' is a backbone without a classification head, so it names no flowers; "
+            "give it one with: python -m vit_demo finetune"
+        )
+    model = VisionTransformer(stored.config)
+    fit(model, stored.tensors, f"'{ref}'")
+    return Checkpoint(
+        ref=ref,
+        revision=revision,
+        architecture=stored.architecture,
+        layout=stored.layout,
+        model=model.eval().requires_grad_(False),
+        labels=stored.labels,
+        preprocessing=stored.preprocessing,
+    )

@@ -1,0 +1,40 @@
+"""Raw attention: what the read-out attends to in one layer."""
+
+from jaxtyping import Int
+from torch import Tensor
+
+from vit_demo.errors import OptionError
+from vit_demo.explanations.watched import Heatmap, Watched
+from vit_demo.flow import Attention, carry, mean_heads, one_head
+
+EVERY_HEAD = 0
+
+
+def attention(
+    watched: Watched, target: Int[Tensor, " b"], *, layer: int = -1, head: int = EVERY_HEAD
+) -> Heatmap:
+    """The attention of one layer, pulled back from the read-out (the figure of arXiv 2104.14294).
+
+    Layers and heads are counted from 1; layer −1 is the last one, head 0 the mean over all heads.
+    It is the same for every class, so `target` plays no part. Raises OptionError outside the model.
+    """
+    del target
+    chosen = _layer(watched, layer)
+    if not 0 <= head <= chosen.heads:
+        raise OptionError(
+            f"head={head}, but layer {layer} has heads 1 to {chosen.heads}; "
+            f"{EVERY_HEAD} gives their mean."
+        )
+    rule = mean_heads if head == EVERY_HEAD else one_head(head - 1)
+    # Without the other layers, every token stays where it is: only geometry is left beside them.
+    flows = [flow for flow in watched.trace.flows if not flow.skip or flow is chosen]
+    return watched.on_grid(carry(flows, watched.read_out, rule, keep=0, gain=1))
+
+
+def _layer(watched: Watched, layer: int) -> Attention:
+    layers = watched.trace.layers
+    if layer == 0 or abs(layer) > len(layers):
+        raise OptionError(
+            f"layer={layer}, but this checkpoint has layers 1 to {len(layers)}; −1 is the last."
+        )
+    return layers[layer - 1 if layer > 0 else layer]

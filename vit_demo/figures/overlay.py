@@ -1,0 +1,42 @@
+"""A map laid over the photo that it belongs to."""
+
+from jaxtyping import Float
+from PIL import Image, ImageEnhance
+from torch import Tensor
+
+from vit_demo.figures.colour import ColourScale
+
+Box = tuple[float, float, float, float]
+
+# Longer side of a drawn picture, in pixels: sharp on a projector, quick to send.
+LONG_SIDE = 1024
+
+# The photo keeps some of its own colour under the map, and outside the map becomes a shadow.
+SATURATION, UNSEEN = 0.35, 0.25
+
+
+def draw_overlay(
+    photo: Image.Image,
+    heatmap: Float[Tensor, "rows cols"],
+    box: Box,
+    scale: ColourScale,
+    opacity: float = 0.65,
+    smooth: bool = False,
+    long_side: int = LONG_SIDE,
+) -> Image.Image:
+    """Colour the part of the photo inside `box` (in its pixels) patch by patch.
+
+    What lies outside was never seen by the model and is darkened. Patches keep their edges
+    unless `smooth` is asked for: they are what the model reads.
+    """
+    zoom = long_side / max(photo.size)
+    base = photo.resize((round(photo.width * zoom), round(photo.height * zoom)))
+    base = ImageEnhance.Color(base).enhance(SATURATION)
+    left, top, right, bottom = (round(edge * zoom) for edge in box)
+    size = max(right - left, 1), max(bottom - top, 1)
+    resample = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
+    colours = Image.fromarray(scale.colours(heatmap)).resize(size, resample)
+    seen = base.crop((left, top, left + size[0], top + size[1]))
+    drawn = ImageEnhance.Brightness(base).enhance(UNSEEN)
+    drawn.paste(Image.blend(seen, colours, opacity), (left, top))
+    return drawn

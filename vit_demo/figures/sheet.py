@@ -1,0 +1,116 @@
+"""One sheet that explains itself: the photo, the map with its colour bar, the likeliest classes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import wrap
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
+
+from vit_demo.errors import OutputError
+from vit_demo.figures.colour import ColourScale
+
+# A 16:9 slide; at this density a PNG is 1920 × 1080.
+WIDTH_INCHES, HEIGHT_INCHES, DOTS_PER_INCH = 12.8, 7.2, 150
+
+# In parts of the sheet's width and height; the caption is broken after LINE letters.
+LEFT, TOP, GAP, PICTURE_WIDTH, PICTURE_HEIGHT = 0.03, 0.84, 0.025, 0.36, 0.61
+LINE = 150
+
+FORMATS = ("png", "svg", "pdf")
+
+INK, QUIET, BAR = "#1f2430", "#667085", "#c2410c"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What stands on the sheet, in words and pictures ready to be placed."""
+
+    title: str
+    caption: str
+    unit: str
+    photo: Image.Image
+    overlay: Image.Image
+    scale: ColourScale
+    classes: Sequence[tuple[str, float]]
+
+
+def draw_sheet(sheet: Sheet) -> Figure:
+    """Lay the sheet out."""
+    figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), facecolor="white")
+    FigureCanvasAgg(figure)
+    width, height = _picture_size(sheet.photo)
+    _draw_picture(figure.add_axes((LEFT, TOP - height, width, height)), sheet.photo)
+    second = LEFT + PICTURE_WIDTH + GAP
+    _draw_picture(figure.add_axes((second, TOP - height, width, height)), sheet.overlay)
+    bar = figure.add_axes((second, TOP - height - 0.03, width, 0.018))
+    _draw_colour_bar(figure, bar, sheet)
+    third = second + PICTURE_WIDTH + GAP
+    _draw_classes(figure.add_axes((third, TOP - 0.58, 1 - LEFT - third, 0.58)), sheet.classes)
+    figure.text(LEFT, 0.9, sheet.title, fontsize=20, color=INK, weight="bold", parse_math=False)
+    lines = [line for part in sheet.caption.splitlines() for line in wrap(part, LINE) or [""]]
+    figure.text(LEFT, 0.03, "\n".join(lines), fontsize=10, color=QUIET, parse_math=False)
+    return figure
+
+
+def save_sheet(sheet: Sheet, path: Path) -> None:
+    """Write the sheet as PNG, SVG or PDF, by the file's suffix.
+
+    Raises OutputError for another suffix or a place that cannot be written.
+    """
+    kind = path.suffix.removeprefix(".").lower()
+    if kind not in FORMATS:
+        raise OutputError(f"'{path}' ends in no format for a sheet; use .{', .'.join(FORMATS)}.")
+    try:
+        draw_sheet(sheet).savefig(path, format=kind, dpi=DOTS_PER_INCH)
+    except OSError as error:
+        raise OutputError(
+            f"'{path}' cannot be written ({error.strerror}); name a folder that exists."
+        ) from error
+
+
+def _picture_size(photo: Image.Image) -> tuple[float, float]:
+    """Width and height of a picture on the sheet, as large as its place allows."""
+    slide = WIDTH_INCHES / HEIGHT_INCHES
+    height = PICTURE_WIDTH * slide * photo.height / photo.width
+    if height <= PICTURE_HEIGHT:
+        return PICTURE_WIDTH, height
+    return PICTURE_HEIGHT / slide * photo.width / photo.height, PICTURE_HEIGHT
+
+
+def _draw_picture(axes: Axes, picture: Image.Image) -> None:
+    axes.imshow(picture, aspect="auto")
+    axes.set_axis_off()
+
+
+def _draw_colour_bar(figure: Figure, axes: Axes, sheet: Sheet) -> None:
+    scale = sheet.scale
+    colours = ScalarMappable(Normalize(scale.low, scale.high), scale.colormap)
+    bar = figure.colorbar(
+        colours,
+        cax=axes,
+        orientation="horizontal",
+        extend="both" if scale.signed else "max",
+        format="{x:.2%}",
+        ticks=MaxNLocator(5),
+    )
+    bar.ax.tick_params(labelsize=9, colors=QUIET)
+    bar.set_label(sheet.unit, fontsize=9.5, color=QUIET)
+    bar.outline.set_visible(False)
+
+
+def _draw_classes(axes: Axes, classes: Sequence[tuple[str, float]]) -> None:
+    places = range(len(classes))
+    axes.barh(places, [probability for _, probability in classes], height=0.28, color=BAR)
+    axes.barh(places, [1] * len(classes), height=0.28, color="#eef0f3", zorder=0)
+    for place, (label, probability) in zip(places, classes, strict=True):
+        axes.text(0, place - 0.25, label, fontsize=12, color=INK, parse_math=False)
+        axes.text(1, place - 0.25, f"{probability:.1%}", fontsize=12, color=INK, ha="right")
+    axes.set(xlim=(0, 1), ylim=(max(5, len(classes)) - 0.8, -0.45))
+    axes.set_axis_off()

@@ -1,0 +1,92 @@
+"""An analysis in words and pictures, the same ones on the page, in a file and in a talk."""
+
+from dataclasses import dataclass
+
+from PIL import Image
+
+from vit_demo.analysis import TOP, Analysis
+from vit_demo.explanations import METHODS
+from vit_demo.figures import ColourScale, Sheet, draw_overlay, draw_patches
+from vit_demo.figures.colour import PERCENTILE
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A map over its photo, what its colours stand for, and what to know before believing it."""
+
+    image: Image.Image
+    scale: ColourScale
+    unit: str
+    caption: str
+
+
+def picture(analysis: Analysis, smooth: bool = False) -> Picture:
+    """Lay the map over the photo."""
+    scale = ColourScale.of(analysis.heatmap, analysis.signed)
+    image = draw_overlay(analysis.photo, analysis.heatmap, analysis.box, scale, smooth=smooth)
+    return Picture(image, scale, unit(analysis), caption(analysis, scale))
+
+
+def patches(analysis: Analysis) -> Image.Image:
+    """The patches that the model was given."""
+    rows, _ = analysis.grid
+    return draw_patches(analysis.picture, analysis.picture.height // rows)
+
+
+def sheet(analysis: Analysis) -> Sheet:
+    """Photo, map and likeliest classes on one slide."""
+    drawn = picture(analysis)
+    best = analysis.predictions[0]
+    return Sheet(
+        title=f"{best.label} {best.probability:.0%} · where the model looked: {title(analysis)}",
+        caption=f"{drawn.caption}\n{source(analysis)}",
+        unit=drawn.unit,
+        photo=analysis.photo,
+        overlay=drawn.image,
+        scale=drawn.scale,
+        classes=[(p.label, p.probability) for p in analysis.predictions[:TOP]],
+    )
+
+
+def title(analysis: Analysis) -> str:
+    """The method and the options that shape its map, in a few words."""
+    options = ", ".join(f"{name} {value}" for name, value in analysis.options.items())
+    asked = f" for {analysis.target.label}" if analysis.target else ""
+    return f"{analysis.method}{asked}" + (f" ({options})" if options else "")
+
+
+def unit(analysis: Analysis) -> str:
+    """What the colour bar measures."""
+    rows, cols = analysis.grid
+    if analysis.signed:
+        return "change per patch"
+    return f"share per patch; all {rows * cols} patches alike would have {1 / (rows * cols):.2%}"
+
+
+def caption(analysis: Analysis, scale: ColourScale) -> str:
+    """Where the map comes from and how its colours were chosen."""
+    method = METHODS[analysis.method]
+    parts = [f"{method.summary} {method.source}."]
+    if not method.class_specific:
+        parts.append("The same for every class: it shows where the model looked, not why.")
+    if not analysis.exact:
+        parts.append("Approximate for this architecture.")
+    if scale.clipped:
+        several = "patch lies" if scale.clipped == 1 else "patches lie"
+        parts.append(
+            f"Colours end at the {PERCENTILE:g}th percentile; {scale.clipped} {several} beyond."
+        )
+    return " ".join(parts)
+
+
+def source(analysis: Analysis) -> str:
+    """Which checkpoint spoke, at which commit."""
+    checkpoint = analysis.checkpoint
+    commit = f" at {checkpoint.revision}" if checkpoint.revision else ""
+    return f"{checkpoint.ref}{commit} · {checkpoint.architecture}"
+
+
+def knows(labels: tuple[str, ...], most: int = 12) -> str:
+    """What a checkpoint can name at all, in one line."""
+    listed = ", ".join(labels[:most]) + (", …" if len(labels) > most else "")
+    return f"knows {len(labels)} classes: {listed}"

@@ -1,0 +1,40 @@
+"""Where things lie and how much is allowed, read from the environment when it is asked for."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from vit_demo.errors import ConfigError
+
+ASSETS = Path(__file__).parents[1] / "assets"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Limits of one running app.
+
+    `memory_mb` bounds the checkpoints kept loaded, `download_mb` the size of one that is fetched.
+    """
+
+    memory_mb: int = 4000
+    download_mb: int = 3000
+    on_space: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("memory_mb", "download_mb"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}, but it must be 1 or more.")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """VIT_DEMO_MEMORY_MB, VIT_DEMO_DOWNLOAD_MB; SPACE_ID says that this is a public Space."""
+        given: dict[str, int] = {}
+        for name in ("memory_mb", "download_mb"):
+            variable = f"VIT_DEMO_{name.upper()}"
+            if (text := environment.get(variable)) is None:
+                continue
+            if not text.isdecimal():
+                raise ConfigError(f"{variable}='{text}' is no whole number of megabytes.")
+            given[name] = int(text)
+        return cls(**given, on_space="SPACE_ID" in environment)
