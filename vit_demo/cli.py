@@ -96,11 +96,12 @@ def finetune_command(
     image_size: Annotated[int, typer.Option(min=1)] = 224,
     patch_size: Annotated[int, typer.Option(min=1)] = 16,
     held_out: Annotated[float, typer.Option(help="Share of the photos kept for scoring.")] = 0.1,
+    learning_rate: Annotated[float, typer.Option(min=0)] = Recipe.learning_rate,
     seed: int = 0,
 ) -> None:
     """Fine-tune on your own flowers."""
     start = read_folder(weights, str(weights))
-    recipe = Recipe(epochs=epochs, seed=seed)
+    recipe = Recipe(epochs=epochs, learning_rate=learning_rate, seed=seed)
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),

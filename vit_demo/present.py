@@ -33,6 +33,24 @@ def patches(analysis: Analysis) -> Image.Image:
     return draw_patches(analysis.picture, analysis.picture.height // rows)
 
 
+def reading(analysis: Analysis) -> str:
+    """What the model was given, in numbers."""
+    rows, cols = analysis.grid
+    height, width = analysis.picture.height, analysis.picture.width
+    side = height // rows
+    seen = "the whole photo" if _whole(analysis) else "the middle of the photo"
+    return (
+        f"{seen[0].upper()}{seen[1:]}, brought to {width} × {height} pixels and cut into "
+        f"{rows} × {cols} patches of {side} × {side}. These are its pixels: it sees nothing finer."
+    )
+
+
+def _whole(analysis: Analysis) -> bool:
+    left, top, right, bottom = analysis.box
+    spare = max(left, top, analysis.photo.width - right, analysis.photo.height - bottom)
+    return spare < 1
+
+
 def sheet(analysis: Analysis) -> Sheet:
     """Photo, map and likeliest classes on one slide."""
     drawn = picture(analysis)

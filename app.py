@@ -1,0 +1,54 @@
+"""Start the page: `python app.py`. Importing this file starts nothing."""
+
+import argparse
+import sys
+import warnings
+
+from PIL import Image
+
+from vit_demo.checkpoints import DEFAULT, CheckpointCache, load
+from vit_demo.errors import DemoError
+from vit_demo.settings import Settings
+from vit_demo.ui.page import build_page, launch
+
+MENDABLE = 2
+MEGABYTE = 1_000_000
+
+
+def main() -> int:
+    """Serve the page; status 2 and one line when it cannot start."""
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    try:
+        settings = Settings.from_environment()
+        flags = parse(settings)
+        cache = CheckpointCache(load, settings.memory_mb * MEGABYTE)
+        cache.get(flags.checkpoint)
+    except DemoError as error:
+        sys.stderr.write(" ".join(str(error).split()) + "\n")
+        return MENDABLE
+    page = build_page(cache, flags.checkpoint, flags.any_checkpoint)
+    launch(page, flags.host, flags.port, flags.share, browser=not settings.on_space)
+    return 0
+
+
+def parse(settings: Settings) -> argparse.Namespace:
+    """The launch flags; a public Space offers its catalogue only, unless told otherwise."""
+    parser = argparse.ArgumentParser(description="Where does a Vision Transformer look?")
+    parser.add_argument("--checkpoint", default=DEFAULT, metavar="REF", help="offered first")
+    parser.add_argument("--host", help="address to bind (127.0.0.1 unless on a Space)")
+    parser.add_argument("--port", type=int, help="port to bind (the first free one from 7860)")
+    parser.add_argument("--share", action="store_true", help="a public link for 72 hours")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--any-checkpoint", action="store_true", default=not settings.on_space,
+        help="let visitors type any Hub id (the default on your own machine)",
+    )  # fmt: skip
+    choice.add_argument(
+        "--catalogue-only", action="store_false", dest="any_checkpoint",
+        help="offer the catalogue alone (the default on a Space)",
+    )  # fmt: skip
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

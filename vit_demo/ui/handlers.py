@@ -1,0 +1,128 @@
+"""What the page's events do: translate to and from `analysis`, and nothing more."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import gradio as gr
+from gradio.processing_utils import save_bytes_to_cache
+from PIL import Image
+
+from vit_demo import present
+from vit_demo.analysis import TOP, Analysis, look
+from vit_demo.checkpoints import Checkpoint
+from vit_demo.errors import DemoError, PhotoError
+from vit_demo.figures.sheet import save_sheet
+from vit_demo.photo import read_photo
+from vit_demo.ui.legend import about, legend
+
+# Longer side of what is sent back for a photo that the browser cannot show by itself.
+PREVIEW_SIDE = 1600
+
+# What every browser shows without help.
+SHOWN_BY_BROWSERS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif"}
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What one visitor is looking at: the map, and the raw attention of every layer."""
+
+    main: Analysis
+    layers: tuple[Analysis, ...]
+
+
+@contextmanager
+def toasts() -> Iterator[None]:
+    """Show what a person can mend as a toast; a bug keeps its traceback."""
+    try:
+        yield
+    except DemoError as error:
+        # Gradio renders the message as HTML, and names in it come from files and from the Hub.
+        message = escape(str(error)).replace("\n", "<br>")
+        raise gr.Error(message, title="That did not work", print_exception=False) from error
+
+
+@dataclass(frozen=True)
+class Handlers:
+    """The events of one page; `get` gives the checkpoint behind a reference."""
+
+    get: Callable[[str], Checkpoint]
+
+    def analyse(self, photo: str | None, ref: str | None) -> Shown:
+        """Run the model once and ask for everything that the page shows."""
+        with toasts():
+            if not photo:
+                raise PhotoError("There is no photo yet; upload one or click an example.")
+            seen = look(self.get((ref or "").strip()), Path(photo))
+            return Shown(
+                main=seen.explain(),
+                layers=tuple(
+                    seen.explain("attention", options={"layer": layer + 1})
+                    for layer in range(seen.layers)
+                ),
+            )
+
+    def preview(self, photo: str | None) -> Image.Image | dict[str, object]:
+        """Turn a photo that browsers cannot show, like HEIC, into one that they can."""
+        if not photo or Path(photo).suffix.lower() in SHOWN_BY_BROWSERS:
+            return gr.skip()
+        with toasts():
+            picture = read_photo(Path(photo))
+        picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+        return picture
+
+
+def likeliest(shown: Shown) -> dict[str, float]:
+    """The five likeliest classes; labels that occur twice are told apart by their index."""
+    best = shown.main.predictions[:TOP]
+    labels = [prediction.label for prediction in best]
+    return {
+        p.label if labels.count(p.label) == 1 else f"{p.label} ({p.index})": p.probability
+        for p in best
+    }
+
+
+def knowledge(shown: Shown) -> str:
+    """Who answered, and what it can name."""
+    return about(present.source(shown.main), present.knows(shown.main.checkpoint.labels))
+
+
+def patches(shown: Shown) -> Image.Image:
+    """The patches that the model was given."""
+    return present.patches(shown.main)
+
+
+def reading(shown: Shown) -> str:
+    """What the patches are, in numbers."""
+    return f'<div class="legend"><p>{escape(present.reading(shown.main))}</p></div>'
+
+
+def main_map(shown: Shown) -> tuple[Image.Image, str]:
+    """The map over the photo, and its legend."""
+    drawn = present.picture(shown.main)
+    return drawn.image, legend(drawn)
+
+
+def layer_map(shown: Shown | None, layer: int) -> tuple[Image.Image, str] | tuple[dict, dict]:
+    """Raw attention of one layer, counted from 1, and its legend."""
+    if shown is None:
+        return gr.skip(), gr.skip()
+    # The slider's bounds are kept by the page alone, so what arrives is put in range again.
+    place = min(max(int(layer), 1), len(shown.layers)) - 1
+    drawn = present.picture(shown.layers[place])
+    return drawn.image, legend(drawn)
+
+
+def download(shown: Shown | None, folder: str) -> str | None:
+    """A slide of the map as PNG, in the page's own cache."""
+    if shown is None:
+        return None
+    with TemporaryDirectory() as temporary:
+        path = Path(temporary) / "sheet.png"
+        save_sheet(present.sheet(shown.main), path)
+        label = shown.main.predictions[0].label
+        safe = "".join(letter if letter.isalnum() else "-" for letter in label)[:40]
+        return save_bytes_to_cache(path.read_bytes(), f"{safe}-{shown.main.method}.png", folder)

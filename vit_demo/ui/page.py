@@ -1,0 +1,187 @@
+"""The page: a photo and a checkpoint go in; names, patches and maps come out."""
+
+import gradio as gr
+from gradio.themes import Soft
+
+from vit_demo.checkpoints import CheckpointCache
+from vit_demo.checkpoints.catalogue import catalogue
+from vit_demo.settings import ASSETS
+from vit_demo.ui import handlers
+from vit_demo.ui.handlers import Handlers, Shown
+from vit_demo.ui.photo_input import PhotoInput
+
+TITLE = "Where does a Vision Transformer look?"
+
+STYLE = ASSETS / "style.css"
+
+EXAMPLES = ("dahlia.jpg", "honey-bee.jpg", "drawn-sunflower.png")
+
+# Uploads are the visitors' own: they are deleted an hour after they came.
+HOUR = 3600
+
+INTRODUCTION = f"""
+# {TITLE}
+Give it a photo of a flower. You will see the names it finds likeliest, the patches it really \
+reads, and where it looked.
+"""
+
+EXAMPLES_NOTE = """
+The dahlia is a flower that the bundled checkpoint has never seen and cannot name. The aster under \
+the bee is one too: it says daisy. The sunflower was drawn by a program. Photos: \
+dahlia by vultilion (CC BY 2.0), bee by John Severns (public domain).
+"""
+
+READING = """
+**Attention rollout** follows attention through all layers, back from the class token to the \
+patches, and lets half of every step pass by the attention, as the residual connections do.
+
+* It shows **where information could flow from**, not why the model chose a name: the map is the \
+same for every class.
+* A bright patch is a patch that the class token could draw on. It need not be one that the \
+decision hangs on.
+* Some patches of plain background light up in many Vision Transformers: the model uses them as \
+scratch space. That is what it does, and so it is shown.
+* Colours end at the 99th percentile, so that one very bright patch does not leave the others \
+dark. The numbers are never changed.
+"""
+
+
+def build_page(cache: CheckpointCache, default: str, any_checkpoint: bool = True) -> gr.Blocks:
+    """Lay out the page. Nothing is loaded and nothing starts before it is launched."""
+    events = Handlers(cache.get)
+    with gr.Blocks(
+        title=TITLE, analytics_enabled=False, delete_cache=(HOUR, HOUR), fill_width=False
+    ) as page:
+        state = gr.State()
+        gr.Markdown(INTRODUCTION, elem_id="introduction")
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=5, min_width=320):
+                photo = PhotoInput(
+                    label="Photo",
+                    type="filepath",
+                    sources=["upload", "clipboard", "webcam"],
+                    height=340,
+                    buttons=[],
+                    elem_id="photo",
+                )
+                gr.Examples(
+                    [[str(ASSETS / "examples" / name)] for name in EXAMPLES],
+                    [photo],
+                    label="Or one of these",
+                    api_visibility="private",
+                )
+                gr.Markdown(EXAMPLES_NOTE, elem_classes="note")
+            with gr.Column(scale=4, min_width=320):
+                checkpoint = gr.Dropdown(
+                    choices=choices(default),
+                    value=default,
+                    allow_custom_value=any_checkpoint,
+                    label="Checkpoint",
+                    info="The first one works without a network. Any Hub id can be typed in.",
+                    elem_id="checkpoint",
+                )
+                run = gr.Button("Run", variant="primary", size="lg", elem_id="run")
+                names = gr.Label(label="Likeliest", num_top_classes=5, elem_id="names")
+                knows = gr.HTML(elem_id="knows")
+        with gr.Row(visible=False, elem_id="results") as results:
+            with gr.Column(min_width=280):
+                gr.Markdown("### 1 · What the model reads")
+                patches = _map_image("patches", "png", "The photo, cut into patches")
+                reads = gr.HTML(elem_id="reads")
+            with gr.Column(min_width=280):
+                gr.Markdown("### 2 · Where it looked")
+                overlay = _map_image("overlay", "jpeg", "Attention rollout over the photo")
+                overlay_legend = gr.HTML()
+                save = gr.DownloadButton("Download as a slide", elem_id="download", size="sm")
+            with gr.Column(min_width=280):
+                gr.Markdown("### 3 · Layer by layer")
+                layer_image = _map_image("layer-image", "jpeg", "Attention of one layer")
+                layer = gr.Slider(1, 12, step=1, label="Layer", elem_id="layer", buttons=[])
+                layer_legend = gr.HTML()
+        with gr.Accordion("What these maps show, and what they do not", open=False):
+            gr.Markdown(READING)
+
+        def show(shown: Shown) -> dict[object, object]:
+            image, words = handlers.main_map(shown)
+            last = len(shown.layers)
+            last_image, last_words = handlers.layer_map(shown, last)
+            return {
+                names: handlers.likeliest(shown),
+                knows: handlers.knowledge(shown),
+                results: gr.Row(visible=True),
+                patches: handlers.patches(shown),
+                reads: handlers.reading(shown),
+                overlay: image,
+                overlay_legend: words,
+                layer: gr.Slider(maximum=last, value=last),
+                layer_image: last_image,
+                layer_legend: last_words,
+            }
+
+        shown = [
+            names, knows, results, patches, reads, overlay, overlay_legend,
+            layer, layer_image, layer_legend,
+        ]  # fmt: skip
+        photo.upload(events.preview, photo, photo, show_progress="hidden", api_visibility="private")
+        run.click(
+            events.analyse,
+            [photo, checkpoint],
+            state,
+            show_progress="full",
+            show_progress_on=names,
+            concurrency_id="model",
+            concurrency_limit=1,
+            api_visibility="private",
+        ).success(show, state, shown, show_progress="hidden", api_visibility="private").success(
+            lambda current: handlers.download(current, save.GRADIO_CACHE),
+            state,
+            save,
+            show_progress="hidden",
+            api_visibility="private",
+        )
+        layer.input(
+            handlers.layer_map,
+            [state, layer],
+            [layer_image, layer_legend],
+            queue=False,
+            show_progress="hidden",
+            trigger_mode="always_last",
+            api_visibility="private",
+        )
+    return page
+
+
+def choices(default: str) -> list[tuple[str, str]]:
+    """What the picker offers: the bundled checkpoint first, then the catalogue."""
+    offered = [(entry.title, entry.ref) for entry in catalogue()]
+    known = {ref for _, ref in offered}
+    return offered if default in known else [(default, default), *offered]
+
+
+def launch(page: gr.Blocks, host: str | None, port: int | None, share: bool, browser: bool) -> None:
+    """Serve the page until it is stopped."""
+    page.queue(max_size=40, api_open=False, default_concurrency_limit=4)
+    page.launch(
+        server_name=host,
+        server_port=port,
+        share=share,
+        inbrowser=browser,
+        theme=Soft(primary_hue="orange", neutral_hue="slate"),
+        css_paths=[STYLE],
+        footer_links=["settings"],
+        run_history=False,
+        max_file_size="20mb",
+        ssr_mode=False,
+        show_error=False,
+    )
+
+
+def _map_image(elem_id: str, picture_format: str, words: str) -> gr.Image:
+    return gr.Image(
+        show_label=False,
+        interactive=False,
+        format=picture_format,
+        buttons=["fullscreen"],
+        elem_id=elem_id,
+        alt_text=words,
+    )
