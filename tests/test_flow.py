@@ -138,7 +138,7 @@ def test_rollout_worked_by_hand():
 
 
 def test_rollout_goes_from_the_last_layer_to_the_first():
-    """First all look at 1, then all at 0: [[1, 0], [½, ½]]·[[½, ½], [0, 1]]; it does not commute."""
+    """First all look at 1, then all at 0: [[1, 0], [½, ½]]·[[½, ½], [0, 1]], not the reverse."""
     rows = carry([looks_at(1), looks_at(0)], torch.eye(2)[None])
     torch.testing.assert_close(rows[0], torch.tensor([[0.5, 0.5], [0.25, 0.75]]))
 
