@@ -13,7 +13,7 @@ in any method built on it.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from einops import einsum, rearrange, reduce
@@ -32,6 +32,7 @@ PADDING = -1
 Rule = Callable[["Attention", slice], Float[Tensor, "bg rows slots"]]
 
 
+@runtime_checkable
 class Flow(Protocol):
     """One linear mixing of tokens, seen from its output."""
 

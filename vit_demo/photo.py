@@ -17,8 +17,18 @@ MAX_PIXELS = 80_000_000
 
 READABLE = "JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF"
 
-# What Pillow's decoders raise on damaged files, as seen across its formats.
-DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+# What the decoders raise on damaged files, as seen across formats with bytes flipped and cut off:
+# RuntimeError is AVIF's and HEIC's, IndexError HEIC's and QOI's.
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    RuntimeError,
+    IndexError,
+    struct.error,
+    zlib.error,
+)
 
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
@@ -47,7 +57,10 @@ def read_photo(source: PhotoSource) -> Image.Image:
 
 def _decode(content: bytes, name: str) -> Image.Image:
     try:
-        picture = _open_heic(content) if _is_heic(content) else Image.open(io.BytesIO(content))
+        if _is_heic(content):
+            picture = _open_heic(content, name)
+        else:
+            picture = Image.open(io.BytesIO(content))
     except UnidentifiedImageError as error:
         raise PhotoError(
             f"{name} is not a picture that can be read here; give a {READABLE} file."
@@ -75,23 +88,31 @@ def _rgb(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith("I;16") or picture.mode in ("I", "F"):
         # Pillow would clip these to white: spread their own range over 8 bits instead.
         values = np.asarray(picture, dtype=np.float64)
-        low, high = (0.0, 65535.0) if picture.mode.startswith("I") else (values.min(), values.max())
-        spread = (values - low) / max(high - low, 1e-12) * 255
-        picture = Image.fromarray(spread.clip(0, 255).round().astype(np.uint8))
+        low, high = (0.0, 65535.0) if picture.mode.startswith("I") else _finite_range(values)
+        spread = (values.clip(low, high) - low) / max(high - low, 1e-12) * 255
+        picture = Image.fromarray(np.nan_to_num(spread).round().astype(np.uint8))
     if picture.mode == "P" and "transparency" in picture.info:
         picture = picture.convert("RGBA")
     return picture.convert("RGB")
+
+
+def _finite_range(values: np.ndarray) -> tuple[float, float]:
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
 
 
 def _is_heic(content: bytes) -> bool:
     return content[4:8] == b"ftyp" and content[8:12] in HEIC_BRANDS
 
 
-def _open_heic(content: bytes) -> Image.Image:
+def _open_heic(content: bytes, name: str) -> Image.Image:
     # Imported here: most photos are JPEG and need no HEIF decoder in memory.
     import pi_heif
 
-    return pi_heif.open_heif(io.BytesIO(content)).to_pillow()
+    stored = pi_heif.open_heif(io.BytesIO(content))
+    if stored.size[0] * stored.size[1] > MAX_PIXELS:
+        raise PhotoError(_too_large(name))
+    return stored.to_pillow()
 
 
 def _too_large(name: str) -> str:

@@ -1,7 +1,7 @@
 """A forward pass that was watched: what every explanation starts from."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from einops import rearrange
@@ -13,6 +13,7 @@ from vit_demo.flow import Trace
 Heatmap = Float[Tensor, "b rows cols"]
 
 
+@runtime_checkable
 class Classifier(Protocol):
     """Any of our models: pixels to logits, watched on request."""
 

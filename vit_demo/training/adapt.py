@@ -19,10 +19,12 @@ def adapt(
     """The encoder of `old`, for a model of shape `new`: heads dropped, the rest brought over.
 
     Layer scale is folded when `new` has none, the patch kernel and the positions are resampled
-    when patch size or grid differ.
+    when patch size or grid differ. Every tensor is a copy: training it leaves `tensors` alone.
     """
     adapted = {
-        name: tensor.float() for name, tensor in tensors.items() if not name.startswith(HEADS)
+        name: tensor.to(torch.float32, copy=True)
+        for name, tensor in tensors.items()
+        if not name.startswith(HEADS)
     }
     if old.layer_scale is not None and new.layer_scale is None:
         adapted = fold_layer_scale(adapted)

@@ -56,16 +56,24 @@ def scan(folder: Path) -> PhotoFolder:
 def split(
     photos: PhotoFolder, held_out: float, seed: int
 ) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
-    """Hold out the same share of every class, chosen by `seed`: (training, held out)."""
+    """Hold out the same share of every class, chosen by `seed`: (training, held out).
+
+    At least one photo of each class is held out; raises DataError where none would be left.
+    """
     if not 0 < held_out < 1:
         raise DataError(f"A held-out share of {held_out} leaves nothing; choose one like 0.1.")
     generator = torch.Generator().manual_seed(seed)
     training: list[Sample] = []
     kept: list[Sample] = []
-    for label in range(len(photos.labels)):
+    for label, name in enumerate(photos.labels):
         own = [sample for sample in photos.samples if sample[1] == label]
         order = torch.randperm(len(own), generator=generator).tolist()
         count = max(1, round(held_out * len(own)))
+        if count >= len(own):
+            raise DataError(
+                f"The class '{name}' has {len(own)} photos, and holding out {held_out} of them "
+                "leaves none to learn from; add photos or hold out less."
+            )
         kept += [own[i] for i in sorted(order[:count])]
         training += [own[i] for i in sorted(order[count:])]
     return tuple(training), tuple(kept)
@@ -94,9 +102,9 @@ class Augmentation:
         low, high = (math.log(ratio) for ratio in self.aspect)
         area = _between(self.area) * width * height
         aspect = math.exp(_between((low, high)))
-        across = min(math.sqrt(area * aspect), width)
-        down = min(math.sqrt(area / aspect), height)
-        left, top = _between((0, width - across)), _between((0, height - down))
+        across = min(math.sqrt(area * aspect), float(width))
+        down = min(math.sqrt(area / aspect), float(height))
+        left, top = _between((0.0, width - across)), _between((0.0, height - down))
         return left, top, left + across, top + down
 
 

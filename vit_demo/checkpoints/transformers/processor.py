@@ -12,18 +12,30 @@ from vit_demo.preprocess import Preprocessing, Size
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 
+# What BitImageProcessor (DINOv2's) falls back on: CLIP's mean and deviation, 224 pixels.
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+BIT_EDGE = 224
+
 
 def read_preprocessing(stored: Mapping[str, Any], image_size: Size, source: str) -> Preprocessing:
-    """Defaults are the ViT processor's; 2020's files say `"size": 224` and little else."""
+    """What a file leaves out is its processor's default; a ViT's size is the model's own.
+
+    Files of 2020 say `"size": 224` and little else; newer ones list every entry, unused ones as
+    null, and a step whose `do_…` is null is not taken.
+    """
+    steps = {name: bool(do) for name, do in stored.items() if name.startswith("do_")}
+    stored = {name: value for name, value in stored.items() if value is not None} | steps
     kind = stored.get("image_processor_type", stored.get("feature_extractor_type", ""))
     bit = kind.startswith("BitImageProcessor")
     crops = stored.get("do_center_crop", bit)
-    size = stored.get("size", {"height": image_size[0], "width": image_size[1]})
+    size = stored.get("size", BIT_EDGE if bit else list(image_size))
+    crop = stored.get("crop_size", BIT_EDGE if bit else list(image_size))
     normalises = stored.get("do_normalize", True)
-    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if bit else (HALF, HALF)
+    mean, std = (CLIP_MEAN, CLIP_STD) if bit else (HALF, HALF)
     return Preprocessing(
         resize=_resize(size, bit, source) if stored.get("do_resize", True) else None,
-        crop=_exact(stored.get("crop_size", image_size)) if crops else None,
+        crop=_exact(crop) if crops else None,
         resample=Image.Resampling(stored.get("resample", 3 if bit else 2)),
         scale=stored.get("rescale_factor", 1 / 255) if stored.get("do_rescale", True) else 1.0,
         mean=tuple(stored.get("image_mean", mean)) if normalises else None,
@@ -35,7 +47,7 @@ def _resize(size: Any, by_short_edge: bool, source: str) -> Size | int:
     match size:
         case int() if by_short_edge:
             return size
-        case {"shortest_edge": int(edge)}:
+        case {"shortest_edge": int(edge), **rest} if not rest:
             return edge
         case int() | [int(), int()] | {"height": int(), "width": int()}:
             return _exact(size)

@@ -1,0 +1,134 @@
+"""Small true things to test on: tiny models with lively weights, odd photos, checkpoints on disk.
+
+`vit_demo` is imported inside the fixtures: at the top of this file it would be loaded before
+jaxtyping's import hook, and its annotations would go unchecked.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+SHARED = Path(__file__).parents[2] / "shared"
+LABELS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of real photos and checkpoints that is not part of the repository."""
+    if not SHARED.is_dir():
+        pytest.skip("there is no shared folder beside the repository")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def tiny_config():
+    from vit_demo.models.vit import ViTConfig
+
+    return ViTConfig(5, width=24, depth=3, heads=3, mlp_width=40, patch_size=8, image_size=(32, 32))
+
+
+@pytest.fixture(scope="session")
+def make_model():
+    """Build a model whose every weight is noise, so that heads disagree and attention is peaked."""
+    from vit_demo.models.vit import VisionTransformer
+
+    def make(config, seed=0):
+        generator = torch.Generator().manual_seed(seed)
+        model = VisionTransformer(config).eval()
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                spread = 1.0 if name.endswith(("qkv.weight", "_token", "pos_embed")) else 0.3
+                parameter.copy_(spread * torch.randn(parameter.shape, generator=generator))
+        return model
+
+    return make
+
+
+@pytest.fixture
+def tiny_model(tiny_config, make_model):
+    return make_model(tiny_config)
+
+
+@pytest.fixture(scope="session")
+def noise_photo():
+    """A photo of coloured blobs: (width, height) → RGB."""
+
+    def make(width, height, seed=0):
+        random = np.random.default_rng(seed)
+        blobs = random.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+        smooth = Image.fromarray(blobs).resize((width, height), Image.Resampling.BICUBIC)
+        grain = random.integers(-20, 21, (height, width, 3))
+        return Image.fromarray((np.asarray(smooth) + grain).clip(0, 255).astype(np.uint8))
+
+    return make
+
+
+@pytest.fixture
+def photo_file(tmp_path, noise_photo):
+    """A photo whose sides share nothing with any patch size, as a PNG file."""
+    path = tmp_path / "photo.png"
+    noise_photo(101, 67).save(path)
+    return path
+
+
+@pytest.fixture
+def our_checkpoint(tmp_path, tiny_config, tiny_model):
+    """A tiny checkpoint in the transformers layout, written by this package."""
+    from vit_demo.checkpoints import transformers
+    from vit_demo.preprocess import Preprocessing
+
+    folder = tmp_path / "ours"
+    transformers.write(
+        folder,
+        tiny_config,
+        tiny_model.state_dict(),
+        LABELS,
+        Preprocessing(resize=(32, 32)),
+        torch.float32,
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def their_checkpoint(tmp_path_factory):
+    """Write a tiny checkpoint with the transformers library: (configuration changes) → folder.
+
+    Layer-norm eps is large, so that reading it wrongly shows.
+    """
+    import transformers
+
+    def write(family="vit", **changes):
+        sizes = {
+            "hidden_size": 24,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 3,
+            "patch_size": 8,
+            "image_size": 32,
+            "layer_norm_eps": 0.1,
+            "id2label": dict(enumerate(LABELS)),
+            "label2id": {label: index for index, label in enumerate(LABELS)},
+        }
+        if family == "vit":
+            config = transformers.ViTConfig(**{**sizes, "intermediate_size": 40, **changes})
+            model = transformers.ViTForImageClassification(config)
+        else:
+            config = transformers.Dinov2Config(**{**sizes, "mlp_ratio": 2, **changes})
+            model = transformers.Dinov2Model(config)
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.copy_(0.4 * torch.randn(parameter.shape, generator=generator))
+        folder = tmp_path_factory.mktemp("theirs")
+        model.save_pretrained(folder)
+        transformers.ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(folder)
+        return folder
+
+    return write

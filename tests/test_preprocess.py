@@ -1,0 +1,143 @@
+"""What the model sees, and where on the photo it came from."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vit_demo.errors import ConfigError
+from vit_demo.preprocess import Prepared, Preprocessing
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def position_photo(width: int, height: int) -> Image.Image:
+    """A photo whose red says the column and whose green says the row."""
+    across = np.broadcast_to(np.arange(width)[None, :], (height, width))
+    down = np.broadcast_to(np.arange(height)[:, None], (height, width))
+    return Image.fromarray(np.stack([across, down, 0 * down], axis=-1).astype(np.uint8))
+
+
+def test_squeezing_shows_the_whole_photo():
+    prepared = Preprocessing(resize=(24, 40))(position_photo(101, 67))
+    assert prepared.pixels.shape == (1, 3, 24, 40)
+    assert prepared.picture.size == (40, 24)
+    assert prepared.box == (0, 0, 101, 67)
+
+
+@pytest.mark.parametrize(
+    ("photo", "size", "box"),
+    [
+        ((200, 100), (64, 32), (50, 0, 150, 100)),
+        ((100, 200), (32, 64), (0, 50, 100, 150)),
+        ((96, 96), (32, 32), (0, 0, 96, 96)),
+    ],
+)
+def test_a_crop_of_the_middle_knows_where_it_came_from(photo, size, box):
+    """The shorter side becomes 32; the centre 32×32 is a square of the photo's shorter side."""
+    wide = Preprocessing(resize=32, crop=None)(position_photo(*photo))
+    assert wide.picture.size == size
+    assert wide.box == (0, 0, *photo)
+    prepared = Preprocessing(resize=32, crop=(32, 32))(position_photo(*photo))
+    assert prepared.picture.size == (32, 32)
+    assert prepared.box == pytest.approx(box)
+
+
+@pytest.mark.parametrize(
+    ("photo", "resize", "size"),
+    [((101, 67), 32, (48, 32)), ((67, 101), 32, (32, 48)), ((333, 500), 256, (256, 384))],
+)
+def test_the_longer_side_is_rounded_down(photo, resize, size):
+    """32·101/67 = 48.2 and 256·500/333 = 384.4, cut to whole pixels as torchvision does."""
+    assert Preprocessing(resize=resize)(position_photo(*photo)).picture.size == size
+
+
+def test_the_box_of_a_crop_holds_the_pixels_that_were_cropped():
+    """Without a resize, the colours themselves say where each pixel came from."""
+    prepared = Preprocessing(resize=None, crop=(20, 31))(position_photo(101, 67))
+    left, top, right, bottom = prepared.box
+    seen = np.asarray(prepared.picture)
+    assert (seen[0, 0, 0], seen[0, 0, 1]) == (left, top)
+    assert (seen[-1, -1, 0] + 1, seen[-1, -1, 1] + 1) == (right, bottom)
+    assert (right - left, bottom - top) == (31, 20)
+
+
+def test_a_crop_larger_than_the_picture_is_black_outside_it():
+    """40 wide, 30 high, in a 50×50 crop: 5 columns black either side, 10 rows above and below."""
+    white = Image.new("RGB", (40, 30), "white")
+    prepared = Preprocessing(resize=None, crop=(50, 50))(white)
+    assert prepared.box == (-5, -10, 45, 40)
+    seen = np.asarray(prepared.picture)[..., 0]
+    assert seen[10:40, 5:45].min() == 255
+    assert seen.sum() == 255 * 30 * 40
+
+
+def test_a_crop_may_stick_out_on_one_axis_only():
+    prepared = Preprocessing(resize=None, crop=(50, 20))(Image.new("RGB", (40, 30), "white"))
+    assert prepared.box == (10, -10, 30, 40)
+
+
+def test_the_box_scales_with_the_photo():
+    """Half-size picture 100×60, crop 40×40 at (30, 10): (60, 20)–(140, 100) on the photo."""
+    prepared = Preprocessing(resize=(60, 100), crop=(40, 40))(position_photo(200, 120))
+    assert prepared.box == pytest.approx((60, 20, 140, 100))
+
+
+def test_patches_that_fill_the_input_cover_the_box():
+    prepared = Preprocessing(resize=(24, 40))(position_photo(101, 67))
+    assert prepared.grid_box((3, 5), 8) == pytest.approx(prepared.box)
+
+
+def test_pixels_beyond_the_last_whole_patch_are_not_covered():
+    """Input 40 wide, 30 high, patches of 8: 5 columns cover all, 3 rows cover 24 of 30 pixels."""
+    prepared = Preprocessing(resize=(30, 40))(position_photo(200, 100))
+    assert prepared.grid_box((3, 5), 8) == pytest.approx((0, 0, 200, 80))
+
+
+def test_the_grid_lies_inside_the_crop():
+    """Crop 36×36 of the middle of 100×60: (32, 12)–(68, 48); 4 patches of 8 cover 32 of 36."""
+    prepared = Preprocessing(resize=None, crop=(36, 36))(position_photo(100, 60))
+    assert prepared.box == (32, 12, 68, 48)
+    assert prepared.grid_box((4, 4), 8) == pytest.approx((32, 12, 64, 44))
+
+
+def test_numbers_are_scaled_then_centred_then_divided():
+    photo = Image.new("RGB", (2, 2), (255, 51, 0))
+    pixels = Preprocessing(resize=None, mean=MEAN, std=STD)(photo).pixels[0, :, 0, 0]
+    by_hand = [(1 - 0.485) / 0.229, (0.2 - 0.456) / 0.224, (0 - 0.406) / 0.225]
+    assert pixels.tolist() == pytest.approx(by_hand, rel=1e-6)
+    plain = Preprocessing(resize=None, scale=1.0, mean=None, std=None)(photo).pixels
+    assert plain.dtype == torch.float32
+    assert plain[0, :, 1, 1].tolist() == [255, 51, 0]
+
+
+def test_resizing_is_pillows_own_with_the_filter_that_was_asked_for(noise_photo):
+    photo = noise_photo(101, 67)
+    for resample in (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS):
+        seen = Preprocessing(resize=(24, 40), resample=resample)(photo).picture
+        assert np.array_equal(np.asarray(seen), np.asarray(photo.resize((40, 24), resample)))
+
+
+def test_the_photo_is_kept_as_it_was(noise_photo):
+    photo = noise_photo(50, 40)
+    before = np.asarray(photo).copy()
+    prepared = Preprocessing(resize=(16, 16))(photo)
+    assert isinstance(prepared, Prepared)
+    assert prepared.photo is photo
+    assert np.array_equal(np.asarray(photo), before)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mean": None}, "give both or neither"),
+        ({"std": None}, "give both or neither"),
+        ({"std": (0.2, 0.0, 0.2)}, "would divide by zero"),
+        ({"resize": (0, 5)}, r"resize=\(0, 5\), but every side must be 1"),
+        ({"resize": 0}, "resize=0, but every side must be 1"),
+        ({"crop": (5, -1)}, r"crop=\(5, -1\), but every side must be 1"),
+    ],
+)
+def test_preprocessing_that_contradicts_itself_is_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        Preprocessing(**{"resize": (8, 8), **changes})
