@@ -4,7 +4,11 @@
     ├── ConfigError          a configuration that contradicts itself
     ├── PhotoError           a file that is missing, is no picture, or is damaged
     ├── CheckpointError      a checkpoint that cannot be used
-    │   ├── NotFoundError        no such bundled name, folder or repository
+    │   ├── NotFoundError        no such bundled name, folder, repository or revision
+    │   ├── AccessError          a private or gated repository, or a refused token
+    │   ├── UnreachableError     the Hub cannot be asked, and the cache has no whole copy
+    │   ├── DamagedError         a file that arrives damaged, again and again
+    │   ├── CancelledError       a download that was stopped on request
     │   ├── UnsupportedError     a family, format or option that is not read here
     │   └── MisfitError          tensors that do not fit the model, listed one by one
     ├── MethodError          an unknown explanation, or one that does not fit the checkpoint
@@ -44,6 +48,22 @@ class CheckpointError(DemoError):
 
 class NotFoundError(CheckpointError):
     """No checkpoint stands behind this reference."""
+
+
+class AccessError(CheckpointError):
+    """A repository that this person, or this token, may not read."""
+
+
+class UnreachableError(CheckpointError):
+    """The Hub cannot be asked (no network, offline mode, too busy), and the cache cannot help."""
+
+
+class DamagedError(CheckpointError):
+    """A file whose content is not what the Hub says it is, even when fetched again."""
+
+
+class CancelledError(CheckpointError):
+    """A download that was stopped on request."""
 
 
 class UnsupportedError(CheckpointError):

@@ -1,0 +1,91 @@
+"""The hub room in a process of its own, because its client reads the environment at import.
+
+    echo '{"env": {"HF_ENDPOINT": …}, "stderr": "errors.txt", "calls": [["cached", {}]]}' \
+        | PYTHONPATH=. python tests/fetch_once.py
+
+Each line of input is a job: a fresh process with that environment makes the calls one after the
+other, and one line of output holds their results. torch is imported before the first job only.
+"""
+
+import json
+import os
+import sys
+import traceback
+from threading import Event, Timer
+from time import monotonic
+from typing import Any
+
+import torch  # noqa: F401  (takes most of the time of a start)
+
+
+def main() -> None:
+    for line in sys.stdin:
+        job = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            _work(job)
+        os.waitpid(child, 0)
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+
+
+def _work(job: dict[str, Any]) -> None:
+    os.environ.clear()
+    os.environ.update(job["env"])
+    errors = os.open(job["stderr"], os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    os.dup2(errors, 2)
+    try:
+        results = [_call(name, arguments) for name, arguments in job["calls"]]
+        sys.stdout.write(json.dumps(results))
+        sys.stdout.flush()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def _call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    from vit_demo.checkpoints import hub
+    from vit_demo.errors import DemoError
+
+    started = monotonic()
+    seen: list[tuple[str, int, int]] = []
+    result: dict[str, Any] = {}
+    try:
+        match name:
+            case "fetch":
+                result = _fetch(hub, seen, **arguments)
+            case "cached":
+                names = [[str(s.reference), s.revision] for s in hub.cached(_accept)]
+                result = {"cached": names}
+            case "search":
+                found = hub.search(**arguments)
+                result = {"found": [[str(f.reference), f.license, f.downloads] for f in found]}
+    except DemoError as error:
+        result = {"error": type(error).__name__, "message": str(error)}
+    return result | {"seconds": monotonic() - started, "progress": seen}
+
+
+def _fetch(hub: Any, seen: list[tuple[str, int, int]], **arguments: Any) -> dict[str, Any]:
+    cancelled = Event()
+    if "cancel_after" in arguments:
+        Timer(arguments.pop("cancel_after"), cancelled.set).start()
+    snapshot = hub.fetch(
+        hub.HubReference.parse(arguments.pop("reference")),
+        _accept,
+        lambda *progress: seen.append(progress),
+        cancelled=cancelled,
+        **arguments,
+    )
+    files = {path.name: path.stat().st_size for path in snapshot.folder.iterdir()}
+    return {"folder": str(snapshot.folder), "revision": snapshot.revision, "files": files}
+
+
+def _accept(config_json: dict[str, Any]) -> None:
+    from vit_demo.checkpoints.transformers import check_family
+
+    check_family(config_json, "the checkpoint")
+
+
+if __name__ == "__main__":
+    main()

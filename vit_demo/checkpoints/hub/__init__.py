@@ -1,0 +1,198 @@
+"""The room through which every checkpoint of the Hub comes.
+
+The cache is asked first: a commit that lies there whole costs no request, and what a branch stood
+for is good enough where the Hub cannot be asked. Otherwise the listing comes before any file, the
+small files before the weights, and the weights only when the configuration is one that can be
+read and the size is within the limit. Repository code is never fetched, let alone run.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from vit_demo.checkpoints.files import CONFIG, PROCESSOR, WEIGHTS, read_json
+from vit_demo.checkpoints.hub import cache, client
+from vit_demo.checkpoints.hub.cache import LABELS, PICKLE, Accept, cached
+from vit_demo.checkpoints.hub.client import FAULTS, Listing, Progress, RemoteFile
+from vit_demo.checkpoints.hub.faults import explained
+from vit_demo.checkpoints.hub.reference import HubReference, Snapshot, is_repo
+from vit_demo.errors import CheckpointError, UnreachableError, UnsupportedError
+
+__all__ = ["Found", "HubReference", "Snapshot", "cached", "fetch", "search"]
+
+LARGEST_CHECKPOINT = 2_000_000_000
+LARGEST_SMALL_FILE = 10_000_000
+MOST_NAMES_TOLD = 5
+
+# Model types of the Hub's tags; timm's models carry the library's.
+FAMILIES = ("vit", "deit", "dinov2", "dinov2_with_registers", "swin", "mobilevit", "timm")
+SEARCHED_PER_RESULT, MOST_SEARCHED = 5, 100
+
+
+@dataclass(frozen=True)
+class Found:
+    """A classifier that a search has found, as its repository describes itself."""
+
+    reference: HubReference
+    downloads: int
+    likes: int
+    license: str | None
+    gated: bool
+
+
+def fetch(
+    reference: HubReference,
+    accept: Accept,
+    progress: Progress | None = None,
+    *,
+    cancelled: Event | None = None,
+    allow_pickle: bool = False,
+    limit: int = LARGEST_CHECKPOINT,
+) -> Snapshot:
+    """Bring a checkpoint's files here, and say where they are and at which commit.
+
+    `accept` is shown the configuration before any weights are fetched, and raises
+    UnsupportedError for what cannot be read. `progress` is called, in the caller's own thread,
+    with a file's name, the bytes that are here and the bytes in all. `cancelled` can be set at
+    any moment. `limit` is in bytes, over all files. Pickled weights need `allow_pickle`.
+
+    Raises NotFoundError, AccessError, UnreachableError, DamagedError, CancelledError and
+    UnsupportedError, each with what to do next; CheckpointError for what is rarer.
+    """
+    errand = _Errand(reference, accept, progress, cancelled or Event(), allow_pickle, limit)
+    stored = None
+    try:
+        stored = cache.find(reference, allow_pickle)
+        if stored is None or not reference.pinned:
+            listing = client.ask(reference, errand.cancelled)
+            if stored is None or stored.revision != listing.commit:
+                return errand.run(listing)
+    except FAULTS as error:
+        offline = [str(snapshot.reference) for snapshot in cached(accept)]
+        fault = explained(error, reference, offline[:MOST_NAMES_TOLD])
+        if stored is None or not isinstance(fault, UnreachableError):
+            raise fault from error
+    accept(read_json(stored.folder / CONFIG, str(reference)))
+    return stored
+
+
+def search(
+    query: str,
+    limit: int = 20,
+    families: Sequence[str] = FAMILIES,
+    cancelled: Event | None = None,
+) -> list[Found]:
+    """Image classifiers of these families whose name holds `query`, the most downloaded first.
+
+    Raises UnreachableError without a network, AccessError when a token is refused.
+    """
+    most = min(limit * SEARCHED_PER_RESULT, MOST_SEARCHED)
+    try:
+        models = client.search(query, most, cancelled or Event())
+    except FAULTS as error:
+        offline = [str(snapshot.reference) for snapshot in cached()]
+        raise explained(error, None, offline[:MOST_NAMES_TOLD]) from error
+    found = [
+        Found(
+            reference=HubReference(model.id),
+            downloads=model.downloads or 0,
+            likes=model.likes or 0,
+            license=next(
+                (tag[len("license:") :] for tag in model.tags or () if tag.startswith("license:")),
+                None,
+            ),
+            gated=bool(model.gated),
+        )
+        for model in models
+        if is_repo(model.id) and not set(families).isdisjoint(model.tags or ())
+    ]
+    return found[:limit]
+
+
+@dataclass(frozen=True)
+class _Errand:
+    """One way to the Hub and back."""
+
+    reference: HubReference
+    accept: Accept
+    progress: Progress | None
+    cancelled: Event
+    allow_pickle: bool
+    limit: int
+
+    def run(self, listing: Listing) -> Snapshot:
+        """Fetch what the listing promises, the small files first."""
+        small = [
+            listing.files[name] for name in (CONFIG, PROCESSOR, LABELS) if name in listing.files
+        ]
+        if CONFIG not in listing.files:
+            raise UnsupportedError(
+                f"{self.reference} has no {CONFIG}, so nothing says what model it is; "
+                "choose an image classifier saved by transformers or timm."
+            )
+        for file in small:
+            self._check_small(file)
+        folder = self._download(listing.commit, small[0]).parent
+        for file in small[1:]:
+            self._download(listing.commit, file)
+        self.accept(read_json(folder / CONFIG, str(self.reference)))
+        weights = self._weights(listing)
+        self._check_size([*small, weights])
+        self._download(listing.commit, weights)
+        absent = tuple(name for name in (PROCESSOR, LABELS) if name not in listing.files)
+        return cache.settle(self.reference, folder, absent)
+
+    def _download(self, commit: str, file: RemoteFile) -> Path:
+        def report(done: int, total: int) -> None:
+            if self.progress is not None:
+                self.progress(file.name, done, total)
+
+        return client.download(self.reference, commit, file, self.limit, report, self.cancelled)
+
+    def _weights(self, listing: Listing) -> RemoteFile:
+        """The one file of weights; raises UnsupportedError where it is several, pickled or none."""
+        if WEIGHTS in listing.files:
+            return listing.files[WEIGHTS]
+        if f"{WEIGHTS}.index.json" in listing.files:
+            raise UnsupportedError(
+                f"The weights of {self.reference} are split over several files, which are not read "
+                "here; choose a smaller checkpoint, or save it in one piece."
+            )
+        if PICKLE not in listing.files:
+            raise UnsupportedError(
+                f"{self.reference} has no {WEIGHTS}; choose a checkpoint that has one."
+            )
+        if not self.allow_pickle:
+            raise UnsupportedError(
+                f"{self.reference} has only pickled weights ({PICKLE}), which can hide code; "
+                f"choose one with {WEIGHTS}, or allow pickles if you trust its author."
+            )
+        return listing.files[PICKLE]
+
+    def _check_small(self, file: RemoteFile) -> None:
+        if (file.size or 0) > LARGEST_SMALL_FILE:
+            raise CheckpointError(
+                f"{file.name} of {self.reference} has {file.size:,} bytes, far too many for what "
+                "it should be; choose another checkpoint."
+            )
+
+    def _check_size(self, files: Sequence[RemoteFile]) -> None:
+        """Against the limit, and against the room on the disk."""
+        total = sum(file.size or 0 for file in files)
+        if total > self.limit:
+            raise CheckpointError(
+                f"{self.reference} has {_megabytes(total)}, and at most {_megabytes(self.limit)} "
+                "are fetched; choose a smaller checkpoint, or raise the limit."
+            )
+        free = shutil.disk_usage(cache.root()).free
+        if total > free:
+            raise CheckpointError(
+                f"{self.reference} has {_megabytes(total)}, and {_megabytes(free)} are free in "
+                f"{cache.root()}; free some space, or set HF_HOME to a larger disk."
+            )
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.0f} MB"

@@ -1,0 +1,78 @@
+"""How a checkpoint on the Hub is named, and what stands behind the name once it is here."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from vit_demo.errors import CheckpointError
+
+NEWEST = "main"
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+# Narrower than git's own rule: what is left can be part of a path and of an address as it is.
+REPO_PART = re.compile(r"\w|\w[\w.-]{0,94}\w", re.ASCII)
+REVISION = re.compile(r"\w[\w.+-]*(/[\w+-][\w.+-]*)*", re.ASCII)
+LONGEST_REPO, LONGEST_REVISION = 96, 200
+
+
+@dataclass(frozen=True)
+class HubReference:
+    """A repository and a revision: a branch, a tag, or the 40 digits of a commit."""
+
+    repo: str
+    revision: str = NEWEST
+
+    def __post_init__(self) -> None:
+        if not is_repo(self.repo):
+            raise CheckpointError(
+                f"'{self.repo}' is not the name of a Hub repository; write owner/name, "
+                "as in google/vit-base-patch16-224, with nothing of the web address round it."
+            )
+        if not is_revision(self.revision):
+            raise CheckpointError(
+                f"'{self.revision}' is not a revision; after the @ of {self.repo}@… write "
+                "a branch, a tag or a commit, or leave both out for the newest."
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> "HubReference":
+        """Read `owner/name` or `owner/name@revision`; raises CheckpointError for anything else."""
+        repo, at, revision = text.partition("@")
+        return cls(repo, revision if at else NEWEST)
+
+    @property
+    def pinned(self) -> bool:
+        """Whether it names a commit, which never changes, and not a branch or tag, which may."""
+        return COMMIT.fullmatch(self.revision) is not None
+
+    def __str__(self) -> str:
+        return self.repo if self.revision == NEWEST else f"{self.repo}@{self.revision}"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A checkpoint's files at one commit, whole and on this disk."""
+
+    reference: HubReference
+    folder: Path
+    revision: str
+
+
+def is_repo(text: str) -> bool:
+    """Whether `text` can be the name of a repository, by the Hub's own rules."""
+    parts = text.split("/")
+    return (
+        len(parts) == len(("owner", "name"))
+        and all(REPO_PART.fullmatch(part) for part in parts)
+        and "--" not in text
+        and ".." not in text
+        and not text.endswith(".git")
+        and len(text) <= LONGEST_REPO
+    )
+
+
+def is_revision(text: str) -> bool:
+    """Whether `text` can be a branch, a tag or a commit, and no more than that."""
+    return (
+        REVISION.fullmatch(text) is not None and ".." not in text and len(text) <= LONGEST_REVISION
+    )
