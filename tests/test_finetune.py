@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -205,7 +206,7 @@ def test_the_schedule_rises_straight_and_falls_as_half_a_cosine():
     assert factors[35] == pytest.approx((1 + math.sqrt(0.5)) / 2)  # a quarter of the way down
     assert factors[60] == pytest.approx(0.5)
     assert factors[110] == pytest.approx(0)
-    assert all(a >= b for a, b in zip(factors[10:], factors[11:], strict=False))
+    assert all(earlier >= later for earlier, later in pairwise(factors[10:]))
     assert warm_up_then_cosine(500, 10, 110) == pytest.approx(0)
 
 
