@@ -1,12 +1,9 @@
 """The photo upload, handing over the file untouched."""
 
-from typing import Any
 
 import gradio as gr
 from gradio.data_classes import ImageData
 from gradio.image_utils import decode_base64_to_file
-
-from gradio.events import Dependency
 
 class PhotoInput(gr.Image):
     """gr.Image that gives Python the uploaded file's path without opening it.
@@ -26,8 +23,11 @@ class PhotoInput(gr.Image):
         if payload.url and payload.url.startswith("data:"):
             return decode_base64_to_file(payload.url, self.GRADIO_CACHE, self.format)
         return payload.path
-    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from collections.abc import Callable, Sequence
+    from typing import TYPE_CHECKING, Any, Literal
+
     from gradio.blocks import Block
+
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component
