@@ -43,7 +43,9 @@ def test_scanning_twice_gives_the_same_order(folder):
 
 
 def test_a_missing_folder_is_refused(tmp_path):
-    with pytest.raises(DataError, match="no folder '.*gone'; name one with a sub-folder per class"):
+    with pytest.raises(
+        DataError, match=r"no folder '.*gone'; name one with a sub-folder per class"
+    ):
         scan(tmp_path / "gone")
 
 
@@ -85,7 +87,7 @@ def test_a_small_share_still_holds_out_one_of_every_class(folder):
 
 @pytest.mark.parametrize("held_out", [0.0, 1.0, -0.5, 2.0])
 def test_a_share_that_leaves_nothing_is_refused(folder, held_out):
-    with pytest.raises(DataError, match="leaves nothing; choose one like 0.1"):
+    with pytest.raises(DataError, match=r"leaves nothing; choose one like 0.1"):
         split(scan(folder), held_out, seed=0)
 
 

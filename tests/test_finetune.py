@@ -25,6 +25,8 @@ QUICK = Recipe(
     epochs=2, batch_size=8, learning_rate=3e-3, warm_up_steps=4, workers=0, bfloat16=False
 )
 
+STILL = Augmentation(area=(1.0, 1.0), aspect=(4 / 3, 4 / 3), brightness=0.0, saturation=0.0)
+
 
 @pytest.fixture
 def colours(tmp_path):
@@ -48,34 +50,34 @@ def fresh(tiny_config):
     return make
 
 
-def train(model, training, held_out, recipe):
-    """All the steps of one training."""
+def train(model, colours, recipe):
+    """Fine-tune to the end; every step that was reported."""
+    training, held_out = colours
     return list(finetune(model, training, held_out, PREPROCESSING, recipe))
 
 
 def test_two_epochs_tell_red_from_blue(colours, fresh):
     training, held_out = colours
     model = fresh()
-    assert train(model, training, held_out, QUICK)[-1].accuracy == 1
+    assert accuracy(model, training + held_out, PREPROCESSING, QUICK) < 1
+    assert train(model, colours, QUICK)[-1].accuracy == 1
     assert accuracy(model, training + held_out, PREPROCESSING, QUICK) == 1
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_the_same_seed_gives_the_same_weights(colours, fresh, workers):
-    training, held_out = colours
     recipe = replace(QUICK, epochs=1, workers=workers)
     ends = []
     for seed in (0, 0, 1):
         model = fresh()
-        train(model, training, held_out, replace(recipe, seed=seed))
+        train(model, colours, replace(recipe, seed=seed))
         ends.append(torch.cat([value.flatten() for value in model.state_dict().values()]))
     assert torch.equal(ends[0], ends[1])
     assert not torch.equal(ends[0], ends[2])
 
 
 def test_every_step_is_reported_and_every_epoch_says_its_accuracy(colours, fresh):
-    training, held_out = colours  # 24 photos: three batches of eight
-    steps = train(fresh(), training, held_out, QUICK)
+    steps = train(fresh(), colours, QUICK)  # 24 photos: three batches of eight
     assert [(s.step, s.epoch) for s in steps if s.accuracy is None] == [
         (1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (6, 2),
     ]  # fmt: skip
@@ -88,27 +90,87 @@ def test_every_step_is_reported_and_every_epoch_says_its_accuracy(colours, fresh
 
 
 def test_a_frozen_backbone_does_not_move(colours, fresh):
-    training, held_out = colours
     model = fresh()
     model.freeze_backbone()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    train(model, training, held_out, replace(QUICK, epochs=1))
+    train(model, colours, replace(QUICK, epochs=1))
     moved = {n for n, value in model.state_dict().items() if not torch.equal(value, before[n])}
     assert moved == {"head.weight", "head.bias"}
 
 
 def test_fewer_photos_than_a_batch_still_train(colours, fresh):
-    training, held_out = colours
-    recipe = replace(QUICK, epochs=1, batch_size=64)
-    steps = train(fresh(), training, held_out, recipe)
+    steps = train(fresh(), colours, replace(QUICK, epochs=1, batch_size=64))
     assert steps[-1].step == 1
 
 
-def test_bfloat16_learns_too_and_leaves_float32_weights(colours, fresh):
-    training, held_out = colours
+def test_the_rest_of_a_batch_is_left_for_another_epoch(colours, fresh):
+    steps = train(fresh(), colours, replace(QUICK, epochs=1, batch_size=10))
+    assert steps[-1].steps == 2
+
+
+def test_dropout_acts_while_training_and_not_while_scoring(colours, fresh, monkeypatch):
     model = fresh()
-    recipe = replace(QUICK, bfloat16=True)
-    assert train(model, training, held_out, recipe)[-1].accuracy == 1
+    modes = []
+    forward = model.forward
+    monkeypatch.setattr(model, "forward", lambda x: (modes.append(model.training), forward(x))[1])
+    train(model, colours, replace(QUICK, batch_size=24))
+    assert modes == [True, False, True, False]
+
+
+def test_every_step_starts_from_a_clean_gradient_and_clips_it(colours, fresh, monkeypatch):
+    """The gradient that the optimiser sees is that of its own batch, of norm one at the most."""
+    norms = []
+    step = torch.optim.AdamW.step
+
+    def spy(self, *args, **kwargs):
+        gradients = [p.grad for group in self.param_groups for p in group["params"]]
+        norms.append(torch.cat([gradient.flatten() for gradient in gradients]).norm().item())
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    recipe = replace(QUICK, gradient_clip=0.01)
+    train(fresh(), colours, recipe)
+    assert max(norms) <= 0.01 + 1e-6
+    assert len(norms) == 6
+    still = replace(QUICK, learning_rate=1e-12, gradient_clip=1e9, augmentation=STILL)
+    norms.clear()
+    train(fresh(), (colours[0][:1], colours[1]), replace(still, epochs=3))
+    assert norms == pytest.approx([norms[0]] * 3, rel=1e-3)
+
+
+def test_the_learning_rate_follows_the_schedule(colours, fresh, monkeypatch):
+    """Six steps, four of them to warm up: ¼, ½, ¾, 1, and the first two of a cosine to zero."""
+    rates = []
+    step = torch.optim.AdamW.step
+
+    def spy(self, *args, **kwargs):
+        rates.append(max(group["lr"] for group in self.param_groups))
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    train(fresh(), colours, QUICK)
+    top = QUICK.learning_rate * QUICK.head_factor
+    assert rates == pytest.approx([top * f for f in (0.25, 0.5, 0.75, 1.0, 1.0, 0.5)])
+
+
+def test_the_loss_is_smoothed_as_the_recipe_says(colours, fresh):
+    """A head of zeros is undecided: ln 2 with or without; a sure one pays for being sure."""
+    one_red = ([sample for sample in colours[0] if sample[1] == 1][:1], colours[1])
+    losses = []
+    for smoothing in (0.0, 0.1):
+        model = fresh()
+        with torch.no_grad():
+            model.head.weight.zero_()
+            model.head.bias.copy_(torch.tensor([0.0, 10.0]))
+        recipe = replace(QUICK, epochs=1, label_smoothing=smoothing)
+        losses.append(train(model, one_red, recipe)[0].loss)
+    sure, unsure = math.log1p(math.exp(-10)), 10 + math.log1p(math.exp(-10))
+    assert losses == pytest.approx([sure, 0.95 * sure + 0.05 * unsure], abs=1e-5)
+
+
+def test_bfloat16_learns_too_and_leaves_float32_weights(colours, fresh):
+    model = fresh()
+    assert train(model, colours, replace(QUICK, bfloat16=True))[-1].accuracy == 1
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
@@ -184,7 +246,7 @@ def test_the_schedule_rises_straight_and_falls_as_half_a_cosine():
     assert factors[35] == pytest.approx((1 + math.sqrt(0.5)) / 2)  # a quarter of the way down
     assert factors[60] == pytest.approx(0.5)
     assert factors[110] == pytest.approx(0)
-    assert all(a >= b for a, b in pairwise(factors[10:]))
+    assert all(earlier >= later for earlier, later in pairwise(factors[10:]))
     assert warm_up_then_cosine(500, 10, 110) == pytest.approx(0)
 
 
@@ -212,8 +274,7 @@ def test_augmentation_is_the_recipes(colours, fresh, monkeypatch):
         return plain(self, photo, preprocessing)
 
     monkeypatch.setattr(Augmentation, "__call__", spy)
-    training, held_out = colours
     mine = Augmentation(area=(0.5, 0.6))
     recipe = replace(QUICK, epochs=1, augmentation=mine)
-    train(fresh(), training, held_out, recipe)
-    assert seen == [mine] * len(training)
+    train(fresh(), colours, recipe)
+    assert seen == [mine] * len(colours[0])

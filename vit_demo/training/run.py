@@ -66,7 +66,7 @@ def train_folder(
         if step.accuracy is None:
             continue
         epochs.append({"epoch": step.epoch, "loss": step.loss, "accuracy": step.accuracy})
-        if step.accuracy > best:
+        if len(epochs) == 1 or step.accuracy > best:
             best = step.accuracy
             weights = model.state_dict()
             transformers.write(out, config, weights, photos.labels, preprocessing, torch.float16)
