@@ -12,7 +12,6 @@ from vit_demo.settings import Settings
 from vit_demo.ui.page import build_page, launch
 
 MENDABLE = 2
-MEGABYTE = 1_000_000
 
 
 def main() -> int:
@@ -21,7 +20,7 @@ def main() -> int:
     try:
         settings = Settings.from_environment()
         flags = parse(settings)
-        cache = CheckpointCache(load, settings.memory_mb * MEGABYTE)
+        cache = CheckpointCache(load, settings.memory_bytes)
         cache.get(flags.checkpoint)
     except DemoError as error:
         sys.stderr.write(" ".join(str(error).split()) + "\n")

@@ -7,7 +7,16 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 from typer.exceptions import TyperException
@@ -59,7 +68,7 @@ def explain_command(
     if out is not None:
         _check_out(out)
     options = _options(option or [])
-    analysis = explain(load(checkpoint), photo, method, target, options)
+    analysis = explain(_load(checkpoint), photo, method, target, options)
     content = analysis.as_json(top, logits)
     if out is not None and out.suffix.lower() == ".json":
         _write_text(out, json.dumps(content) + "\n")
@@ -74,7 +83,7 @@ def explain_command(
 @app.command(name="methods")
 def methods_command(checkpoint: CheckpointOption = DEFAULT, as_json: JsonOption = False) -> None:
     """List the explanations that fit a checkpoint."""
-    loaded = load(checkpoint)
+    loaded = _load(checkpoint)
     rows = [_method_row(name, loaded) for name in METHODS]
     if as_json:
         typer.echo(json.dumps({"checkpoint": loaded.ref, "methods": rows}))
@@ -138,6 +147,25 @@ def main() -> None:
 def _refuse(message: str) -> int:
     typer.echo(" ".join(message.split()), err=True)
     return MENDABLE
+
+
+def _load(ref: str) -> Checkpoint:
+    """Load a checkpoint; what comes from the Hub shows its progress on stderr."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bars: dict[str, TaskID] = {}
+
+        def report(name: str, done: int, total: int) -> None:
+            if name not in bars:
+                bars[name] = progress.add_task(escape(name))
+            progress.update(bars[name], completed=done, total=total)
+
+        return load(ref, report)
 
 
 def _options(given: list[str]) -> dict[str, int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vit_demo.errors import ConfigError
 
+MEGABYTE = 1_000_000
 ASSETS = Path(__file__).parents[1] / "assets"
 
 
@@ -25,6 +26,16 @@ class Settings:
         for name in ("memory_mb", "download_mb"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}, but it must be 1 or more.")
+
+    @property
+    def memory_bytes(self) -> int:
+        """The bound on loaded checkpoints, in bytes."""
+        return self.memory_mb * MEGABYTE
+
+    @property
+    def download_bytes(self) -> int:
+        """The largest checkpoint that is fetched, in bytes."""
+        return self.download_mb * MEGABYTE
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from vit_demo.checkpoints.checkpoint import Checkpoint
 
+Progress = Callable[[str, int, int], None]
+
 
 class CheckpointCache:
     """Loads a checkpoint once and keeps it while there is room; the longest unused goes first.
@@ -14,17 +16,19 @@ class CheckpointCache:
     last user lets go. The last one asked for always stays, even if it alone passes the bound.
     """
 
-    def __init__(self, load: Callable[[str], Checkpoint], limit_bytes: int) -> None:
+    def __init__(
+        self, load: Callable[[str, Progress | None], Checkpoint], limit_bytes: int
+    ) -> None:
         self._load = load
         self._limit = limit_bytes
         self._kept: OrderedDict[str, Checkpoint] = OrderedDict()
         self._loading: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
-    def get(self, ref: str) -> Checkpoint:
+    def get(self, ref: str, progress: Progress | None = None) -> Checkpoint:
         """The checkpoint, loaded now if need be; two who ask at once wait for one loading.
 
-        Raises what loading it raises.
+        `progress` hears of files that are fetched. Raises what loading it raises.
         """
         with self._lock:
             one_at_a_time = self._loading.setdefault(ref, threading.Lock())
@@ -33,7 +37,7 @@ class CheckpointCache:
                 if ref in self._kept:
                     self._kept.move_to_end(ref)
                     return self._kept[ref]
-            checkpoint = self._load(ref)
+            checkpoint = self._load(ref, progress)
             with self._lock:
                 self._kept[ref] = checkpoint
                 self._loading.pop(ref, None)

@@ -28,7 +28,7 @@ def attention(
     rule = mean_heads if head == EVERY_HEAD else one_head(head - 1)
     # Without the other layers, every token stays where it is: only geometry is left beside them.
     flows = [flow for flow in watched.trace.flows if not flow.skip or flow is chosen]
-    return watched.on_grid(carry(flows, watched.read_out, rule, keep=0, gain=1))
+    return watched.on_grid(carry(flows, watched.read_out, rule, keep=0.0, gain=1.0))
 
 
 def _layer(watched: Watched, layer: int) -> Attention:

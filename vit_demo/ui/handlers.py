@@ -14,9 +14,11 @@ from PIL import Image
 from vit_demo import present
 from vit_demo.analysis import TOP, Analysis, look
 from vit_demo.checkpoints import Checkpoint
+from vit_demo.checkpoints.cache import Progress
 from vit_demo.errors import DemoError, PhotoError
 from vit_demo.figures.sheet import save_sheet
 from vit_demo.photo import read_photo
+from vit_demo.settings import MEGABYTE
 from vit_demo.ui.legend import about, legend
 
 # Longer side of what is sent back for a photo that the browser cannot show by itself.
@@ -24,6 +26,10 @@ PREVIEW_SIDE = 1600
 
 # What every browser shows without help.
 SHOWN_BY_BROWSERS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif"}
+
+
+# Gradio recognises this default and hands in the bar of the visitor who pressed Run.
+NO_PROGRESS = gr.Progress()
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,14 +55,20 @@ def toasts() -> Iterator[None]:
 class Handlers:
     """The events of one page; `get` gives the checkpoint behind a reference."""
 
-    get: Callable[[str], Checkpoint]
+    get: Callable[[str, Progress | None], Checkpoint]
 
-    def analyse(self, photo: str | None, ref: str | None) -> Shown:
+    def analyse(
+        self, photo: str | None, ref: str | None, progress: gr.Progress = NO_PROGRESS
+    ) -> Shown:
         """Run the model once and ask for everything that the page shows."""
+
+        def report(name: str, done: int, total: int) -> None:
+            progress(done / max(total, 1), desc=f"Fetching {name}, {total / MEGABYTE:.0f} MB")
+
         with toasts():
             if not photo:
                 raise PhotoError("There is no photo yet; upload one or click an example.")
-            seen = look(self.get((ref or "").strip()), Path(photo))
+            seen = look(self.get((ref or "").strip(), report), Path(photo))
             return Shown(
                 main=seen.explain(),
                 layers=tuple(

@@ -1,0 +1,57 @@
+"""Take the README's picture, and the same page dark and on a phone.
+
+    python tests/browser/screenshots.py [FOLDER]
+
+Without a folder only assets/screenshot.png is written.
+"""
+
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from browser.chromium import FLAGS, find_or_install  # noqa: E402
+from browser.conftest import Served  # noqa: E402
+
+PHOTO = ROOT / "assets" / "examples" / "honey-bee.jpg"
+DESK, PHONE = (1280, 900), (390, 844)
+
+
+def take(browser: Browser, url: str, size: tuple[int, int], theme: str, path: Path) -> None:
+    """Upload the photo, run, and photograph the whole page once everything is drawn."""
+    page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+    page.goto(f"{url}?__theme={theme}")
+    page.set_input_files("#photo input[type=file]", str(PHOTO))
+    page.wait_for_selector("#photo img")
+    page.click("#run")
+    page.wait_for_selector("#layer-image img")
+    page.wait_for_load_state("networkidle")
+    page.wait_for_function("[...document.images].every(image => image.complete)")
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(800)  # the toolbar and the button fade
+    page.screenshot(path=path, full_page=True)
+    page.close()
+
+
+def main() -> None:
+    """Serve the app, take the pictures, stop it."""
+    app = Served()
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=find_or_install(), args=list(FLAGS)
+            )
+            take(browser, app.url, DESK, "light", ROOT / "assets" / "screenshot.png")
+            for folder in map(Path, sys.argv[1:]):
+                take(browser, app.url, DESK, "dark", folder / "dark.png")
+                take(browser, app.url, PHONE, "light", folder / "phone.png")
+            browser.close()
+    finally:
+        app.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""A visitor's way through the page, in a real Chromium, with the bundled checkpoint."""
+
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
+FLOWERS = {"daisy", "dandelion", "roses", "sunflowers", "tulips"}
+
+
+def upload(page, path):
+    page.set_input_files("#photo input[type=file]", str(path))
+    page.wait_for_selector("#photo img")
+
+
+def run(page):
+    page.click("#run")
+    page.wait_for_selector("#overlay img")
+    page.wait_for_selector("#layer-image img")
+
+
+def names(page):
+    return page.locator("#names .label, #names dt").all_inner_texts()
+
+
+def source(page, picture):
+    return page.get_attribute(f"#{picture} img", "src")
+
+
+def wait_for_change(page, picture, before):
+    page.wait_for_function(
+        "([id, before]) => document.querySelector(`#${id} img`)?.src !== before",
+        arg=[picture, page.evaluate("path => new URL(path, location).href", before)],
+    )
+
+
+def test_a_photo_gives_names_patches_and_maps(page):
+    upload(page, EXAMPLES / "drawn-sunflower.png")
+    run(page)
+    text = page.inner_text("#names")
+    assert all(flower in text for flower in FLOWERS)
+    assert page.inner_text("#names h2").strip() == "sunflowers"
+    assert "14 × 14 patches of 16 × 16" in page.inner_text("#reads")
+    assert "knows 5" in page.inner_text("#knows")
+
+
+def test_the_layer_slider_changes_the_picture(page):
+    upload(page, EXAMPLES / "honey-bee.jpg")
+    run(page)
+    last = source(page, "layer-image")
+    page.fill("#layer input[type=number]", "3")
+    page.keyboard.press("Tab")
+    wait_for_change(page, "layer-image", last)
+    third = source(page, "layer-image")
+    page.locator("#layer input[type=range]").focus()
+    page.keyboard.press("ArrowLeft")
+    wait_for_change(page, "layer-image", third)
+
+
+def test_another_photo_replaces_the_first(page):
+    upload(page, EXAMPLES / "drawn-sunflower.png")
+    run(page)
+    first = source(page, "overlay")
+    page.locator("#photo button[aria-label='Clear'], #photo button[title='Clear']").first.click()
+    upload(page, EXAMPLES / "honey-bee.jpg")
+    page.click("#run")
+    wait_for_change(page, "overlay", first)
+    assert page.inner_text("#names h2").strip() == "daisy"
+
+
+def test_an_example_is_one_click_away(page):
+    page.locator(".gallery button, .gallery-item").first.click()
+    page.wait_for_selector("#photo img")
+    run(page)
+
+
+def test_the_map_can_be_taken_away(page, tmp_path):
+    from PIL import Image
+
+    upload(page, EXAMPLES / "dahlia.jpg")
+    run(page)
+    page.wait_for_selector("#download[href], a#download, #download a[href]", state="attached")
+    with page.expect_download() as waiting:
+        page.click("#download")
+    waiting.value.save_as(tmp_path / "slide.png")
+    assert Image.open(tmp_path / "slide.png").size == (1920, 1080)
+
+
+@pytest.mark.parametrize("kind", ["text", "half"])
+def test_a_file_that_is_no_photo_is_refused_in_words_and_nothing_is_lost(page, tmp_path, kind):
+    upload(page, EXAMPLES / "honey-bee.jpg")
+    run(page)
+    kept = source(page, "overlay")
+    bad = tmp_path / "photo.jpg"
+    whole = (EXAMPLES / "dahlia.jpg").read_bytes()
+    bad.write_bytes(b"These are only words." if kind == "text" else whole[: len(whole) // 2])
+    page.locator("#photo button[aria-label='Clear'], #photo button[title='Clear']").first.click()
+    upload(page, bad)
+    page.click("#run")
+    expected = "is not a picture" if kind == "text" else "is damaged"
+    page.wait_for_selector(f".toast-body:has-text('{expected}')")
+    assert source(page, "overlay") == kept
+    assert page.inner_text("#names h2").strip() == "daisy"
+
+
+@pytest.mark.parametrize(
+    ("ref", "words"),
+    [("nobody/nothing", "HF_HUB_OFFLINE is set"), ("flower", "did you mean 'flowers'?")],
+)
+def test_a_checkpoint_that_cannot_be_had_is_refused_in_words(page, ref, words):
+    upload(page, EXAMPLES / "honey-bee.jpg")
+    page.fill("#checkpoint input", ref)
+    page.keyboard.press("Enter")
+    page.click("#run")
+    page.wait_for_selector(f'.toast-body:has-text("{words}")')
+    page.fill("#checkpoint input", "flowers")
+    page.keyboard.press("Enter")
+    run(page)
+
+
+def test_without_a_photo_it_says_what_is_missing(page):
+    page.click("#run")
+    page.wait_for_selector(".toast-body:has-text('There is no photo yet')")
+
+
+def test_a_heic_photo_is_shown_and_read(page, tmp_path):
+    import pillow_heif
+    from PIL import Image
+
+    photo = Image.open(EXAMPLES / "honey-bee.jpg").resize((405, 320))
+    pillow_heif.from_pillow(photo).save(tmp_path / "photo.heic")
+    page.set_input_files("#photo input[type=file]", str(tmp_path / "photo.heic"))
+    page.wait_for_function("document.querySelector('#photo img')?.naturalWidth > 0")
+    run(page)
+    assert page.inner_text("#names h2").strip() == "daisy"

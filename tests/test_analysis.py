@@ -1,0 +1,136 @@
+"""The whole way: from a photo file to names, a map and the place of that map on the photo."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from vit_demo import explain, load
+from vit_demo.analysis import rank
+from vit_demo.errors import MethodError, OptionError, PhotoError, TargetError
+from vit_demo.photo import read_photo
+
+KEYS = {
+    "checkpoint", "photo", "predictions", "method", "target", "grid", "heatmap", "signed",
+    "exact", "options", "box",
+}  # fmt: skip
+
+
+@pytest.fixture
+def checkpoint(our_checkpoint):
+    return load(str(our_checkpoint))
+
+
+def test_the_predictions_are_the_models_own(checkpoint, photo_file):
+    analysis = explain(checkpoint, photo_file)
+    pixels = checkpoint.preprocessing(read_photo(photo_file)).pixels
+    logits = checkpoint.model(pixels)[0]
+    assert torch.equal(analysis.logits, logits)
+    assert analysis.predictions[0].label == checkpoint.labels[int(logits.argmax())]
+    probabilities = [p.probability for p in analysis.predictions]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert sum(probabilities) == pytest.approx(1)
+    for prediction in analysis.predictions:
+        expected = logits.softmax(dim=-1)[prediction.index]
+        assert prediction.probability == pytest.approx(float(expected))
+
+
+def test_the_json_keeps_the_contract(checkpoint, photo_file):
+    analysis = explain(checkpoint, photo_file, "attention", options={"layer": 2})
+    content = json.loads(json.dumps(analysis.as_json(top=3)))
+    assert set(content) == KEYS
+    assert set(content["checkpoint"]) == {"ref", "revision", "architecture", "layout"}
+    assert content["checkpoint"]["layout"] == "transformers"
+    assert content["photo"] == {"width": 101, "height": 67}
+    assert [set(p) for p in content["predictions"]] == [{"index", "label", "probability"}] * 3
+    assert content["method"] == "attention"
+    assert content["target"] is None
+    assert content["grid"] == [4, 4]
+    assert [len(row) for row in content["heatmap"]] == [4] * 4
+    assert sum(map(sum, content["heatmap"])) == pytest.approx(1)
+    assert (content["signed"], content["exact"]) == (False, True)
+    assert content["options"] == {"layer": 2, "head": 0}
+    assert content["box"] == [0, 0, 101, 67]
+
+
+def test_logits_come_only_on_request_and_fewer_classes_than_asked_are_all(checkpoint, photo_file):
+    content = explain(checkpoint, photo_file).as_json(top=50, logits=True)
+    assert len(content["predictions"]) == len(content["logits"]) == 5
+
+
+@pytest.mark.parametrize("target", ["roses", "2", 2])
+def test_a_class_is_asked_for_by_label_or_index(checkpoint, photo_file, target):
+    asked = explain(checkpoint, photo_file, target=target).as_json()["target"]
+    assert asked == {"index": 2, "label": "roses"}
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [("rose", "did you mean 'roses'"), ("9", "classes are 0 to 4"), (-1, "classes are 0 to 4")],
+)
+def test_an_unknown_class_is_refused(checkpoint, photo_file, target, words):
+    with pytest.raises(TargetError, match=words):
+        explain(checkpoint, photo_file, target=target)
+
+
+def test_what_cannot_be_is_refused(checkpoint, photo_file, tmp_path):
+    with pytest.raises(MethodError, match="no method 'rolout'"):
+        explain(checkpoint, photo_file, "rolout")
+    with pytest.raises(OptionError, match="no option 'layers'"):
+        explain(checkpoint, photo_file, "attention", options={"layers": 1})
+    with pytest.raises(PhotoError, match="no photo at"):
+        explain(checkpoint, tmp_path / "none.jpg")
+
+
+def test_equal_logits_keep_the_order_of_the_classes():
+    ranked = rank(torch.tensor([1.0, 3.0, 1.0, 3.0]), ("a", "b", "c", "d"))
+    assert [prediction.label for prediction in ranked] == ["b", "d", "a", "c"]
+
+
+def test_two_at_once_get_what_each_gets_alone(checkpoint, noise_photo):
+    photos = [noise_photo(60, 40, seed=seed) for seed in range(4)]
+    alone = [explain(checkpoint, photo).as_json(logits=True) for photo in photos]
+    assert alone[0] != alone[1]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(10):
+            together = list(pool.map(lambda photo: explain(checkpoint, photo), photos))
+            assert [analysis.as_json(logits=True) for analysis in together] == alone
+
+
+def test_the_bundled_checkpoint_works_with_no_network():
+    from vit_demo.settings import ASSETS
+
+    examples = ASSETS / "examples"
+    checkpoint = load()
+    assert set(checkpoint.labels) == {"daisy", "dandelion", "roses", "sunflowers", "tulips"}
+    named = {
+        name: explain(checkpoint, examples / name).predictions[0].label
+        for name in ("honey-bee.jpg", "drawn-sunflower.png")
+    }
+    assert named == {"honey-bee.jpg": "daisy", "drawn-sunflower.png": "sunflowers"}
+
+
+@pytest.mark.shared
+def test_a_real_checkpoints_rollout_is_that_of_transformers_own_attentions(shared):
+    import transformers
+    from PIL import Image
+
+    folder = shared / "checkpoints" / "vit-small-patch14-flowers5"
+    photo = next(iter(sorted((shared / "flower_photos" / "roses").glob("*.jpg"))))
+    oracle = transformers.AutoModelForImageClassification.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
+    processor = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")
+    with torch.no_grad():
+        theirs = oracle(**processor(Image.open(photo), return_tensors="pt"), output_attentions=True)
+    identity = torch.eye(theirs.attentions[0].shape[-1])
+    product = identity
+    for weights in theirs.attentions:
+        product = (weights[0].mean(dim=0) + identity) / 2 @ product
+    expected = product[0, 1:] / product[0, 1:].sum()
+
+    ours = explain(load(str(folder)), photo)
+    torch.testing.assert_close(ours.logits, theirs.logits[0], atol=1e-4, rtol=0)
+    error = (ours.heatmap.flatten() - expected).abs().max()
+    assert error <= 1e-5 * expected.max()

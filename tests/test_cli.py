@@ -1,0 +1,130 @@
+"""The command line: numbers, tables and files; status 2 and one line for what can be mended."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from vit_demo import explain, load
+from vit_demo.cli import main
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command line in this process: (status, stdout, stderr)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["vit_demo", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return ended.value.code, out, err
+
+    return run
+
+
+def test_json_is_what_python_says(run, our_checkpoint, photo_file):
+    status, out, err = run(
+        "explain", photo_file, "--checkpoint", our_checkpoint, "--json", "--logits", "--top", "2",
+        "--method", "attention", "--option", "layer=2", "--target", "tulips",
+    )  # fmt: skip
+    expected = explain(load(str(our_checkpoint)), photo_file, "attention", "tulips", {"layer": 2})
+    assert (status, err) == (0, "")
+    assert json.loads(out) == expected.as_json(top=2, logits=True)
+
+
+def test_the_table_lists_the_likeliest(run, our_checkpoint, photo_file):
+    status, out, _ = run("explain", photo_file, "--checkpoint", our_checkpoint, "--top", "3")
+    best = explain(load(str(our_checkpoint)), photo_file).predictions[:3]
+    assert status == 0
+    assert all(p.label in out and f"{p.probability:.2%}" in out for p in best)
+    assert "rollout on 4 × 4 patches" in out
+
+
+def test_a_picture_and_the_numbers_can_be_written(run, our_checkpoint, photo_file, tmp_path):
+    for name in ("map.png", "map.svg", "map.pdf", "map.json"):
+        status, _, _ = run(
+            "explain", photo_file, "--checkpoint", our_checkpoint, "--out", tmp_path / name
+        )
+        assert status == 0
+    assert Image.open(tmp_path / "map.png").size == (1920, 1080)
+    assert json.loads((tmp_path / "map.json").read_text())["grid"] == [4, 4]
+
+
+def test_methods_are_listed(run, our_checkpoint):
+    status, out, _ = run("methods", "--checkpoint", our_checkpoint)
+    assert status == 0
+    assert all(name in out for name in ("rollout", "attention", "random"))
+    status, out, _ = run("methods", "--checkpoint", our_checkpoint, "--json")
+    rows = {row["name"]: row for row in json.loads(out)["methods"]}
+    assert rows["attention"]["options"] == {"layer": -1, "head": 0}
+    assert rows["rollout"]["class_specific"] is False
+    assert rows["rollout"]["exact"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["explain", "none.jpg"], "There is no photo at 'none.jpg'"),
+        (["explain", "TEXT"], "is not a picture"),
+        (["explain", "HALF"], "is damaged"),
+        (["explain", "PHOTO", "--checkpoint", "nothing"], "'nothing' is no bundled checkpoint"),
+        (["explain", "PHOTO", "--method", "rolout"], "did you mean 'rollout'"),
+        (["explain", "PHOTO", "--target", "rose"], "did you mean 'roses'"),
+        (["explain", "PHOTO", "--option", "layer"], "write it like layer=3"),
+        (["explain", "PHOTO", "--method", "attention", "--option", "layer=99"], "layers 1 to"),
+        (["explain", "PHOTO", "--top", "0"], "--top"),
+        (["explain", "PHOTO", "--out", "map.doc"], "use .json, .png, .svg, .pdf"),
+        (["explain", "PHOTO", "--out", "no/where/map.png"], "no folder 'no/where'"),
+        (["explain", "PHOTO", "--loud"], "--loud"),
+        (["explain"], "Missing argument"),
+        (["explian"], "explian"),
+        (["finetune", "--data", "none", "--weights", "none", "--out", "new"], "'none' is a file"),
+    ],
+)
+def test_what_a_person_can_mend_is_one_line_and_status_2(
+    run, our_checkpoint, photo_file, tmp_path, arguments, words
+):
+    (tmp_path / "text.jpg").write_text("Only words.")
+    whole = tmp_path / "whole.jpg"
+    Image.open(photo_file).save(whole)
+    (tmp_path / "half.jpg").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    files = {"PHOTO": photo_file, "TEXT": tmp_path / "text.jpg", "HALF": tmp_path / "half.jpg"}
+    chosen = [str(files.get(argument, argument)) for argument in arguments]
+    if arguments[0] == "explain" and "--checkpoint" not in chosen and len(chosen) > 1:
+        chosen += ["--checkpoint", str(our_checkpoint)]
+    status, out, err = run(*chosen)
+    assert status == 2
+    assert out == ""
+    assert err.count("\n") == 1
+    assert words in err
+
+
+def test_a_bug_keeps_its_traceback(run, our_checkpoint, photo_file, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("vit_demo.cli.explain", broken)
+    with pytest.raises(ZeroDivisionError):
+        run("explain", photo_file, "--checkpoint", our_checkpoint)
+
+
+def test_it_runs_as_a_module_without_the_page(tmp_path):
+    """`python -m vit_demo` answers, and never imports Gradio, which takes seconds."""
+    code = (
+        "import sys, runpy\n"
+        "sys.argv = ['vit_demo', 'explain', 'none.jpg']\n"
+        "try: runpy.run_module('vit_demo', run_name='__main__')\n"
+        "finally: print('gradio' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 2
+    assert done.stdout == "False\n"
+    assert done.stderr == "There is no photo at 'none.jpg'; check the path.\n"

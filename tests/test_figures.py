@@ -1,0 +1,131 @@
+"""Figures: the right patch in the right place, in the right colour."""
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vit_demo.errors import OutputError
+from vit_demo.figures import ColourScale, Sheet, draw_overlay, draw_patches
+from vit_demo.figures.sheet import save_sheet
+
+WHITE = (255, 255, 255)
+
+
+def pixel(picture, x, y):
+    return np.asarray(picture.convert("RGB"))[y, x].astype(int)
+
+
+def test_the_scale_runs_from_the_least_to_the_percentile():
+    heatmap = torch.arange(100.0).reshape(10, 10)
+    scale = ColourScale.of(heatmap, percentile=90)
+    assert (scale.low, scale.high, scale.clipped) == (0, pytest.approx(89.1), 10)
+    assert ColourScale.of(heatmap, percentile=100).clipped == 0
+
+
+def test_a_signed_scale_is_symmetric():
+    scale = ColourScale.of(torch.tensor([[-3.0, 1.0]]), signed=True, percentile=100)
+    assert (scale.low, scale.high) == (-3, 3)
+    middle = scale.colours(torch.zeros(1, 1))[0, 0]
+    assert middle.min() > 230
+
+
+def test_colours_are_those_of_the_map_and_clip_at_the_ends():
+    scale = ColourScale(0.0, 1.0, signed=False, clipped=0)
+    ends = mpl.colormaps["inferno"]([0.0, 1.0], bytes=True)[:, :3]
+    colours = scale.colours(torch.tensor([[-5.0, 0.0, 1.0, 9.0]]))[0]
+    assert (colours == ends[[0, 0, 1, 1]]).all()
+    assert scale.stops(2) == [mpl.colors.to_hex(end / 255) for end in ends]
+
+
+def test_a_flat_map_can_be_drawn():
+    flat = torch.full((2, 2), 0.25)
+    assert ColourScale.of(flat).colours(flat).shape == (2, 2, 3)
+
+
+def test_each_patch_lies_where_the_model_saw_it():
+    """One hot patch in the lower right of a box in the middle of a photo."""
+    photo = Image.new("RGB", (100, 60), WHITE)
+    heatmap = torch.tensor([[0.0, 0.0], [0.0, 1.0]])
+    scale = ColourScale(0.0, 1.0, signed=False, clipped=0)
+    drawn = draw_overlay(photo, heatmap, (20, 0, 80, 60), scale, opacity=1, long_side=100)
+    hot, cold = mpl.colormaps["inferno"]([1.0, 0.0], bytes=True)[:, :3]
+    assert drawn.size == (100, 60)
+    assert (pixel(drawn, 51, 31) == hot).all()
+    assert (pixel(drawn, 79, 59) == hot).all()
+    assert (pixel(drawn, 49, 31) == cold).all()
+    assert (pixel(drawn, 51, 29) == cold).all()
+    assert (pixel(drawn, 10, 30) < 100).all()
+    assert (pixel(drawn, 90, 30) < 100).all()
+
+
+def test_a_box_that_reaches_beyond_the_photo_is_cut_off():
+    photo = Image.new("RGB", (40, 40), WHITE)
+    scale = ColourScale(0.0, 1.0, signed=False, clipped=0)
+    heatmap = torch.tensor([[0.0, 1.0]])
+    drawn = draw_overlay(photo, heatmap, (-10, -10, 50, 50), scale, opacity=1, long_side=40)
+    hot, cold = mpl.colormaps["inferno"]([1.0, 0.0], bytes=True)[:, :3]
+    assert (pixel(drawn, 19, 20) == cold).all()
+    assert (pixel(drawn, 20, 20) == hot).all()
+
+
+def test_smoothing_changes_the_edges_only_when_asked_for():
+    photo = Image.new("RGB", (64, 64))
+    heatmap = torch.tensor([[0.0, 1.0]])
+    scale = ColourScale(0.0, 1.0, signed=False, clipped=0)
+
+    def colours(smooth):
+        drawn = draw_overlay(photo, heatmap, (0, 0, 64, 64), scale, smooth=smooth)
+        return len(drawn.getcolors(maxcolors=drawn.width * drawn.height))
+
+    assert colours(smooth=False) == 2
+    assert colours(smooth=True) > 20
+
+
+def test_patches_are_the_models_own_pixels():
+    """Every tile of the sheet, reduced again, is that patch; the gaps are transparent."""
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (50, 36, 3), dtype=np.uint8)
+    sheet = np.asarray(draw_patches(Image.fromarray(pixels), patch_size=16, zoom=2, gap=3))
+    assert sheet.shape == (3 * 35 - 3, 2 * 35 - 3, 4)
+    for row in range(3):
+        for col in range(2):
+            tile = sheet[row * 35 : row * 35 + 32, col * 35 : col * 35 + 32]
+            patch = pixels[row * 16 : row * 16 + 16, col * 16 : col * 16 + 16]
+            assert (tile[::2, ::2, :3] == patch).all()
+            assert (tile[1::2, 1::2, :3] == patch).all()
+    assert (sheet[32:35, :, 3] == 0).all()
+    assert (sheet[:, 32:35, 3] == 0).all()
+
+
+@pytest.fixture
+def sheet():
+    photo = Image.new("RGB", (30, 40), WHITE)
+    return Sheet(
+        title="a_b $x$ <rose>",
+        caption="one\n" + "many words " * 40,
+        unit="share",
+        photo=photo,
+        overlay=photo,
+        scale=ColourScale(0.0, 0.1, signed=False, clipped=1),
+        classes=[("$rose$", 0.9), ("tulip", 0.1)],
+    )
+
+
+@pytest.mark.parametrize(
+    ("suffix", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")]
+)
+def test_a_sheet_is_written_in_the_format_of_its_name(sheet, tmp_path, suffix, start):
+    path = tmp_path / f"sheet.{suffix}"
+    save_sheet(sheet, path)
+    assert path.read_bytes().startswith(start)
+    if suffix == "png":
+        assert Image.open(path).size == (1920, 1080)
+
+
+def test_a_sheet_that_cannot_be_written_is_refused(sheet, tmp_path):
+    with pytest.raises(OutputError, match="use .png, .svg, .pdf"):
+        save_sheet(sheet, tmp_path / "sheet.doc")
+    with pytest.raises(OutputError, match="cannot be written"):
+        save_sheet(sheet, tmp_path / "nowhere" / "sheet.png")

@@ -1,0 +1,116 @@
+"""The page's events, called as the page calls them."""
+
+import warnings
+
+import gradio as gr
+import pytest
+from PIL import Image
+
+from vit_demo.checkpoints import CheckpointCache, load
+from vit_demo.ui import handlers
+from vit_demo.ui.handlers import Handlers
+from vit_demo.ui.legend import about, legend
+from vit_demo.ui.photo_input import PhotoInput
+
+
+@pytest.fixture
+def events():
+    return Handlers(CheckpointCache(load, 10**9).get)
+
+
+@pytest.fixture
+def shown(events, our_checkpoint, photo_file):
+    return events.analyse(str(photo_file), str(our_checkpoint))
+
+
+def test_one_run_gives_the_map_and_every_layer(shown):
+    assert shown.main.method == "rollout"
+    assert [analysis.options["layer"] for analysis in shown.layers] == [1, 2, 3]
+    assert len({tuple(a.heatmap.flatten().tolist()) for a in shown.layers}) == 3
+
+
+def test_the_names_are_the_likeliest_five(shown):
+    names = handlers.likeliest(shown)
+    assert list(names) == [p.label for p in shown.main.predictions]
+    assert sum(names.values()) == pytest.approx(1)
+
+
+def test_labels_that_occur_twice_stay_apart(shown):
+    from dataclasses import replace
+
+    twice = [replace(p, label="rose") for p in shown.main.predictions]
+    names = handlers.likeliest(replace(shown, main=replace(shown.main, predictions=tuple(twice))))
+    assert len(names) == 5
+
+
+@pytest.mark.parametrize(
+    ("photo", "ref", "words"),
+    [
+        (None, "flowers", "no photo yet"),
+        ("", "flowers", "no photo yet"),
+        ("PHOTO", None, "is no bundled checkpoint"),
+        ("PHOTO", "<img src=x onerror=alert(1)>", "&lt;img src=x"),
+        ("missing.jpg", "CHECKPOINT", "There is no photo at"),
+    ],
+)
+def test_what_a_person_can_mend_is_a_toast(events, our_checkpoint, photo_file, photo, ref, words):
+    given = {"PHOTO": str(photo_file), "CHECKPOINT": str(our_checkpoint)}
+    with pytest.raises(gr.Error) as toast:
+        events.analyse(given.get(photo, photo), given.get(ref, ref))
+    assert words in toast.value.message
+    assert "<img" not in toast.value.message
+    assert toast.value.print_exception is False
+
+
+@pytest.mark.parametrize(("given", "layer"), [(1, 1), (3, 3), (0, 1), (99, 3), (2.7, 2)])
+def test_a_layer_out_of_range_is_brought_back(shown, given, layer):
+    image, words = handlers.layer_map(shown, given)
+    expected, _ = handlers.layer_map(shown, layer)
+    assert image.tobytes() == expected.tobytes()
+    assert "%" in words
+
+
+def test_before_the_first_run_the_slider_does_nothing():
+    assert handlers.layer_map(None, 3) == (gr.skip(), gr.skip())
+    assert handlers.download(None, "nowhere") is None
+
+
+def test_the_download_is_a_slide(shown, tmp_path):
+    path = handlers.download(shown, str(tmp_path))
+    assert Image.open(path).size == (1920, 1080)
+    assert path.startswith(str(tmp_path))
+
+
+def test_only_photos_that_browsers_cannot_show_are_turned_into_pictures(
+    events, tmp_path, noise_photo
+):
+    assert events.preview(None) == gr.skip()
+    assert events.preview("photo.JPG") == gr.skip()
+    noise_photo(60, 40).save(tmp_path / "photo.tiff")
+    assert events.preview(str(tmp_path / "photo.tiff")).size == (60, 40)
+
+
+def test_names_from_files_are_escaped():
+    assert "<b>&lt;i&gt;" in about("<i>", "<script>")
+    assert "<script>" not in about("<i>", "<script>")
+
+
+def test_the_legend_has_its_numbers(shown):
+    from vit_demo import present
+
+    words = legend(present.picture(shown.main))
+    assert "linear-gradient" in words
+    assert words.count("<span>") == 5
+    assert "≥" in words
+
+
+def test_the_upload_hands_over_the_file_untouched(tmp_path):
+    from gradio.data_classes import ImageData
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        component = PhotoInput(type="filepath")
+    text = tmp_path / "words.jpg"
+    text.write_text("no picture")
+    assert component.preprocess(ImageData(path=str(text))) == str(text)
+    assert component.preprocess(None) is None

@@ -1,0 +1,47 @@
+"""The words beside a map say what the map is."""
+
+import pytest
+
+from vit_demo import explain, load, present
+
+
+@pytest.fixture
+def checkpoint(our_checkpoint):
+    return load(str(our_checkpoint))
+
+
+def test_the_caption_names_the_method_its_source_and_its_limits(checkpoint, photo_file):
+    caption = present.picture(explain(checkpoint, photo_file)).caption
+    assert "Abnar & Zuidema 2020" in caption
+    assert "The same for every class" in caption
+    assert "99th percentile; 1 patch lies beyond" in caption
+    assert "Approximate" not in caption
+
+
+def test_the_unit_says_what_an_even_map_would_be(checkpoint, photo_file):
+    assert "all 16 patches alike would have 6.25%" in present.unit(explain(checkpoint, photo_file))
+
+
+def test_the_reading_says_what_the_model_was_given(checkpoint, photo_file):
+    words = present.reading(explain(checkpoint, photo_file))
+    assert words.startswith("The whole photo, brought to 32 × 32 pixels")
+    assert "4 × 4 patches of 8 × 8" in words
+
+
+def test_the_patches_are_cut_from_the_models_picture(checkpoint, photo_file):
+    analysis = explain(checkpoint, photo_file)
+    assert present.patches(analysis).size == (4 * 35 - 3, 4 * 35 - 3)
+
+
+def test_the_title_names_options_and_class(checkpoint, photo_file):
+    plain = explain(checkpoint, photo_file)
+    assert present.title(plain) == "rollout"
+    layer = explain(checkpoint, photo_file, "attention", options={"layer": 2})
+    assert present.title(layer) == "attention (layer 2, head 0)"
+
+
+def test_what_a_checkpoint_knows_fits_on_one_line():
+    assert present.knows(("a", "b")) == "knows 2 classes: a, b"
+    many = present.knows(tuple(str(number) for number in range(1000)))
+    assert many.startswith("knows 1000 classes: 0, 1,")
+    assert many.endswith("11, …")

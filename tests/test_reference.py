@@ -1,0 +1,36 @@
+"""What a person writes: a bundled name first, then a path, then a Hub id."""
+
+import pytest
+
+from vit_demo.checkpoints.hub import HubReference
+from vit_demo.checkpoints.reference import BUNDLED_FOLDER, bundled, parse
+from vit_demo.errors import CheckpointError, NotFoundError
+
+
+def test_the_bundled_names_are_the_folders():
+    assert bundled() == ["flowers"]
+    assert parse("flowers") == BUNDLED_FOLDER / "flowers"
+
+
+def test_a_path_that_exists_goes_before_the_hub(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert parse("owner/name") == HubReference("owner/name")
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    assert parse("owner/name").is_dir()
+
+
+def test_a_revision_is_read():
+    assert parse("owner/name@v1") == HubReference("owner/name", "v1")
+    with pytest.raises(CheckpointError, match="is not a revision"):
+        parse("owner/name@")
+
+
+@pytest.mark.parametrize("ref", ["", "flower", "/no/such/folder", "a/b/c", "../gone"])
+def test_what_is_none_of_them_is_refused(ref):
+    with pytest.raises(NotFoundError, match="no existing folder and no Hub id.*owner/name"):
+        parse(ref)
+
+
+def test_a_misspelt_bundled_name_is_recognised():
+    with pytest.raises(NotFoundError, match="did you mean 'flowers'"):
+        parse("flower")

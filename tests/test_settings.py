@@ -1,0 +1,19 @@
+"""Limits come from the environment, and nonsense there is refused."""
+
+import pytest
+
+from vit_demo.errors import ConfigError
+from vit_demo.settings import Settings
+
+
+def test_the_environment_is_read_when_asked():
+    settings = Settings.from_environment({"VIT_DEMO_MEMORY_MB": "12", "SPACE_ID": "me/it"})
+    assert settings == Settings(memory_mb=12, on_space=True)
+    assert settings.memory_bytes == 12_000_000
+    assert Settings.from_environment({}) == Settings()
+
+
+@pytest.mark.parametrize(("value", "words"), [("much", "no whole number"), ("0", "1 or more")])
+def test_nonsense_is_refused(value, words):
+    with pytest.raises(ConfigError, match=words):
+        Settings.from_environment({"VIT_DEMO_DOWNLOAD_MB": value})
