@@ -5,13 +5,44 @@ c   channels before  rows, cols   and after a stride
 e   channels after
 """
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from vit_demo.flow import Trace
 from vit_demo.models.grids import square_sharing
 
 KERNEL = 3
+
+
+class BatchNorm(nn.Module):
+    """Every channel brought to a learned mean and deviation (arXiv 1502.03167).
+
+    The arithmetic is PyTorch's. Its module also keeps a count of batches that nothing here reads
+    and that not every file has; this one is its weights and running statistics alone.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.eps = eps
+        self.momentum = momentum
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.running_mean = nn.Buffer(torch.zeros(channels))
+        self.running_var = nn.Buffer(torch.ones(channels))
+
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return functional.batch_norm(
+            features,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training,
+            self.momentum,
+            self.eps,
+        )
 
 
 class ConvNorm(nn.Module):
@@ -30,9 +61,7 @@ class ConvNorm(nn.Module):
         self.conv = nn.Conv2d(
             channels, out, kernel, stride, padding=kernel // 2, groups=groups, bias=False
         )
-        self.bn = nn.BatchNorm2d(out)
-        # Only a momentum of None reads the count of batches; without it the state is weights alone.
-        self.bn.num_batches_tracked = None
+        self.bn = BatchNorm(out)
         self.act = nn.Identity() if linear else nn.SiLU()
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b e rows cols"]:
