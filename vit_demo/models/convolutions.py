@@ -93,3 +93,10 @@ class InvertedResidual(nn.Module):
             )
         narrowed = self.conv3_1x1(self.conv2_kxk(self.conv1_1x1(features)))
         return features + narrowed if self.residual else narrowed
+
+
+def round_to_eight(channels: float) -> int:
+    """The nearest multiple of eight, or the next one where that is more than a tenth too few."""
+    multiple, least = 8, 0.9
+    rounded = max(multiple, int(channels + multiple / 2) // multiple * multiple)
+    return rounded if rounded >= least * channels else rounded + multiple

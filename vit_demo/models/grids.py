@@ -1,6 +1,8 @@
 """What pooling, strides and resizing do on a grid of tokens, as flows.
 
-n   tokens of a grid, row by row      children   tokens that make up one token
+b   batch            n          tokens of a grid, row by row
+c   channels         h, w       places down and across, before; rows, cols after
+                     children   tokens that make up one token
 """
 
 import math
@@ -11,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from vit_demo.flow import PADDING, Sharing
+from vit_demo.flow import PADDING, Sharing, Trace
 
 Grid = tuple[int, int]
 
@@ -58,3 +60,15 @@ def _bilinear(
     resized = functional.interpolate(torch.eye(old)[None], size=new, mode="linear")[0]
     shares, numbers = resized.T.topk(min(neighbours, old), dim=1)
     return shares, numbers
+
+
+def resized(
+    features: Float[Tensor, "b c h w"], size: Grid, trace: Trace | None = None
+) -> Float[Tensor, "b c rows cols"]:
+    """Features on a grid of another size, bilinearly, and the flow of that if anyone watches."""
+    grid = (features.shape[2], features.shape[3])
+    if grid == size:
+        return features
+    if trace is not None:
+        trace.flows.append(resize_sharing(grid, size, features.device))
+    return functional.interpolate(features, size=size, mode="bilinear", align_corners=False)

@@ -173,3 +173,12 @@ class MeanHead(nn.Module):
 
     def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b classes"]:
         return self.fc(tokens.mean(dim=1))
+
+
+def initialise(model: nn.Module) -> None:
+    """Truncated normals of width 0.02, the usual start of transformers; zero biases."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

@@ -16,13 +16,12 @@ import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional
 
 from vit_demo.errors import ConfigError
 from vit_demo.flow import Trace, token_sharing
-from vit_demo.models.convolutions import KERNEL, ConvNorm, InvertedResidual
-from vit_demo.models.grids import Grid, resize_sharing
-from vit_demo.models.layers import MeanHead, Mlp, SelfAttention
+from vit_demo.models.convolutions import KERNEL, ConvNorm, InvertedResidual, round_to_eight
+from vit_demo.models.grids import Grid, resized
+from vit_demo.models.layers import MeanHead, Mlp, SelfAttention, initialise
 
 # Inverted residuals in the stages without attention, and pixels per place where attention begins.
 CONVOLUTIONS = (1, 3)
@@ -87,13 +86,6 @@ class MobileViTConfig:
     def cell(self) -> int:
         """Pixels along one side of a cell of the map."""
         return CELL
-
-    def expanded(self, channels: int) -> int:
-        """Channels inside an inverted residual: a multiple of eight, not much below the product."""
-        multiple, least = 8, 0.9
-        wanted = self.expansion * channels
-        rounded = max(multiple, int(wanted + multiple / 2) // multiple * multiple)
-        return rounded if rounded >= least * wanted else rounded + multiple
 
 
 PRESETS = {
@@ -167,7 +159,7 @@ class MobileViTBlock(nn.Module):
         if trace is not None and trace.grid is None:
             trace.begin(grid)
         whole = (grid[0] + -grid[0] % self.patch_size, grid[1] + -grid[1] % self.patch_size)
-        local = _resized(self.conv_1x1(self.conv_kxk(features)), whole, trace)
+        local = resized(self.conv_1x1(self.conv_kxk(features)), whole, trace)
         sizes = {"p": self.patch_size, "q": self.patch_size}
         index = rearrange(
             torch.arange(whole[0] * whole[1], device=features.device).reshape(whole),
@@ -183,19 +175,8 @@ class MobileViTBlock(nn.Module):
             rows=whole[0] // self.patch_size,
             **sizes,
         )
-        far = self.conv_proj(_resized(folded, grid, trace))
+        far = self.conv_proj(resized(folded, grid, trace))
         return self.conv_fusion(torch.cat([features, far], dim=1))
-
-
-def _resized(
-    features: Float[Tensor, "b c h w"], size: Grid, trace: Trace | None
-) -> Float[Tensor, "b c rows cols"]:
-    grid = (features.shape[2], features.shape[3])
-    if grid == size:
-        return features
-    if trace is not None:
-        trace.flows.append(resize_sharing(grid, size, features.device))
-    return functional.interpolate(features, size=size, mode="bilinear", align_corners=False)
 
 
 class Stage(nn.ModuleList):
@@ -243,13 +224,10 @@ class MobileViT(nn.Module):
 
     def _initialise(self) -> None:
         """Normals: of the variance that convolutions keep, and of width 0.02 in linear layers."""
+        initialise(self)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
-            elif isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
 
 
 def _blocks(config: MobileViTConfig, stage: int) -> list[nn.Module]:
@@ -262,7 +240,9 @@ def _blocks(config: MobileViTConfig, stage: int) -> list[nn.Module]:
     for number in range(count):
         stride = 2 if stage and not number else 1
         source = channels if number else before
-        blocks.append(InvertedResidual(source, config.expanded(source), channels, stride))
+        blocks.append(
+            InvertedResidual(source, round_to_eight(config.expansion * source), channels, stride)
+        )
     if attention >= 0:
         width, depth = config.widths[attention], config.depths[attention]
         blocks.append(MobileViTBlock(config, channels, width, depth))

@@ -25,7 +25,7 @@ from torch.nn import functional
 from vit_demo.errors import ConfigError
 from vit_demo.flow import Trace, token_sharing
 from vit_demo.models.grids import Grid, square_sharing
-from vit_demo.models.layers import DropPath, Gelu, MeanHead, Mlp, PatchEmbedding
+from vit_demo.models.layers import DropPath, Gelu, MeanHead, Mlp, PatchEmbedding, initialise
 from vit_demo.models.windows import WindowAttention, Windows, cut_windows
 
 Convention = Literal["transformers", "timm"]
@@ -231,7 +231,7 @@ class Swin(nn.Module):
         last = config.width_of(len(config.depths) - 1)
         self.norm = nn.LayerNorm(last, eps=config.layer_norm_eps)
         self.head = MeanHead(last, config.classes)
-        self._initialise()
+        initialise(self)
 
     def forward(
         self, pixels: Float[Tensor, "b channels h w"], trace: Trace | None = None
@@ -247,13 +247,3 @@ class Swin(nn.Module):
             count = tokens.shape[1]
             trace.flows.append(token_sharing(range(count), count, tokens.device))
         return self.head(self.norm(tokens))
-
-    def _initialise(self) -> None:
-        """Truncated normals of width 0.02, as published; zero biases."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, WindowAttention):
-                nn.init.trunc_normal_(module.relative_position_bias_table, std=0.02)

@@ -72,7 +72,9 @@ def _regions(grid: Grid, window: Grid, shift: Grid) -> Int[Tensor, "rows cols"]:
     """Number the parts of a shifted grid that were neighbours before.
 
     Along each axis three: up to the last window, that window up to the seam, and what was brought
-    round from the other end.
+    round from the other end. The seam is counted from the end of the padded grid. With padding
+    after the shift that is not where the ends truly meet, so that some of what was brought round
+    attends to the opposite edge; timm's models were made so, and it is kept.
     """
     down, across = (
         (torch.arange(side) >= side - part).int() + (torch.arange(side) >= side - moved).int()
@@ -119,6 +121,7 @@ class WindowAttention(nn.Module):
         self.attention_dropout = attention_dropout
         offsets = (2 * window[0] - 1) * (2 * window[1] - 1)
         self.relative_position_bias_table = nn.Parameter(torch.zeros(offsets, heads))
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
         self.qkv = nn.Linear(width, 3 * width, bias=qkv_bias)
         self.proj = nn.Linear(width, width)
         self.proj_drop = nn.Dropout(dropout)
