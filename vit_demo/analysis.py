@@ -130,7 +130,7 @@ class Look:
             signed=chosen.signed,
             exact=self.checkpoint.model.exact_flows,
             options=complete,
-            box=self.prepared.grid_box(self.watched.grid, self.checkpoint.model.config.patch_size),
+            box=self.prepared.grid_box(self.watched.grid, self.checkpoint.model.config.cell),
         )
 
 

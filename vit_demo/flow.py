@@ -52,7 +52,8 @@ class Attention:
 
     The fused kernel never forms the attention weights; they are formed here, from query and key,
     when they are asked for. `index` says which token sits in which slot of which group; dense
-    attention is one group that holds every token.
+    attention is one group that holds every token. `bias` is added to the scores, the same for
+    every photo; −∞ keeps a slot out.
     """
 
     query: Float[Tensor, "bg heads slots d"]
@@ -62,6 +63,7 @@ class Attention:
     index: Int[Tensor, "groups slots"]
     tokens: int
     scale: float
+    bias: Float[Tensor, "#groups heads slots slots"] | None = None
     skip: bool = True
 
     @property
@@ -70,13 +72,28 @@ class Attention:
         return self.query.shape[1]
 
     def weights(self, rows: slice = slice(None)) -> Float[Tensor, "bg heads rows slots"]:
-        """softmax(QKᵀ · scale), for the chosen query rows (Vaswani et al., arXiv 1706.03762)."""
-        scores = einsum(
+        """softmax(QKᵀ · scale + bias), for the chosen query rows (arXiv 1706.03762)."""
+        scores = self.scale * einsum(
             self.query[:, :, rows],
             self.key,
             "bg heads rows d, bg heads slots d -> bg heads rows slots",
         )
-        return (scores * self.scale).softmax(dim=-1)
+        if self.bias is not None:
+            apart = rearrange(scores, "(b groups) ... -> b groups ...", groups=len(self.index))
+            scores = rearrange(apart + self.bias[:, :, rows], "b groups ... -> (b groups) ...")
+        return scores.softmax(dim=-1)
+
+    def on_tokens(self, mixing: Float[Tensor, "bg rows slots"]) -> Float[Tensor, "bg rows slots"]:
+        """The mixing without its padding slots: what is left of every row sums to one again.
+
+        The row of a slot that is padding itself may be left empty; nothing is ever placed there.
+        """
+        real = self.index != PADDING
+        if real.all():
+            return mixing
+        apart = rearrange(mixing, "(b groups) ... -> b groups ...", groups=len(self.index))
+        kept = rearrange(apart * real[:, None], "b groups ... -> (b groups) ...")
+        return kept / kept.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(kept.dtype).tiny)
 
     def pull(self, weight: Float[Tensor, "b q n_out"], rule: Rule) -> Float[Tensor, "b q n_in"]:
         """Weights on the mixed tokens, back on the tokens that were mixed.
@@ -179,15 +196,17 @@ class Trace:
 
 
 def mean_heads(flow: Attention, rows: slice) -> Float[Tensor, "bg rows slots"]:
-    """The plain mean of the heads' weights: every row is a distribution."""
-    return reduce(flow.weights(rows), "bg heads rows slots -> bg rows slots", "mean")
+    """The plain mean of the heads' weights: every row is a distribution over tokens."""
+    return flow.on_tokens(
+        reduce(flow.weights(rows), "bg heads rows slots -> bg rows slots", "mean")
+    )
 
 
 def one_head(head: int) -> Rule:
     """The weights of a single head."""
 
     def rule(flow: Attention, rows: slice) -> Float[Tensor, "bg rows slots"]:
-        return flow.weights(rows)[:, head]
+        return flow.on_tokens(flow.weights(rows)[:, head])
 
     return rule
 

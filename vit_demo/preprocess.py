@@ -53,7 +53,8 @@ class Preprocessing:
     `resize` is an exact (height, width), or one number for the shorter side, or None. `crop` is
     taken from the centre; where it is larger than the picture, the rest is black. Values are
     multiplied by `scale`, then `mean` is taken off and the rest divided by `std` (None leaves
-    them as they are).
+    them as they are). With `bgr` the channels come in the order blue, green, red, and so do mean
+    and std.
     """
 
     resize: Size | int | None
@@ -62,6 +63,7 @@ class Preprocessing:
     scale: float = 1 / 255
     mean: tuple[float, float, float] | None = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] | None = (0.5, 0.5, 0.5)
+    bgr: bool = False
 
     def __post_init__(self) -> None:
         if (self.mean is None) != (self.std is None):
@@ -85,6 +87,8 @@ class Preprocessing:
         # float64 first and float32 after: the order of the transformers library, to the last bit.
         values = torch.from_numpy(np.array(picture)).double() * self.scale
         pixels = rearrange(values.float(), "h w c -> 1 c h w")
+        if self.bgr:
+            pixels = pixels.flip(1)
         if self.mean is None or self.std is None:
             return pixels
         mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (self.mean, self.std))

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from vit_demo.checkpoints.fit import fit
 from vit_demo.checkpoints.stored import Stored
 from vit_demo.errors import UnsupportedError
-from vit_demo.models.vit import VisionTransformer
+from vit_demo.models import Model
+from vit_demo.models import build as build_model
 from vit_demo.preprocess import Preprocessing
 
 
@@ -20,7 +21,7 @@ class Checkpoint:
     revision: str | None
     architecture: str
     layout: str
-    model: VisionTransformer
+    model: Model
     labels: tuple[str, ...]
     preprocessing: Preprocessing
 
@@ -40,7 +41,7 @@ def build(stored: Stored, ref: str, revision: str | None = None) -> Checkpoint:
             f"'{ref}' is a backbone without a classification head, so it names no flowers; "
             "give it one with: python -m vit_demo finetune"
         )
-    model = VisionTransformer(stored.config)
+    model = build_model(stored.config)
     fit(model, stored.tensors, f"'{ref}'")
     return Checkpoint(
         ref=ref,

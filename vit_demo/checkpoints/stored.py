@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from vit_demo.models.vit import ViTConfig
+from vit_demo.models import ModelConfig
 from vit_demo.preprocess import Preprocessing
+
+HEADS = {"head.weight", "head.fc.weight"}
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,7 @@ class Stored:
 
     architecture: str
     layout: str
-    config: ViTConfig
+    config: ModelConfig
     tensors: Mapping[str, Tensor]
     labels: tuple[str, ...]
     preprocessing: Preprocessing
@@ -23,4 +25,4 @@ class Stored:
     @property
     def has_head(self) -> bool:
         """Whether it classifies; a bare backbone does not."""
-        return "head.weight" in self.tensors
+        return not HEADS.isdisjoint(self.tensors)

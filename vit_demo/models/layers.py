@@ -9,13 +9,14 @@ from typing import Literal
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vit_demo.flow import Attention, Trace
 
 Gelu = Literal["exact", "tanh"]
+Activation = Gelu | Literal["silu"]
 
 
 class PatchEmbedding(nn.Module):
@@ -66,7 +67,9 @@ class UnfoldPatchEmbedding(nn.Module):
 class SelfAttention(nn.Module):
     """Multi-head self-attention over all tokens, with one projection for query, key and value.
 
-    The heads together may be wider or narrower than the tokens; `proj` brings them back.
+    The heads together may be wider or narrower than the tokens; `proj` brings them back. Groups of
+    tokens that attend apart come as a larger batch, (b groups); `index` then says, for the trace,
+    which token of the whole each of them is.
     """
 
     def __init__(
@@ -86,7 +89,10 @@ class SelfAttention(nn.Module):
         self.proj_drop = nn.Dropout(dropout)
 
     def forward(
-        self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
+        self,
+        tokens: Float[Tensor, "b n d"],
+        trace: Trace | None = None,
+        index: Int[Tensor, "groups n"] | None = None,
     ) -> Float[Tensor, "b n d"]:
         query, key, value = rearrange(
             self.qkv(tokens), "b n (three heads d) -> three b heads n d", three=3, heads=self.heads
@@ -95,15 +101,16 @@ class SelfAttention(nn.Module):
             query, key, value, dropout_p=self.attention_dropout if self.training else 0.0
         )
         if trace is not None:
-            count = tokens.shape[1]
+            if index is None:
+                index = torch.arange(tokens.shape[1], device=tokens.device)[None]
             trace.flows.append(
                 Attention(
                     query,
                     key,
                     value,
                     mixed,
-                    index=torch.arange(count, device=tokens.device)[None],
-                    tokens=count,
+                    index=index,
+                    tokens=index.numel(),
                     scale=query.shape[-1] ** -0.5,
                 )
             )
@@ -111,12 +118,16 @@ class SelfAttention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two linear layers with a GELU between, applied to every token alone."""
+    """Two linear layers with an activation between, applied to every token alone."""
 
-    def __init__(self, width: int, hidden: int, gelu: Gelu, dropout: float) -> None:
+    def __init__(self, width: int, hidden: int, activation: Activation, dropout: float) -> None:
         super().__init__()
         self.fc1 = nn.Linear(width, hidden)
-        self.act = nn.GELU(approximate="tanh" if gelu == "tanh" else "none")
+        self.act = (
+            nn.SiLU()
+            if activation == "silu"
+            else nn.GELU(approximate="tanh" if activation == "tanh" else "none")
+        )
         self.drop1 = nn.Dropout(dropout)
         self.fc2 = nn.Linear(hidden, width)
         self.drop2 = nn.Dropout(dropout)
@@ -151,3 +162,23 @@ class DropPath(nn.Module):
             return branch
         survives = torch.rand(branch.shape[0], 1, 1, device=branch.device) >= self.rate
         return branch * survives / (1 - self.rate)
+
+
+class MeanHead(nn.Module):
+    """Average every place of a feature map, then one linear layer."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(width, classes)
+
+    def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b classes"]:
+        return self.fc(tokens.mean(dim=1))
+
+
+def initialise(model: nn.Module) -> None:
+    """Truncated normals of width 0.02, the usual start of transformers; zero biases."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

@@ -80,6 +80,11 @@ class ViTConfig:
         return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
 
     @property
+    def cell(self) -> int:
+        """Pixels along one side of a cell of the map."""
+        return self.patch_size
+
+    @property
     def prefix(self) -> int:
         """Learned tokens that stand before the patches."""
         return 2 if self.distilled else 1
@@ -154,7 +159,7 @@ class Representation(nn.Module):
 class VisionTransformer(nn.Module):
     """Pixels to logits. Hand in an empty `Trace` to watch a pass; the logits stay bit-identical."""
 
-    # Between its tokens, everything moves by the recorded flows alone.
+    # Whether the flows say exactly which tokens reach which.
     exact_flows = True
 
     def __init__(self, config: ViTConfig) -> None:

@@ -13,7 +13,8 @@ from vit_demo.checkpoints import transformers
 from vit_demo.checkpoints.fit import fit
 from vit_demo.checkpoints.stored import Stored
 from vit_demo.checkpoints.transformers.processor import IMAGENET_MEAN, IMAGENET_STD
-from vit_demo.models.vit import VisionTransformer
+from vit_demo.errors import UnsupportedError
+from vit_demo.models.vit import VisionTransformer, ViTConfig
 from vit_demo.preprocess import Preprocessing
 from vit_demo.training.adapt import adapt
 from vit_demo.training.data import scan, split
@@ -38,6 +39,10 @@ def train_folder(
     returned accuracy a little. The model is made plain (no layer scale) and
     reads whole photos, squeezed to a square of `image_size` pixels in patches of `patch_size`.
     """
+    if not isinstance(start.config, ViTConfig):
+        raise UnsupportedError(
+            f"{start.architecture} cannot be fine-tuned here; start from a ViT or DINOv2."
+        )
     photos = scan(data)
     training, kept = split(photos, held_out, recipe.seed)
     preprocessing = Preprocessing(

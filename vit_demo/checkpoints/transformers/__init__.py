@@ -20,14 +20,15 @@ from vit_demo.checkpoints.files import (
     write_json,
 )
 from vit_demo.checkpoints.stored import Stored
-from vit_demo.checkpoints.transformers import vit
+from vit_demo.checkpoints.transformers import mobilevit, swin, vit
 from vit_demo.checkpoints.transformers.processor import preprocessing_json, read_preprocessing
 from vit_demo.errors import CheckpointError, UnsupportedError
+from vit_demo.models import ModelConfig
 from vit_demo.models.vit import ViTConfig
 from vit_demo.preprocess import Preprocessing
 
 LAYOUT = "transformers"
-FAMILIES = {"vit": "ViT", "dinov2": "DINOv2"}
+FAMILIES = {"vit": "ViT", "dinov2": "DINOv2", "swin": "Swin", "mobilevit": "MobileViT"}
 
 
 def read(folder: Path, source: str) -> Stored:
@@ -39,17 +40,38 @@ def read(folder: Path, source: str) -> Stored:
     config_json = read_json(folder / CONFIG, source)
     family = check_family(config_json, source)
     labels = _labels(config_json, source)
-    config = vit.vit_config(config_json, family, len(labels), source)
+    tensors = load_tensors(folder / WEIGHTS, source)
+    config, tensors, size = _describe(config_json, tensors, family, len(labels), source)
     processor = folder / PROCESSOR
     stored = read_json(processor, source) if processor.exists() else {}
     return Stored(
-        architecture=f"{FAMILIES[family]} {vit.size_name(config)}",
+        architecture=f"{FAMILIES[family]} {size}",
         layout=LAYOUT,
         config=config,
-        tensors=vit.our_names(load_tensors(folder / WEIGHTS, source), family),
+        tensors=tensors,
         labels=labels,
         preprocessing=read_preprocessing(stored, config.image_size, source),
     )
+
+
+def _describe(
+    config_json: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    family: str,
+    classes: int,
+    source: str,
+) -> tuple[ModelConfig, Mapping[str, Tensor], str]:
+    """Configuration, tensors under our names, and the size's name."""
+    match family:
+        case "swin":
+            config = swin.read_config(config_json, classes, source)
+            return config, swin.our_names(tensors), swin.size_name(config)
+        case "mobilevit":
+            config = mobilevit.read_config(config_json, classes, source)
+            return config, mobilevit.our_names(tensors), mobilevit.size_name(config)
+        case _:
+            config = vit.vit_config(config_json, family, classes, source)
+            return config, vit.our_names(tensors, family), vit.size_name(config)
 
 
 def check_family(config_json: Mapping[str, Any], source: str) -> str:

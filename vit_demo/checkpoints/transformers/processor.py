@@ -27,6 +27,8 @@ def read_preprocessing(stored: Mapping[str, Any], image_size: Size, source: str)
     steps = {name: bool(do) for name, do in stored.items() if name.startswith("do_")}
     stored = {name: value for name, value in stored.items() if value is not None} | steps
     kind = stored.get("image_processor_type", stored.get("feature_extractor_type", ""))
+    if kind.startswith("MobileViT"):
+        return _mobilevit(stored, source)
     bit = kind.startswith("BitImageProcessor")
     crops = stored.get("do_center_crop", bit)
     size = stored.get("size", BIT_EDGE if bit else list(image_size))
@@ -40,6 +42,20 @@ def read_preprocessing(stored: Mapping[str, Any], image_size: Size, source: str)
         scale=stored.get("rescale_factor", 1 / 255) if stored.get("do_rescale", True) else 1.0,
         mean=tuple(stored.get("image_mean", mean)) if normalises else None,
         std=tuple(stored.get("image_std", std)) if normalises else None,
+    )
+
+
+def _mobilevit(stored: Mapping[str, Any], source: str) -> Preprocessing:
+    """MobileViT reads blue first, and its processor never normalises, whatever the file says."""
+    size = stored.get("size", {"shortest_edge": 224})
+    return Preprocessing(
+        resize=_resize(size, True, source) if stored.get("do_resize", True) else None,
+        crop=_exact(stored.get("crop_size", 256)) if stored.get("do_center_crop", True) else None,
+        resample=Image.Resampling(stored.get("resample", Image.Resampling.BICUBIC)),
+        scale=stored.get("rescale_factor", 1 / 255) if stored.get("do_rescale", True) else 1.0,
+        mean=None,
+        std=None,
+        bgr=stored.get("do_flip_channel_order", True),
     )
 
 
@@ -67,8 +83,11 @@ def _exact(size: Any) -> Size:
 
 def preprocessing_json(preprocessing: Preprocessing) -> dict[str, Any]:
     """The processor file of a checkpoint that squeezes whole photos to one size."""
-    if not isinstance(preprocessing.resize, tuple) or preprocessing.crop is not None:
-        raise UnsupportedError("Only an exact resize without a crop is written as a ViT processor.")
+    cropped = preprocessing.crop is not None
+    if not isinstance(preprocessing.resize, tuple) or cropped or preprocessing.bgr:
+        raise UnsupportedError(
+            "Only an exact resize without a crop, red first, is written as a ViT processor."
+        )
     height, width = preprocessing.resize
     return {
         "image_processor_type": "ViTImageProcessor",

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vit_demo.checkpoints.naming import pair
 from vit_demo.errors import UnsupportedError
 from vit_demo.models.layers import Gelu
 from vit_demo.models.vit import ViTConfig
@@ -73,17 +74,13 @@ def vit_config(config_json: Mapping[str, Any], family: str, classes: int, source
         heads=config_json.get("num_attention_heads", 12),
         mlp_width=mlp_width,
         patch_size=config_json.get("patch_size", 16),
-        image_size=_pair(config_json.get("image_size", 224)),
+        image_size=pair(config_json.get("image_size", 224)),
         channels=config_json.get("num_channels", 3),
         qkv_bias=config_json.get("qkv_bias", True),
         gelu=GELUS[activation],
         layer_norm_eps=config_json.get("layer_norm_eps", LAYER_NORM_EPS[family]),
         layer_scale=config_json.get("layerscale_value", 1.0) if family == "dinov2" else None,
     )
-
-
-def _pair(size: int | list[int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
 def size_name(config: ViTConfig) -> str:

@@ -1,0 +1,46 @@
+"""From a library's tensor names to ours, and what both libraries' Swin and MobileViT share."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+Rule = tuple[str, str | Callable[[re.Match[str]], str]]
+QKV = ("query", "key", "value")
+
+
+def rename(tensors: Mapping[str, Tensor], rules: Sequence[Rule], ignored: str) -> dict[str, Tensor]:
+    """Every name rewritten by all the rules in turn, (pattern, replacement); `ignored` left out.
+
+    A name that no rule touches stays as it is, to be listed when it does not fit.
+    """
+    named: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if re.search(ignored, name):
+            continue
+        for pattern, replacement in rules:
+            name = re.sub(pattern, replacement, name)
+        named[name] = tensor
+    return named
+
+
+def join_qkv(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`attn.query`, `attn.key` and `attn.value`, where all are there, in one `attn.qkv`."""
+    joined = dict(tensors)
+    for name in tensors:
+        stem, found, kind = name.partition(".attn.query.")
+        parts = [f"{stem}.attn.{part}.{kind}" for part in QKV]
+        if found and all(part in tensors for part in parts):
+            joined[f"{stem}.attn.qkv.{kind}"] = torch.cat([joined.pop(part) for part in parts])
+    return joined
+
+
+def to_next_stage(match: re.Match[str]) -> str:
+    """Patch merging at the end of a stage is, to us, at the start of the next."""
+    return f"layers.{int(match[1]) + 1}.downsample."
+
+
+def pair(size: int | Sequence[int]) -> tuple[int, int]:
+    """Height and width, from one number for both or from two."""
+    return (size, size) if isinstance(size, int) else (size[0], size[1])

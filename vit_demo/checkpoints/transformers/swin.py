@@ -1,0 +1,84 @@
+"""Swin as the transformers library names and describes it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from vit_demo.checkpoints.naming import Rule, join_qkv, pair, rename, to_next_stage
+from vit_demo.checkpoints.transformers.vit import GELUS
+from vit_demo.errors import UnsupportedError
+from vit_demo.models.swin import SwinConfig
+
+# Their names on the left, ours (timm's) on the right.
+RULES: tuple[Rule, ...] = (
+    (r"^swin\.", ""),
+    (r"^encoder\.", ""),
+    (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
+    (r"^embeddings\.norm\.", "patch_embed.norm."),
+    (r"^layernorm\.", "norm."),
+    (r"^classifier\.", "head.fc."),
+    (r"^layers\.(\d+)\.downsample\.", to_next_stage),
+    (r"\.layernorm_before\.", ".norm1."),
+    (r"\.layernorm_after\.", ".norm2."),
+    (r"\.attention\.self\.", ".attn."),
+    (r"\.attention\.output\.dense\.", ".attn.proj."),
+    (r"\.intermediate\.dense\.", ".mlp.fc1."),
+    (r"\.output\.dense\.", ".mlp.fc2."),
+)
+
+# Computed from the window, not learned; and a token of pre-training.
+IGNORED = r"\.relative_position_index$|embeddings\.mask_token$"
+
+SIZES: dict[tuple[int, tuple[int, ...]], str] = {
+    (96, (2, 2, 6, 2)): "T",
+    (96, (2, 2, 18, 2)): "S",
+    (128, (2, 2, 18, 2)): "B",
+    (192, (2, 2, 18, 2)): "L",
+}
+
+
+def read_config(config_json: Mapping[str, Any], classes: int, source: str) -> SwinConfig:
+    """The shape that a config.json describes; what it leaves out is the library's default."""
+    activation = config_json.get("hidden_act", "gelu")
+    if activation not in GELUS:
+        raise UnsupportedError(
+            f"{source} uses the activation '{activation}'; readable: {', '.join(GELUS)}."
+        )
+    if config_json.get("use_absolute_embeddings"):
+        raise UnsupportedError(
+            f"{source} has absolute position embeddings, which no published Swin has; "
+            "only relative ones are read."
+        )
+    depths = tuple(config_json.get("depths", (2, 2, 6, 2)))
+    patch_height, patch_width = pair(config_json.get("patch_size", 4))
+    if patch_height != patch_width:
+        raise UnsupportedError(
+            f"{source} cuts patches of {patch_height} × {patch_width} pixels; "
+            "only square ones are read."
+        )
+    return SwinConfig(
+        classes=classes,
+        width=config_json.get("embed_dim", 96),
+        depths=depths,
+        heads=tuple(config_json.get("num_heads", (3, 6, 12, 24))),
+        windows=(pair(config_json.get("window_size", 7)),) * len(depths),
+        mlp_ratio=config_json.get("mlp_ratio", 4.0),
+        patch_size=patch_height,
+        image_size=pair(config_json.get("image_size", 224)),
+        channels=config_json.get("num_channels", 3),
+        qkv_bias=config_json.get("qkv_bias", True),
+        gelu=GELUS[activation],
+        layer_norm_eps=config_json.get("layer_norm_eps", 1e-5),
+        convention="transformers",
+    )
+
+
+def our_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The file's tensors under our names, query, key and value in one."""
+    return join_qkv(rename(tensors, RULES, IGNORED))
+
+
+def size_name(config: SwinConfig) -> str:
+    """'T' for the published sizes, else the width itself."""
+    return SIZES.get((config.width, config.depths), f"width {config.width}")

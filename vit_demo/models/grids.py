@@ -1,0 +1,74 @@
+"""What pooling, strides and resizing do on a grid of tokens, as flows.
+
+b   batch            n          tokens of a grid, row by row
+c   channels         h, w       places down and across, before; rows, cols after
+                     children   tokens that make up one token
+"""
+
+import math
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from vit_demo.flow import PADDING, Sharing, Trace
+
+Grid = tuple[int, int]
+
+
+def square_sharing(grid: Grid, side: int, stride: int, start: int, device: torch.device) -> Sharing:
+    """Every output is the plain mean of a square of inputs, one every `stride` places.
+
+    The first square begins at (`start`, `start`); what lies outside the grid does not count.
+    """
+    rows, cols = grid
+    down = _spans(rows, side, stride, start)[:, None, :, None]
+    across = _spans(cols, side, stride, start)[None, :, None, :]
+    inside = (down != PADDING) & (across != PADDING)
+    index = torch.where(inside, down * cols + across, PADDING)
+    index = rearrange(index, "rows cols p q -> (rows cols) (p q)").to(device)
+    share = (index != PADDING).float()
+    return Sharing(index, share / share.sum(dim=1, keepdim=True), tokens=rows * cols)
+
+
+def _spans(length: int, side: int, stride: int, start: int) -> Int[Tensor, "out side"]:
+    first = start + stride * torch.arange(math.ceil(length / stride))
+    span = first[:, None] + torch.arange(side)
+    return torch.where((span >= 0) & (span < length), span, PADDING)
+
+
+def resize_sharing(old: Grid, new: Grid, device: torch.device) -> Sharing:
+    """Bilinear resizing: every output is a stated mix of at most four inputs."""
+    row_share, rows = _bilinear(old[0], new[0])
+    col_share, cols = _bilinear(old[1], new[1])
+    index = rows[:, None, :, None] * old[1] + cols[None, :, None, :]
+    share = row_share[:, None, :, None] * col_share[None, :, None, :]
+    return Sharing(
+        rearrange(index, "rows cols p q -> (rows cols) (p q)").to(device),
+        rearrange(share, "rows cols p q -> (rows cols) (p q)").to(device),
+        tokens=old[0] * old[1],
+    )
+
+
+def _bilinear(
+    old: int, new: int
+) -> tuple[Float[Tensor, "new children"], Int[Tensor, "new children"]]:
+    """Shares and numbers of the two neighbours along one axis, read off resizing itself."""
+    neighbours = 2
+    resized = functional.interpolate(torch.eye(old)[None], size=new, mode="linear")[0]
+    shares, numbers = resized.T.topk(min(neighbours, old), dim=1)
+    return shares, numbers
+
+
+def resized(
+    features: Float[Tensor, "b c h w"], size: Grid, trace: Trace | None = None
+) -> Float[Tensor, "b c rows cols"]:
+    """Features on a grid of another size, bilinearly, and the flow of that if anyone watches."""
+    grid = (features.shape[2], features.shape[3])
+    if grid == size:
+        return features
+    if trace is not None:
+        trace.flows.append(resize_sharing(grid, size, features.device))
+    return functional.interpolate(features, size=size, mode="bilinear", align_corners=False)

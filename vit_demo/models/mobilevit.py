@@ -1,0 +1,249 @@
+"""MobileViT: convolutions for what is near, attention between far patches, mean, logits.
+
+Written after Mehta and Rastegari, "MobileViT: Light-weight, General-purpose, and Mobile-friendly
+Vision Transformer" (arXiv 2110.02178), section 3 and table 4. Parameter names are timm's.
+
+    b   batch            rows, cols   places of a feature map, down and across
+    c   its channels     p, q         places within one patch, down and across
+    d   token width
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from vit_demo.errors import ConfigError
+from vit_demo.flow import Trace, token_sharing
+from vit_demo.models.convolutions import KERNEL, ConvNorm, InvertedResidual, round_to_eight
+from vit_demo.models.grids import Grid, resized
+from vit_demo.models.layers import MeanHead, Mlp, SelfAttention, initialise
+
+# Inverted residuals in the stages without attention, and pixels per place where attention begins.
+CONVOLUTIONS = (1, 3)
+STAGES = 5
+CELL = 8
+
+
+@dataclass(frozen=True)
+class MobileViTConfig:
+    """The shape of one MobileViT. Contradictions are refused when it is made.
+
+    `channels_of_stages` are the five stages' channels; the last three hold a transformer each, of
+    the listed widths and depths. `expansion` widens the inverted residuals. `patch_size` is in
+    places of a feature map: attention runs between equal places of all patches. `features` is
+    the width that the head reads.
+    """
+
+    classes: int
+    stem: int = 16
+    channels_of_stages: tuple[int, ...] = (32, 64, 96, 128, 160)
+    widths: tuple[int, ...] = (144, 192, 240)
+    depths: tuple[int, ...] = (2, 4, 3)
+    features: int = 640
+    expansion: float = 4.0
+    heads: int = 4
+    mlp_ratio: float = 2.0
+    patch_size: int = 2
+    image_size: tuple[int, int] = (256, 256)
+    channels: int = 3
+    qkv_bias: bool = True
+    layer_norm_eps: float = 1e-5
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("classes", "stem", "features", "expansion", "heads", "patch_size", "channels"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name}={getattr(self, name)}, but it must be above 0.")
+        for name in ("channels_of_stages", "widths", "depths", "image_size"):
+            if min(getattr(self, name)) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}, but each must be 1 or more.")
+        counts = [len(stages) for stages in (self.channels_of_stages, self.widths, self.depths)]
+        if counts != [STAGES, STAGES - len(CONVOLUTIONS), STAGES - len(CONVOLUTIONS)]:
+            raise ConfigError(
+                f"channels_of_stages, widths and depths list {counts} stages; "
+                "a MobileViT has five, the last three with a transformer."
+            )
+        for width in self.widths:
+            if width % self.heads:
+                raise ConfigError(
+                    f"A width of {width} cannot be shared evenly by {self.heads} heads; "
+                    "choose a multiple."
+                )
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout={self.dropout}, but it must lie in [0, 1).")
+
+    @property
+    def grid(self) -> Grid:
+        """Rows and columns of the first attention's map at the configured image size."""
+        return math.ceil(self.image_size[0] / CELL), math.ceil(self.image_size[1] / CELL)
+
+    @property
+    def cell(self) -> int:
+        """Pixels along one side of a cell of the map."""
+        return CELL
+
+
+PRESETS = {
+    "xxs": MobileViTConfig(
+        1000,
+        channels_of_stages=(16, 24, 48, 64, 80),
+        widths=(64, 80, 96),
+        features=320,
+        expansion=2.0,
+    ),
+    "xs": MobileViTConfig(
+        1000, channels_of_stages=(32, 48, 64, 80, 96), widths=(96, 120, 144), features=384
+    ),
+    "s": MobileViTConfig(1000),
+}
+
+
+def preset(name: str, **changes: Any) -> MobileViTConfig:
+    """One of the published sizes, with changes: `preset("xs", classes=5)`.
+
+    Raises ConfigError when there is no such size or the changes contradict it.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"There is no preset '{name}'; choose one of: {', '.join(PRESETS)}.")
+    return replace(PRESETS[name], **changes)
+
+
+class TransformerBlock(nn.Module):
+    """z' = MSA(LN(z)) + z, then z = MLP(LN(z')) + z', with SiLU in the MLP."""
+
+    def __init__(self, config: MobileViTConfig, width: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.attn = SelfAttention(
+            width, config.heads, width // config.heads, config.qkv_bias, 0.0, config.dropout
+        )
+        self.norm2 = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.mlp = Mlp(width, int(width * config.mlp_ratio), "silu", config.dropout)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "b n d"],
+        index: Int[Tensor, "groups n"],
+        trace: Trace | None = None,
+    ) -> Float[Tensor, "b n d"]:
+        tokens = tokens + self.attn(self.norm1(tokens), trace, index)
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+class MobileViTBlock(nn.Module):
+    """Convolve, unfold into patches, attend, fold, and fuse with what came in (section 3.1).
+
+    Attention runs between equal places of all patches: with patches of 2 × 2, four groups that
+    attend apart. Maps that are no whole number of patches are resized there and back.
+    """
+
+    def __init__(self, config: MobileViTConfig, channels: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.patch_size = config.patch_size
+        self.conv_kxk = ConvNorm(channels, channels, KERNEL)
+        self.conv_1x1 = nn.Conv2d(channels, width, 1, bias=False)
+        self.transformer = nn.ModuleList(TransformerBlock(config, width) for _ in range(depth))
+        self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.conv_proj = ConvNorm(width, channels)
+        self.conv_fusion = ConvNorm(2 * channels, channels, KERNEL)
+
+    def forward(
+        self, features: Float[Tensor, "b c rows cols"], trace: Trace | None = None
+    ) -> Float[Tensor, "b c rows cols"]:
+        grid = (features.shape[2], features.shape[3])
+        if trace is not None and trace.grid is None:
+            trace.begin(grid)
+        whole = (grid[0] + -grid[0] % self.patch_size, grid[1] + -grid[1] % self.patch_size)
+        local = resized(self.conv_1x1(self.conv_kxk(features)), whole, trace)
+        sizes = {"p": self.patch_size, "q": self.patch_size}
+        index = rearrange(
+            torch.arange(whole[0] * whole[1], device=features.device).reshape(whole),
+            "(rows p) (cols q) -> (p q) (rows cols)",
+            **sizes,
+        )
+        tokens = rearrange(local, "b d (rows p) (cols q) -> (b p q) (rows cols) d", **sizes)
+        for block in self.transformer:
+            tokens = block(tokens, index, trace)
+        folded = rearrange(
+            self.norm(tokens),
+            "(b p q) (rows cols) d -> b d (rows p) (cols q)",
+            rows=whole[0] // self.patch_size,
+            **sizes,
+        )
+        far = self.conv_proj(resized(folded, grid, trace))
+        return self.conv_fusion(torch.cat([features, far], dim=1))
+
+
+class Stage(nn.ModuleList):
+    """Blocks one after another."""
+
+    def forward(
+        self, features: Float[Tensor, "b c h w"], trace: Trace | None = None
+    ) -> Float[Tensor, "b e rows cols"]:
+        for block in self:
+            features = block(features, trace)
+        return features
+
+
+class MobileViT(nn.Module):
+    """Pixels to logits. Hand in an empty `Trace` to watch a pass; the logits stay bit-identical.
+
+    The map starts on the grid of the first attention. Strided convolutions count as the mean of
+    what they see and the others as standing still, so what it says is an approximation.
+    """
+
+    # Whether the flows say exactly which tokens reach which.
+    exact_flows = False
+
+    def __init__(self, config: MobileViTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.stem = ConvNorm(config.channels, config.stem, KERNEL, stride=2)
+        self.stages = nn.ModuleList(Stage(_blocks(config, stage)) for stage in range(STAGES))
+        last = config.channels_of_stages[-1]
+        self.final_conv = ConvNorm(last, config.features)
+        self.head = MeanHead(config.features, config.classes)
+        self._initialise()
+
+    def forward(
+        self, pixels: Float[Tensor, "b channels h w"], trace: Trace | None = None
+    ) -> Float[Tensor, "b classes"]:
+        features = self.stem(pixels)
+        for stage in self.stages:
+            features = stage(features, trace)
+        places = rearrange(self.final_conv(features), "b c rows cols -> b (rows cols) c")
+        if trace is not None:
+            count = places.shape[1]
+            trace.flows.append(token_sharing(range(count), count, pixels.device))
+        return self.head(places)
+
+    def _initialise(self) -> None:
+        """Normals: of the variance that convolutions keep, and of width 0.02 in linear layers."""
+        initialise(self)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+
+
+def _blocks(config: MobileViTConfig, stage: int) -> list[nn.Module]:
+    """Inverted residuals; in the last three stages one, and a MobileViT block."""
+    before = (config.stem, *config.channels_of_stages)[stage]
+    channels = config.channels_of_stages[stage]
+    attention = stage - len(CONVOLUTIONS)
+    count = CONVOLUTIONS[stage] if attention < 0 else 1
+    blocks: list[nn.Module] = []
+    for number in range(count):
+        stride = 2 if stage and not number else 1
+        source = channels if number else before
+        blocks.append(
+            InvertedResidual(source, round_to_eight(config.expansion * source), channels, stride)
+        )
+    if attention >= 0:
+        width, depth = config.widths[attention], config.depths[attention]
+        blocks.append(MobileViTBlock(config, channels, width, depth))
+    return blocks

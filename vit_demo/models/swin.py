@@ -1,0 +1,249 @@
+"""The Swin Transformer: pixels → patches → stages of shifted windows → mean → logits.
+
+Written after Liu et al., "Swin Transformer: Hierarchical Vision Transformer using Shifted Windows"
+(arXiv 2103.14030), section 3; the numbers in brackets are the paper's equations. Parameter names
+are timm's.
+
+    b   batch            h, w         pixels down, across
+    n   tokens of the stage's grid, row by row; every stage after the first has a quarter of them
+    d   token width, doubled by every stage after the first
+    groups, slots        windows, and places in one window
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vit_demo.errors import ConfigError
+from vit_demo.flow import Trace, token_sharing
+from vit_demo.models.grids import Grid, square_sharing
+from vit_demo.models.layers import DropPath, Gelu, MeanHead, Mlp, PatchEmbedding, initialise
+from vit_demo.models.windows import WindowAttention, Windows, cut_windows
+
+Convention = Literal["transformers", "timm"]
+
+# Both libraries keep PyTorch's default in the norms before the first block and between stages.
+OUTER_EPS = 1e-5
+
+
+@dataclass(frozen=True)
+class SwinConfig:
+    """The shape of one Swin Transformer. Contradictions are refused when it is made.
+
+    Sizes are (height, width) in pixels; depths, heads and windows (rows, columns) are listed stage
+    by stage. `convention` says whose way with grids that do not fit the windows: transformers pads
+    before it shifts, and shrinks the window to the shorter side of a small input's grid; timm pads
+    after it shifts, and keeps the windows that suit `image_size` for every input.
+    """
+
+    classes: int
+    width: int = 96
+    depths: tuple[int, ...] = (2, 2, 6, 2)
+    heads: tuple[int, ...] = (3, 6, 12, 24)
+    windows: tuple[Grid, ...] = ((7, 7),) * 4
+    mlp_ratio: float = 4.0
+    patch_size: int = 4
+    image_size: tuple[int, int] = (224, 224)
+    channels: int = 3
+    qkv_bias: bool = True
+    gelu: Gelu = "exact"
+    layer_norm_eps: float = 1e-5
+    convention: Convention = "transformers"
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+    drop_path: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("classes", "width", "patch_size", "channels", "mlp_ratio"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name}={getattr(self, name)}, but it must be above 0.")
+        for name in ("depths", "heads", "windows"):
+            if len(getattr(self, name)) != len(self.depths) or not self.depths:
+                raise ConfigError(
+                    f"{name}={getattr(self, name)} and depths={self.depths} must name "
+                    "the same stages; give one entry for each."
+                )
+        if min(*self.depths, *self.heads, *chain(*self.windows), *self.image_size) < 1:
+            raise ConfigError("depths, heads, windows and image_size must be 1 or more.")
+        for stage, heads in enumerate(self.heads):
+            if self.width_of(stage) % heads:
+                raise ConfigError(
+                    f"Stage {stage} is {self.width_of(stage)} wide, which {heads} heads cannot "
+                    "share evenly; choose a multiple."
+                )
+        if self.convention == "transformers" and any(h != w for h, w in self.windows):
+            raise ConfigError(
+                f"windows={self.windows}, but transformers' windows are square; "
+                'make them so, or choose convention="timm".'
+            )
+        for name in ("dropout", "attention_dropout", "drop_path"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name}={getattr(self, name)}, but it must lie in [0, 1).")
+
+    @property
+    def grid(self) -> Grid:
+        """Rows and columns of patches at the configured image size."""
+        height, width = self.image_size
+        return math.ceil(height / self.patch_size), math.ceil(width / self.patch_size)
+
+    @property
+    def cell(self) -> int:
+        """Pixels along one side of a cell of the map."""
+        return self.patch_size
+
+    def width_of(self, stage: int) -> int:
+        """Token width in a stage."""
+        return self.width * 2**stage
+
+    def tiling(self, stage: int, grid: Grid) -> tuple[Grid, Grid]:
+        """The window on a stage's grid, and the shift that every second block gives it.
+
+        Along an axis where one window already sees everything there is nothing to shift.
+        """
+        window = self.windows[stage]
+        if self.convention == "transformers":
+            shorter = min(grid)
+            if shorter <= window[0]:
+                return (shorter, shorter), (0, 0)
+            return window, (window[0] // 2, window[1] // 2)
+        rows, cols = (math.ceil(side / 2**stage) for side in self.grid)
+        return window, (
+            window[0] // 2 if rows > window[0] else 0,
+            window[1] // 2 if cols > window[1] else 0,
+        )
+
+
+class SwinPatchEmbedding(PatchEmbedding):
+    """Patches to tokens, then a layer norm; the picture is padded to whole patches with zeros."""
+
+    def __init__(self, config: SwinConfig) -> None:
+        super().__init__(config.patch_size, config.channels, config.width)
+        self.patch_size = config.patch_size
+        self.norm = nn.LayerNorm(config.width, eps=OUTER_EPS)
+
+    def forward(self, pixels: Float[Tensor, "b channels h w"]) -> Float[Tensor, "b rows cols d"]:
+        below, right = (-side % self.patch_size for side in pixels.shape[-2:])
+        return self.norm(super().forward(functional.pad(pixels, (0, right, 0, below))))
+
+
+class SwinBlock(nn.Module):
+    """z' = (S)W-MSA(LN(z)) + z, then z = MLP(LN(z')) + z'  [eq. 3]."""
+
+    def __init__(self, config: SwinConfig, stage: int, drop_path: float) -> None:
+        super().__init__()
+        width = config.width_of(stage)
+        self.norm1 = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.attn = WindowAttention(
+            width,
+            config.heads[stage],
+            config.windows[stage],
+            config.qkv_bias,
+            config.attention_dropout,
+            config.dropout,
+        )
+        self.norm2 = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.mlp = Mlp(width, int(width * config.mlp_ratio), config.gelu, config.dropout)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "b n d"],
+        windows: Windows,
+        trace: Trace | None = None,
+    ) -> Float[Tensor, "b n d"]:
+        tokens = tokens + self.drop_path(self.attn(self.norm1(tokens), windows, trace))
+        return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
+
+
+class PatchMerging(nn.Module):
+    """Two by two neighbouring tokens, side by side, become one of twice the width.
+
+    Odd grids are padded with zeros below and at the right.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(4 * width, eps=OUTER_EPS)
+        self.reduction = nn.Linear(4 * width, 2 * width, bias=False)
+
+    def forward(
+        self, tokens: Float[Tensor, "b n d"], grid: Grid, trace: Trace | None = None
+    ) -> Float[Tensor, "b m e"]:
+        plane = rearrange(tokens, "b (rows cols) d -> b rows cols d", rows=grid[0])
+        plane = functional.pad(plane, (0, 0, 0, grid[1] % 2, 0, grid[0] % 2))
+        squares = rearrange(plane, "b (rows p) (cols q) d -> b (rows cols) (q p d)", p=2, q=2)
+        if trace is not None:
+            trace.flows.append(square_sharing(grid, 2, stride=2, start=0, device=tokens.device))
+        return self.reduction(self.norm(squares))
+
+
+class SwinStage(nn.Module):
+    """Blocks on one grid, every second one with shifted windows; merging comes first."""
+
+    def __init__(self, config: SwinConfig, stage: int, drop_paths: Sequence[float]) -> None:
+        super().__init__()
+        self.config = config
+        self.stage = stage
+        if stage:
+            self.downsample = PatchMerging(config.width_of(stage - 1))
+        self.blocks = nn.ModuleList(SwinBlock(config, stage, rate) for rate in drop_paths)
+
+    def forward(
+        self, tokens: Float[Tensor, "b n d"], grid: Grid, trace: Trace | None = None
+    ) -> tuple[Float[Tensor, "b m e"], Grid]:
+        if self.stage:
+            tokens = self.downsample(tokens, grid, trace)
+            grid = (math.ceil(grid[0] / 2), math.ceil(grid[1] / 2))
+        window, shift = self.config.tiling(self.stage, grid)
+        order = "pad first" if self.config.convention == "transformers" else "shift first"
+        unshifted, shifted = (
+            cut_windows(grid, window, by, order, tokens.device) for by in ((0, 0), shift)
+        )
+        for number, block in enumerate(self.blocks):
+            tokens = block(tokens, shifted if number % 2 else unshifted, trace)
+        return tokens, grid
+
+
+class Swin(nn.Module):
+    """Pixels to logits. Hand in an empty `Trace` to watch a pass; the logits stay bit-identical."""
+
+    # Whether the flows say exactly which tokens reach which.
+    exact_flows = True
+
+    def __init__(self, config: SwinConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.patch_embed = SwinPatchEmbedding(config)
+        self.pos_drop = nn.Dropout(config.dropout)
+        rising = torch.linspace(0, config.drop_path, sum(config.depths), device="cpu")
+        self.layers = nn.ModuleList(
+            SwinStage(config, stage, rates.tolist())
+            for stage, rates in enumerate(rising.split(config.depths))
+        )
+        last = config.width_of(len(config.depths) - 1)
+        self.norm = nn.LayerNorm(last, eps=config.layer_norm_eps)
+        self.head = MeanHead(last, config.classes)
+        initialise(self)
+
+    def forward(
+        self, pixels: Float[Tensor, "b channels h w"], trace: Trace | None = None
+    ) -> Float[Tensor, "b classes"]:
+        patches = self.patch_embed(pixels)
+        grid = (patches.shape[1], patches.shape[2])
+        if trace is not None:
+            trace.begin(grid)
+        tokens = self.pos_drop(rearrange(patches, "b rows cols d -> b (rows cols) d"))
+        for stage in self.layers:
+            tokens, grid = stage(tokens, grid, trace)
+        if trace is not None:
+            count = tokens.shape[1]
+            trace.flows.append(token_sharing(range(count), count, tokens.device))
+        return self.head(self.norm(tokens))

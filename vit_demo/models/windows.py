@@ -1,0 +1,180 @@
+"""Attention within windows on a grid of tokens, shifted or not.
+
+    b       batch                              heads    attention heads
+    n       tokens of the grid, row by row     groups   windows
+    d       token width                        slots    places in one window
+
+After Liu et al., "Swin Transformer" (arXiv 2103.14030), section 3.2.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from einops import rearrange, repeat
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vit_demo.flow import PADDING, Attention, Trace
+from vit_demo.models.grids import Grid
+
+Order = Literal["pad first", "shift first"]
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """A grid cut into windows of one size: where every token goes, and how it finds back.
+
+    `index` says which token sits in which slot, −1 where there is padding; `place` says in which
+    of all the slots each token sits; `apart` marks pairs of slots that a cyclic shift has brought
+    into one window though they are not neighbours (None where nothing was shifted).
+    """
+
+    size: Grid
+    index: Int[Tensor, "groups slots"]
+    place: Int[Tensor, " n"]
+    apart: Bool[Tensor, "groups slots slots"] | None
+
+
+def cut_windows(
+    grid: Grid, window: Grid, shift: Grid, order: Order, device: torch.device
+) -> Windows:
+    """Cut a grid into windows after a cyclic shift (figure 4).
+
+    Grids that are no whole number of windows are padded below and at the right: before the
+    shift, so that padding may end up inside, or after it, as `order` says.
+    """
+    rows, cols = grid
+    tokens = torch.arange(rows * cols, device=device).reshape(grid)
+    margin = (0, -cols % window[1], 0, -rows % window[0])
+    if order == "pad first":
+        tokens = functional.pad(tokens, margin, value=PADDING)
+    tokens = tokens.roll((-shift[0], -shift[1]), dims=(0, 1))
+    if order == "shift first":
+        tokens = functional.pad(tokens, margin, value=PADDING)
+    index = _in_windows(tokens, window)
+    everywhere = rearrange(index, "groups slots -> (groups slots)")
+    padded = everywhere.numel() - rows * cols
+    apart = None
+    if any(shift):
+        region = _in_windows(_regions((tokens.shape[0], tokens.shape[1]), window, shift), window)
+        apart = (region[:, :, None] != region[:, None, :]).to(device)
+    # Sorted by token, padding (−1) comes first.
+    return Windows(window, index, everywhere.argsort()[padded:], apart)
+
+
+def _in_windows(plane: Int[Tensor, "h w"], window: Grid) -> Int[Tensor, "groups slots"]:
+    return rearrange(plane, "(rows p) (cols q) -> (rows cols) (p q)", p=window[0], q=window[1])
+
+
+def _regions(grid: Grid, window: Grid, shift: Grid) -> Int[Tensor, "rows cols"]:
+    """Number the parts of a shifted grid that were neighbours before.
+
+    Along each axis three: up to the last window, that window up to the seam, and what was brought
+    round from the other end. The seam is counted from the end of the padded grid. With padding
+    after the shift that is not where the ends truly meet, so that some of what was brought round
+    attends to the opposite edge; timm's models were made so, and it is kept.
+    """
+    down, across = (
+        (torch.arange(side) >= side - part).int() + (torch.arange(side) >= side - moved).int()
+        for side, part, moved in zip(grid, window, shift, strict=True)
+    )
+    return 3 * down[:, None] + across[None]
+
+
+def relative_offsets(window: Grid, table: Grid, device: torch.device) -> Int[Tensor, "slots slots"]:
+    """Which row of a relative-position table belongs to each pair of slots of a window.
+
+    The table has one row for every offset within a window of the size `table`, (2h−1)(2w−1) of
+    them; the window itself may be smaller.
+    """
+    row, col = (
+        rearrange(plane, "p q -> (p q)")
+        for plane in torch.meshgrid(
+            *(torch.arange(side, device=device) for side in window), indexing="ij"
+        )
+    )
+    down = row[:, None] - row[None] + table[0] - 1
+    across = col[:, None] - col[None] + table[1] - 1
+    return down * (2 * table[1] - 1) + across
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention within each window, with a relative position bias  [eq. 4].
+
+    Padding takes part as a token of zeros, as in the published models.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        window: Grid,
+        qkv_bias: bool,
+        attention_dropout: float,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.window = window
+        self.attention_dropout = attention_dropout
+        offsets = (2 * window[0] - 1) * (2 * window[1] - 1)
+        self.relative_position_bias_table = nn.Parameter(torch.zeros(offsets, heads))
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+        self.qkv = nn.Linear(width, 3 * width, bias=qkv_bias)
+        self.proj = nn.Linear(width, width)
+        self.proj_drop = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "b n d"],
+        windows: Windows,
+        trace: Trace | None = None,
+    ) -> Float[Tensor, "b n d"]:
+        # Padding (−1) reads the extra token of zeros.
+        slots = functional.pad(tokens, (0, 0, 0, 1))[:, windows.index]
+        query, key, value = rearrange(
+            self.qkv(slots),
+            "b groups slots (three heads d) -> three (b groups) heads slots d",
+            three=3,
+            heads=self.heads,
+        )
+        bias = self.bias(windows)
+        mixed = functional.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=repeat(bias, "groups ... -> (b groups) ...", b=query.shape[0] // len(bias)),
+            dropout_p=self.attention_dropout if self.training else 0.0,
+        )
+        if trace is not None:
+            trace.flows.append(
+                Attention(
+                    query,
+                    key,
+                    value,
+                    mixed,
+                    index=windows.index,
+                    tokens=tokens.shape[1],
+                    scale=query.shape[-1] ** -0.5,
+                    bias=bias,
+                )
+            )
+        together = rearrange(
+            mixed, "(b groups) heads slots d -> b (groups slots) (heads d)", b=len(tokens)
+        )
+        return self.proj_drop(self.proj(together[:, windows.place]))
+
+    def bias(self, windows: Windows) -> Float[Tensor, "groups heads slots slots"]:
+        """What is added to the scores: by relative position, and −∞ across a seam of the shift.
+
+        One group stands for all where nothing was shifted.
+        """
+        offsets = relative_offsets(windows.size, self.window, windows.index.device)
+        by_offset = rearrange(
+            self.relative_position_bias_table[offsets], "query key heads -> 1 heads query key"
+        )
+        if windows.apart is None:
+            return by_offset
+        return by_offset.masked_fill(windows.apart[:, None], float("-inf"))
