@@ -12,9 +12,10 @@ from PIL import Image
 from vit_demo.checkpoints import transformers as layout
 from vit_demo.checkpoints.files import CONFIG, PROCESSOR, WEIGHTS
 from vit_demo.checkpoints.fit import fit
-from vit_demo.checkpoints.transformers.vit import size_name
+from vit_demo.checkpoints.transformers.vit import GELUS, size_name, vit_config
 from vit_demo.errors import CheckpointError, MisfitError, UnsupportedError
 from vit_demo.flow import Trace, carry
+from vit_demo.models.layers import Mlp
 from vit_demo.models.vit import VisionTransformer, preset
 from vit_demo.photo import read_photo
 from vit_demo.preprocess import Preprocessing
@@ -82,6 +83,16 @@ def rewrite(folder, name, keep_null=False, **changes):
 )
 def test_logits_are_the_librarys_own_for_every_option(their_checkpoint, photo_file, changes):
     assert_same_answer(their_checkpoint(**changes), photo_file)
+
+
+@pytest.mark.parametrize("name", GELUS)
+def test_every_gelu_is_the_librarys_function_of_that_name(name):
+    """The two kinds differ by too little to show in logits, so they are compared as functions."""
+    from transformers.activations import ACT2FN
+
+    x = torch.linspace(-5, 5, 201)
+    ours = Mlp(1, 1, vit_config({"hidden_act": name}, "vit", 2, "it").gelu, 0.0).act
+    torch.testing.assert_close(ours(x), ACT2FN[name](x), rtol=0, atol=1e-6)
 
 
 def test_layer_norm_eps_left_out_is_the_librarys_default(their_checkpoint):
