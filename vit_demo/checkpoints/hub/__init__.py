@@ -134,22 +134,22 @@ class _Errand:
             )
         for file in small:
             self._check_small(file)
-        folder = self._download(listing.commit, small[0]).parent
-        for file in small[1:]:
-            self._download(listing.commit, file)
+        paths = [self._download(listing.commit, file, LARGEST_SMALL_FILE) for file in small]
+        folder = paths[0].parent
         self.accept(read_json(folder / CONFIG, str(self.reference)))
         weights = self._weights(listing)
-        self._check_size([*small, weights])
-        self._download(listing.commit, weights)
+        size = client.size_of(self.reference, listing.commit, weights, self.cancelled)
+        self._check_size(size + sum(path.stat().st_size for path in paths))
+        self._download(listing.commit, weights, size or self.limit)
         absent = tuple(name for name in (PROCESSOR, LABELS) if name not in listing.files)
         return cache.settle(self.reference, folder, absent)
 
-    def _download(self, commit: str, file: RemoteFile) -> Path:
+    def _download(self, commit: str, file: RemoteFile, limit: int) -> Path:
         def report(done: int, total: int) -> None:
             if self.progress is not None:
                 self.progress(file.name, done, total)
 
-        return client.download(self.reference, commit, file, self.limit, report, self.cancelled)
+        return client.download(self.reference, commit, file, limit, report, self.cancelled)
 
     def _weights(self, listing: Listing) -> RemoteFile:
         """The one file of weights; raises UnsupportedError where it is several, pickled or none."""
@@ -178,9 +178,8 @@ class _Errand:
                 "it should be; choose another checkpoint."
             )
 
-    def _check_size(self, files: Sequence[RemoteFile]) -> None:
+    def _check_size(self, total: int) -> None:
         """Against the limit, and against the room on the disk."""
-        total = sum(file.size or 0 for file in files)
         if total > self.limit:
             raise CheckpointError(
                 f"{self.reference} has {_megabytes(total)}, and at most {_megabytes(self.limit)} "

@@ -39,7 +39,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file as the Hub lists it; some mirrors tell neither its size nor its SHA-256."""
+    """A file as the Hub lists it; mirrors may leave out its size and its SHA-256."""
 
     name: str
     size: int | None
@@ -108,6 +108,25 @@ def download(
         f"{file.name} of {reference} arrived damaged {ATTEMPTS} times and was removed; "
         "try again later, or from another network or mirror (HF_ENDPOINT)."
     )
+
+
+def size_of(reference: HubReference, commit: str, file: RemoteFile, stop: Event) -> int:
+    """A file's size, asked for by itself where the listing is silent; raises FAULTS."""
+
+    def call(line: Line) -> int:
+        answer = hf_hub_download(
+            reference.repo,
+            file.name,
+            revision=commit,
+            etag_timeout=ANSWER_SECONDS,
+            dry_run=True,
+        )
+        return answer.file_size or 0
+
+    if file.size is not None:
+        return file.size
+    _quieten()
+    return wait_for(call, stop, START_SECONDS)
 
 
 def search(query: str, limit: int, cancelled: Event) -> Sequence[ModelInfo]:

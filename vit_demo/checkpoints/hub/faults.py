@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 
 import httpx2
-from huggingface_hub import constants
+from huggingface_hub import constants, get_token
 from huggingface_hub.errors import (
     DisabledRepoError,
     FileMetadataError,
@@ -25,6 +25,12 @@ LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
 MIRROR = "in China, set HF_ENDPOINT to a mirror such as https://hf-mirror.com"
 NETWORK = f"check the network ({MIRROR})"
 
+TO_ALL = f"that is open to all; check the spelling, or, if it is private, {LOG_IN}"
+TO_THIS_TOKEN = (
+    "that your access token may read; check the spelling, and if the token may have expired, "
+    "log in again with `hf auth login`"
+)
+
 # The Hub has answered, and the answer is no. A gated repository is a subclass of a missing one.
 REFUSALS: tuple[tuple[type[Exception], type[CheckpointError], str], ...] = (
     (
@@ -35,9 +41,7 @@ REFUSALS: tuple[tuple[type[Exception], type[CheckpointError], str], ...] = (
     (
         RepositoryNotFoundError,
         NotFoundError,
-        "{endpoint} has no public repository '{repo}'; check the spelling, or, if it is private, "
-        + LOG_IN
-        + ".",
+        "{endpoint} has no repository '{repo}' {readable}.",
     ),
     (
         RevisionNotFoundError,
@@ -97,6 +101,7 @@ def explained(
         "repo": reference.repo if reference else "the search",
         "revision": reference.revision if reference else "",
         "endpoint": constants.ENDPOINT,
+        "readable": TO_THIS_TOKEN if get_token() else TO_ALL,
     }
     for kind, refusal, sentence in REFUSALS:
         if any(isinstance(cause, kind) for cause in causes):
