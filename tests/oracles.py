@@ -35,9 +35,12 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
                 if name.endswith("running_var"):
                     tensor.copy_(noise.abs() + 0.5)
                 elif tensor.ndim > 1 and not name.endswith("bias_table"):
-                    tensor.copy_(noise / tensor[0].numel() ** 0.5)
+                    # SiLU halves what passes between convolutions.
+                    gain = 1.4 if tensor.ndim == 4 else 1.0
+                    tensor.copy_(gain * noise / tensor[0].numel() ** 0.5)
                 else:
-                    tensor.copy_(0.2 * noise + float("norm" in name and name.endswith("weight")))
+                    scales = name.endswith("weight") and ("norm" in name or ".bn." in name)
+                    tensor.copy_(0.2 * noise + float(scales))
     return model.eval()
 
 
@@ -46,6 +49,12 @@ def save_timm(model: nn.Module, folder: Path, **model_args: Any) -> Path:
     hub = importlib.import_module("timm.models._hub")
     hub.save_for_hf(model, folder, model_args=model_args or None, safe_serialization=True)
     return folder
+
+
+def photos(count: int, channels: int, height: int, width: int) -> Tensor:
+    """Noise, each photo in a colour of its own: averaged over places, plain noise is all alike."""
+    colours = 3 * torch.randn(count, channels, 1, 1)
+    return colours + torch.randn(count, channels, height, width)
 
 
 def logits_of(model: nn.Module, pixels: Tensor) -> Tensor:
@@ -59,4 +68,6 @@ def assert_same_logits(ours: Tensor, theirs: Tensor) -> None:
     assert ours.shape == theirs.shape
     scale = max(1.0, theirs.abs().max().item())
     assert theirs.std() > 0.01 * scale, "logits that all look alike prove nothing"
+    if len(theirs) > 1:
+        assert (theirs[0] - theirs[1]).abs().max() > 0.01 * scale, "nor photos that do"
     assert (ours - theirs).abs().max().item() <= 1e-4 * scale

@@ -80,7 +80,7 @@ SIZES = [(64, 64), (96, 160), (72, 104), (75, 91), (33, 40)]
 @pytest.mark.parametrize("size", SIZES)
 def test_logits_are_those_of_transformers(tmp_path, size):
     theirs = their_transformers(tmp_path)
-    pixels = torch.randn(2, 3, *size)
+    pixels = oracles.photos(2, 3, *size)
     ours = oracles.logits_of(read_transformers(tmp_path), pixels)
     oracles.assert_same_logits(ours, oracles.logits_of(theirs, pixels))
 
@@ -95,7 +95,7 @@ def test_logits_are_those_of_transformers(tmp_path, size):
 )
 def test_options_are_read_from_the_configuration(tmp_path, changes):
     theirs = their_transformers(tmp_path, **changes)
-    pixels = torch.randn(2, 3, 72, 104)
+    pixels = oracles.photos(2, 3, 72, 104)
     ours = oracles.logits_of(read_transformers(tmp_path), pixels)
     oracles.assert_same_logits(ours, oracles.logits_of(theirs, pixels))
 
@@ -104,7 +104,7 @@ def test_options_are_read_from_the_configuration(tmp_path, changes):
 def test_logits_are_those_of_timm(tmp_path, size):
     theirs = oracles.randomise(oracles.timm().create_model("mobilevit_xxs", num_classes=5))
     oracles.save_timm(theirs, tmp_path)
-    pixels = torch.randn(2, 3, *size)
+    pixels = oracles.photos(2, 3, *size)
     ours = oracles.logits_of(read_timm(tmp_path), pixels)
     oracles.assert_same_logits(ours, oracles.logits_of(theirs, pixels))
 

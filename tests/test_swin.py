@@ -61,7 +61,7 @@ SIZES = [(64, 64), (68, 68), (100, 60), (84, 132), (75, 91)]
 def test_logits_are_those_of_transformers(tmp_path, size, window):
     # A fresh oracle for every size: one pass at another changes its later logits.
     theirs = their_transformers(tmp_path, window_size=window)
-    pixels = torch.randn(2, 3, *size)
+    pixels = oracles.photos(2, 3, *size)
     ours = oracles.logits_of(read_transformers(tmp_path), pixels)
     oracles.assert_same_logits(ours, oracles.logits_of(theirs, pixels))
 
@@ -70,7 +70,7 @@ def test_logits_are_those_of_transformers(tmp_path, size, window):
 @pytest.mark.parametrize("window", [4, (3, 5)])
 def test_logits_are_those_of_timm(tmp_path, size, window):
     theirs = their_timm(tmp_path, img_size=size, window_size=window)
-    pixels = torch.randn(2, 3, *size)
+    pixels = oracles.photos(2, 3, *size)
     ours = oracles.logits_of(read_timm(tmp_path), pixels)
     oracles.assert_same_logits(ours, oracles.logits_of(theirs, pixels))
 
@@ -78,14 +78,14 @@ def test_logits_are_those_of_timm(tmp_path, size, window):
 @pytest.mark.parametrize("size", [(68, 68), (100, 60), (24, 132)])
 def test_logits_are_those_of_timm_at_other_sizes_than_its_own(tmp_path, size):
     theirs = their_timm(tmp_path, strict_img_size=False)
-    pixels = torch.randn(2, 3, *size)
+    pixels = oracles.photos(2, 3, *size)
     ours = oracles.logits_of(read_timm(tmp_path), pixels)
     oracles.assert_same_logits(ours, oracles.logits_of(theirs, pixels))
 
 
 def test_windows_by_stage_are_read_where_timm_states_them(tmp_path):
     theirs = their_timm(tmp_path, window_size=((3, 5), (4, 2), (2, 2)))
-    pixels = torch.randn(1, 3, 64, 64)
+    pixels = oracles.photos(1, 3, 64, 64)
     ours = oracles.logits_of(read_timm(tmp_path), pixels)
     oracles.assert_same_logits(ours, oracles.logits_of(theirs, pixels))
 
@@ -98,7 +98,7 @@ def test_windows_are_inferred_from_the_tables_where_nothing_states_them(tmp_path
     path.write_text(json.dumps(config_json))
     model = read_timm(tmp_path)
     assert model.config.windows == ((4, 4), (8, 8), (3, 3))
-    pixels = torch.randn(1, 3, 64, 64)
+    pixels = oracles.photos(1, 3, 64, 64)
     oracles.assert_same_logits(oracles.logits_of(model, pixels), oracles.logits_of(theirs, pixels))
 
 
@@ -127,7 +127,7 @@ def test_what_is_computed_or_belongs_to_pre_training_is_left_out():
 def test_options_are_read_from_the_configuration(tmp_path):
     changes = {"qkv_bias": False, "mlp_ratio": 1.5, "layer_norm_eps": 1e-2, "num_channels": 1}
     theirs = their_transformers(tmp_path, **changes, hidden_act="gelu_pytorch_tanh", patch_size=3)
-    pixels = torch.randn(1, 1, 40, 50)
+    pixels = oracles.photos(1, 1, 40, 50)
     ours = oracles.logits_of(read_transformers(tmp_path), pixels)
     oracles.assert_same_logits(ours, oracles.logits_of(theirs, pixels))
 
@@ -143,7 +143,7 @@ def test_a_grid_smaller_than_the_window_uses_the_offsets_it_has():
             tensors[name] = tensor.reshape(7, 7, 2)[1:6, 1:6].reshape(25, 2)
     twin = Swin(small).eval()
     fit(twin, tensors, "twin")
-    pixels = torch.randn(2, 3, 6, 10)
+    pixels = oracles.photos(2, 3, 6, 10)
     oracles.assert_same_logits(oracles.logits_of(model, pixels), oracles.logits_of(twin, pixels))
 
 
