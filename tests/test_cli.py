@@ -52,7 +52,8 @@ def test_a_picture_and_the_numbers_can_be_written(run, our_checkpoint, photo_fil
             "explain", photo_file, "--checkpoint", our_checkpoint, "--out", tmp_path / name
         )
         assert status == 0
-    assert Image.open(tmp_path / "map.png").size == (1920, 1080)
+    with Image.open(tmp_path / "map.png") as slide:
+        assert slide.size == (1920, 1080)
     assert json.loads((tmp_path / "map.json").read_text())["grid"] == [4, 4]
 
 

@@ -19,13 +19,13 @@ def pixel(picture, x, y):
 
 def test_the_scale_runs_from_the_least_to_the_percentile():
     heatmap = torch.arange(100.0).reshape(10, 10)
-    scale = ColourScale.of(heatmap, percentile=90)
+    scale = ColourScale.of(heatmap, percentile=90.0)
     assert (scale.low, scale.high, scale.clipped) == (0, pytest.approx(89.1), 10)
-    assert ColourScale.of(heatmap, percentile=100).clipped == 0
+    assert ColourScale.of(heatmap, percentile=100.0).clipped == 0
 
 
 def test_a_signed_scale_is_symmetric():
-    scale = ColourScale.of(torch.tensor([[-3.0, 1.0]]), signed=True, percentile=100)
+    scale = ColourScale.of(torch.tensor([[-3.0, 1.0]]), signed=True, percentile=100.0)
     assert (scale.low, scale.high) == (-3, 3)
     middle = scale.colours(torch.zeros(1, 1))[0, 0]
     assert middle.min() > 230
@@ -36,7 +36,9 @@ def test_colours_are_those_of_the_map_and_clip_at_the_ends():
     ends = mpl.colormaps["inferno"]([0.0, 1.0], bytes=True)[:, :3]
     colours = scale.colours(torch.tensor([[-5.0, 0.0, 1.0, 9.0]]))[0]
     assert (colours == ends[[0, 0, 1, 1]]).all()
-    assert scale.stops(2) == [mpl.colors.to_hex(end / 255) for end in ends]
+    assert scale.stops(2) == [
+        mpl.colors.to_hex(mpl.colormaps["inferno"](end)) for end in (0.0, 1.0)
+    ]
 
 
 def test_a_flat_map_can_be_drawn():
@@ -49,7 +51,7 @@ def test_each_patch_lies_where_the_model_saw_it():
     photo = Image.new("RGB", (100, 60), WHITE)
     heatmap = torch.tensor([[0.0, 0.0], [0.0, 1.0]])
     scale = ColourScale(0.0, 1.0, signed=False, clipped=0)
-    drawn = draw_overlay(photo, heatmap, (20, 0, 80, 60), scale, opacity=1, long_side=100)
+    drawn = draw_overlay(photo, heatmap, (20.0, 0.0, 80.0, 60.0), scale, opacity=1.0, long_side=100)
     hot, cold = mpl.colormaps["inferno"]([1.0, 0.0], bytes=True)[:, :3]
     assert drawn.size == (100, 60)
     assert (pixel(drawn, 51, 31) == hot).all()
@@ -64,7 +66,9 @@ def test_a_box_that_reaches_beyond_the_photo_is_cut_off():
     photo = Image.new("RGB", (40, 40), WHITE)
     scale = ColourScale(0.0, 1.0, signed=False, clipped=0)
     heatmap = torch.tensor([[0.0, 1.0]])
-    drawn = draw_overlay(photo, heatmap, (-10, -10, 50, 50), scale, opacity=1, long_side=40)
+    drawn = draw_overlay(
+        photo, heatmap, (-10.0, -10.0, 50.0, 50.0), scale, opacity=1.0, long_side=40
+    )
     hot, cold = mpl.colormaps["inferno"]([1.0, 0.0], bytes=True)[:, :3]
     assert (pixel(drawn, 19, 20) == cold).all()
     assert (pixel(drawn, 20, 20) == hot).all()
@@ -76,7 +80,7 @@ def test_smoothing_changes_the_edges_only_when_asked_for():
     scale = ColourScale(0.0, 1.0, signed=False, clipped=0)
 
     def colours(smooth):
-        drawn = draw_overlay(photo, heatmap, (0, 0, 64, 64), scale, smooth=smooth)
+        drawn = draw_overlay(photo, heatmap, (0.0, 0.0, 64.0, 64.0), scale, smooth=smooth)
         return len(drawn.getcolors(maxcolors=drawn.width * drawn.height))
 
     assert colours(smooth=False) == 2
@@ -121,7 +125,8 @@ def test_a_sheet_is_written_in_the_format_of_its_name(sheet, tmp_path, suffix, s
     save_sheet(sheet, path)
     assert path.read_bytes().startswith(start)
     if suffix == "png":
-        assert Image.open(path).size == (1920, 1080)
+        with Image.open(path) as slide:
+            assert slide.size == (1920, 1080)
 
 
 def test_a_sheet_that_cannot_be_written_is_refused(sheet, tmp_path):

@@ -77,7 +77,8 @@ def test_before_the_first_run_the_slider_does_nothing():
 
 def test_the_download_is_a_slide(shown, tmp_path):
     path = handlers.download(shown, str(tmp_path))
-    assert Image.open(path).size == (1920, 1080)
+    with Image.open(path) as slide:
+        assert slide.size == (1920, 1080)
     assert path.startswith(str(tmp_path))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from vit_demo.checkpoints import CheckpointCache
 from vit_demo.ui.page import EXAMPLES, build_page, choices
 
 ROOT = Path(__file__).parents[1]
@@ -15,21 +16,26 @@ ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
-class Untouched:
-    def get(self, ref, progress=None):
+@pytest.fixture
+def untouched():
+    """A cache that must not be asked for anything."""
+
+    def load(ref, progress):
         raise AssertionError("a checkpoint was loaded while the page was laid out")
+
+    return CheckpointCache(load, 1)
 
 
 @pytest.mark.parametrize("any_checkpoint", [True, False])
-def test_laying_out_loads_nothing(any_checkpoint):
-    page = build_page(Untouched(), "flowers", any_checkpoint)
+def test_laying_out_loads_nothing(untouched, any_checkpoint):
+    page = build_page(untouched, "flowers", any_checkpoint)
     picker = next(b for b in page.blocks.values() if getattr(b, "elem_id", "") == "checkpoint")
     assert picker.allow_custom_value is any_checkpoint
     assert picker.value == "flowers"
 
 
-def test_no_event_can_be_called_from_outside_by_name():
-    page = build_page(Untouched(), "flowers")
+def test_no_event_can_be_called_from_outside_by_name(untouched):
+    page = build_page(untouched, "flowers")
     assert {event.api_visibility for event in page.fns.values()} == {"private"}
 
 

@@ -150,22 +150,27 @@ def _refuse(message: str) -> int:
 
 
 def _load(ref: str) -> Checkpoint:
-    """Load a checkpoint; what comes from the Hub shows its progress on stderr."""
+    """Load a checkpoint; on a terminal, what comes from the Hub shows its progress."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bars: dict[str, TaskID] = {}
+    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    bars: dict[str, TaskID] = {}
 
-        def report(name: str, done: int, total: int) -> None:
-            if name not in bars:
-                bars[name] = progress.add_task(escape(name))
-            progress.update(bars[name], completed=done, total=total)
+    def report(name: str, done: int, total: int) -> None:
+        if name not in bars:
+            progress.start()
+            bars[name] = progress.add_task(escape(name))
+        progress.update(bars[name], completed=done, total=total)
 
-        return load(ref, report)
+    try:
+        return load(ref, report if progress.console.is_terminal else None)
+    finally:
+        if bars:
+            progress.stop()
 
 
 def _options(given: list[str]) -> dict[str, int]:

@@ -85,7 +85,8 @@ def test_the_map_can_be_taken_away(page, tmp_path):
     with page.expect_download() as waiting:
         page.click("#download")
     waiting.value.save_as(tmp_path / "slide.png")
-    assert Image.open(tmp_path / "slide.png").size == (1920, 1080)
+    with Image.open(tmp_path / "slide.png") as slide:
+        assert slide.size == (1920, 1080)
 
 
 @pytest.mark.parametrize("kind", ["text", "half"])

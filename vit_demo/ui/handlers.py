@@ -118,7 +118,9 @@ def main_map(shown: Shown) -> tuple[Image.Image, str]:
     return drawn.image, legend(drawn)
 
 
-def layer_map(shown: Shown | None, layer: int) -> tuple[Image.Image, str] | tuple[dict, dict]:
+def layer_map(
+    shown: Shown | None, layer: int | float
+) -> tuple[Image.Image, str] | tuple[dict, dict]:
     """Raw attention of one layer, counted from 1, and its legend."""
     if shown is None:
         return gr.skip(), gr.skip()
