@@ -72,7 +72,6 @@ def test_a_layer_out_of_range_is_brought_back(shown, given, layer):
 
 def test_before_the_first_run_the_slider_does_nothing():
     assert handlers.layer_map(None, 3) == (gr.skip(), gr.skip())
-    assert handlers.download(None, "nowhere") is None
 
 
 def test_the_download_is_a_slide(shown, tmp_path):

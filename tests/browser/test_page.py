@@ -21,10 +21,6 @@ def run(page):
     page.wait_for_selector("#layer-image img")
 
 
-def names(page):
-    return page.locator("#names .label, #names dt").all_inner_texts()
-
-
 def source(page, picture):
     return page.get_attribute(f"#{picture} img", "src")
 
@@ -39,8 +35,7 @@ def wait_for_change(page, picture, before):
 def test_a_photo_gives_names_patches_and_maps(page):
     upload(page, EXAMPLES / "drawn-sunflower.png")
     run(page)
-    text = page.inner_text("#names")
-    assert all(flower in text for flower in FLOWERS)
+    assert set(page.locator("#names dt").all_inner_texts()) >= FLOWERS
     assert page.inner_text("#names h2").strip() == "sunflowers"
     assert "14 × 14 patches of 16 × 16" in page.inner_text("#reads")
     assert "knows 5" in page.inner_text("#knows")
@@ -63,7 +58,7 @@ def test_another_photo_replaces_the_first(page):
     upload(page, EXAMPLES / "drawn-sunflower.png")
     run(page)
     first = source(page, "overlay")
-    page.locator("#photo button[aria-label='Clear'], #photo button[title='Clear']").first.click()
+    page.click("#photo button[aria-label='Remove Image']")
     upload(page, EXAMPLES / "honey-bee.jpg")
     page.click("#run")
     wait_for_change(page, "overlay", first)
@@ -71,7 +66,7 @@ def test_another_photo_replaces_the_first(page):
 
 
 def test_an_example_is_one_click_away(page):
-    page.locator(".gallery button, .gallery-item").first.click()
+    page.locator("button.gallery-item").first.click()
     page.wait_for_selector("#photo img")
     run(page)
 
@@ -81,7 +76,7 @@ def test_the_map_can_be_taken_away(page, tmp_path):
 
     upload(page, EXAMPLES / "dahlia.jpg")
     run(page)
-    page.wait_for_selector("#download[href], a#download, #download a[href]", state="attached")
+    page.wait_for_selector("#download:not([disabled])")
     with page.expect_download() as waiting:
         page.click("#download")
     waiting.value.save_as(tmp_path / "slide.png")
@@ -97,7 +92,7 @@ def test_a_file_that_is_no_photo_is_refused_in_words_and_nothing_is_lost(page, t
     bad = tmp_path / "photo.jpg"
     whole = (EXAMPLES / "dahlia.jpg").read_bytes()
     bad.write_bytes(b"These are only words." if kind == "text" else whole[: len(whole) // 2])
-    page.locator("#photo button[aria-label='Clear'], #photo button[title='Clear']").first.click()
+    page.click("#photo button[aria-label='Remove Image']")
     upload(page, bad)
     page.click("#run")
     expected = "is not a picture" if kind == "text" else "is damaged"
@@ -108,7 +103,7 @@ def test_a_file_that_is_no_photo_is_refused_in_words_and_nothing_is_lost(page, t
 
 @pytest.mark.parametrize(
     ("ref", "words"),
-    [("nobody/nothing", "HF_HUB_OFFLINE is set"), ("flower", "did you mean 'flowers'?")],
+    [("nobody/nothing", "HF_HUB_OFFLINE is set"), ("flowrs", "did you mean 'flowers'?")],
 )
 def test_a_checkpoint_that_cannot_be_had_is_refused_in_words(page, ref, words):
     upload(page, EXAMPLES / "honey-bee.jpg")

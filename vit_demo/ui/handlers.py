@@ -130,10 +130,8 @@ def layer_map(
     return drawn.image, legend(drawn)
 
 
-def download(shown: Shown | None, folder: str) -> str | None:
+def download(shown: Shown, folder: str) -> str:
     """A slide of the map as PNG, in the page's own cache."""
-    if shown is None:
-        return None
     with TemporaryDirectory() as temporary:
         path = Path(temporary) / "sheet.png"
         save_sheet(present.sheet(shown.main), path)

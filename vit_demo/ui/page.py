@@ -92,7 +92,9 @@ def build_page(cache: CheckpointCache, default: str, any_checkpoint: bool = True
                 gr.Markdown("### 2 · Where it looked")
                 overlay = _map_image("overlay", "jpeg", "Attention rollout over the photo")
                 overlay_legend = gr.HTML()
-                save = gr.DownloadButton("Download as a slide", elem_id="download", size="sm")
+                save = gr.DownloadButton(
+                    "Download as a slide", elem_id="download", size="sm", interactive=False
+                )
             with gr.Column(min_width=280):
                 gr.Markdown("### 3 · Layer by layer")
                 layer_image = _map_image("layer-image", "jpeg", "Attention of one layer")
@@ -113,13 +115,18 @@ def build_page(cache: CheckpointCache, default: str, any_checkpoint: bool = True
                 reads: handlers.reading(shown),
                 overlay: image,
                 overlay_legend: words,
+                save: gr.DownloadButton(interactive=False),
                 layer: gr.Slider(maximum=last, value=last),
                 layer_image: last_image,
                 layer_legend: last_words,
             }
 
+        def slide(current: Shown) -> gr.DownloadButton:
+            path = handlers.download(current, save.GRADIO_CACHE)
+            return gr.DownloadButton(value=path, interactive=True)
+
         shown = [
-            names, knows, results, patches, reads, overlay, overlay_legend,
+            names, knows, results, patches, reads, overlay, overlay_legend, save,
             layer, layer_image, layer_legend,
         ]  # fmt: skip
         photo.upload(events.preview, photo, photo, show_progress="hidden", api_visibility="private")
@@ -133,7 +140,7 @@ def build_page(cache: CheckpointCache, default: str, any_checkpoint: bool = True
             concurrency_limit=1,
             api_visibility="private",
         ).success(show, state, shown, show_progress="hidden", api_visibility="private").success(
-            lambda current: handlers.download(current, save.GRADIO_CACHE),
+            slide,
             state,
             save,
             show_progress="hidden",
