@@ -48,7 +48,7 @@ def toasts() -> Iterator[None]:
     except DemoError as error:
         # Gradio renders the message as HTML, and names in it come from files and from the Hub.
         message = escape(str(error)).replace("\n", "<br>")
-        raise gr.Error(message, title="That did not work", print_exception=False) from error
+        raise gr.Error(message, print_exception=False) from error
 
 
 @dataclass(frozen=True)
