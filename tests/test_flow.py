@@ -237,10 +237,13 @@ def test_one_class_token_costs_one_row():
 
 
 def test_negative_weights_are_followed_too():
+    """Also where the other rows that are carried along have nothing at that token."""
     layer, _ = attention(INDICES["dense"])
-    weight = torch.zeros(BATCH, 1, TOKENS, dtype=torch.float64)
-    weight[:, :, 3] = -1
-    torch.testing.assert_close(layer.pull(weight, mean_heads), -full_matrix(layer)[:, 3:4])
+    weight = torch.zeros(BATCH, 2, TOKENS, dtype=torch.float64)
+    weight[:, 0, 3] = -1
+    pulled = layer.pull(weight, mean_heads)
+    torch.testing.assert_close(pulled[:, 0], -full_matrix(layer)[:, 3])
+    assert not pulled[:, 1].any()
 
 
 def test_no_weight_pulls_to_no_weight():
