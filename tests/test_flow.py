@@ -1,5 +1,7 @@
 """Flows are linear maps: what they must satisfy, and two cases worked by hand."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -73,16 +75,46 @@ def test_pull_is_the_adjoint_of_what_the_fused_kernel_did(index, head):
     layer, values = attention(index)
     weight = torch.randn(BATCH, 4, TOKENS, dtype=torch.float64)
     of_outputs = weight @ by_token(layer)[:, head]
-    of_inputs = layer.pull(weight, one_head(head)) @ values[:, head]
+    of_inputs = layer.pull(weight, lambda flow, rows: flow.weights(rows)[:, head])
+    of_inputs = of_inputs @ values[:, head]
     torch.testing.assert_close(of_inputs, of_outputs, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("index", INDICES.values(), ids=INDICES)
-def test_mean_heads_is_the_mean_of_one_head_at_a_time(index):
+@pytest.mark.parametrize("rule", [mean_heads, one_head(1)], ids=["mean", "one"])
+def test_the_rules_are_the_kernels_weights_with_padding_left_out(index, rule):
+    """Slot by slot: the weights on real tokens, brought back to a sum of one."""
     layer, _ = attention(index)
+    weights = layer.weights()
+    mixing = weights.mean(dim=1) if rule is mean_heads else weights[:, 1]
+    groups = len(layer.index)
+    for window, found in enumerate(rule(layer, slice(None))):
+        real = layer.index[window % groups] >= 0
+        for slot in real.nonzero()[:, 0]:
+            kept = mixing[window, slot] * real
+            torch.testing.assert_close(found[slot], kept / kept.sum())
+
+
+def test_without_padding_the_mean_is_that_of_one_head_at_a_time():
+    layer, _ = attention(INDICES["dense"])
     weight = torch.rand(BATCH, 2, TOKENS, dtype=torch.float64)
     heads = [layer.pull(weight, one_head(head)) for head in range(HEADS)]
     torch.testing.assert_close(layer.pull(weight, mean_heads), torch.stack(heads).mean(dim=0))
+
+
+def test_a_bias_is_added_to_the_scores_and_minus_infinity_keeps_out():
+    """Against the fused kernel with the same bias as its mask; one bias per group and head."""
+    layer, _ = attention(INDICES["shuffled"])
+    bias = torch.randn(3, HEADS, 3, 3, dtype=torch.float64)
+    bias[1, :, 0, 2] = -torch.inf
+    biased = replace(layer, bias=bias)
+    mixed = functional.scaled_dot_product_attention(
+        layer.query, layer.key, layer.value, attn_mask=bias.repeat(BATCH, 1, 1, 1)
+    )
+    torch.testing.assert_close(biased.weights() @ layer.value, mixed)
+    torch.testing.assert_close(biased.weights(slice(1, 3)), biased.weights()[:, :, 1:3])
+    kept_out = biased.weights().unflatten(0, (BATCH, 3))[:, 1, :, 0, 2]
+    assert not kept_out.any()
 
 
 @pytest.mark.parametrize("index", INDICES.values(), ids=INDICES)
@@ -162,7 +194,7 @@ def test_carried_rows_equal_the_rows_of_the_full_matrix_product():
     torch.testing.assert_close(carry(layers, weight), weight @ product, rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize("index", [INDICES["dense"]])
+@pytest.mark.parametrize("index", INDICES.values(), ids=INDICES)
 def test_every_row_of_every_intermediate_product_is_a_distribution(index):
     layers = [attention(index, seed)[0] for seed in range(4)]
     for depth in range(1, 5):
@@ -237,10 +269,13 @@ def test_one_class_token_costs_one_row():
 
 
 def test_negative_weights_are_followed_too():
+    """Also where the other rows that are carried along have nothing at that token."""
     layer, _ = attention(INDICES["dense"])
-    weight = torch.zeros(BATCH, 1, TOKENS, dtype=torch.float64)
-    weight[:, :, 3] = -1
-    torch.testing.assert_close(layer.pull(weight, mean_heads), -full_matrix(layer)[:, 3:4])
+    weight = torch.zeros(BATCH, 2, TOKENS, dtype=torch.float64)
+    weight[:, 0, 3] = -1
+    pulled = layer.pull(weight, mean_heads)
+    torch.testing.assert_close(pulled[:, 0], -full_matrix(layer)[:, 3])
+    assert not pulled[:, 1].any()
 
 
 def test_no_weight_pulls_to_no_weight():
