@@ -1,0 +1,109 @@
+"""From a reference to a checkpoint that answers, also by way of a Hub on the loopback address."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from loopback_hub import LoopbackHub
+
+from vit_demo import load
+from vit_demo.errors import CheckpointError, MisfitError, UnsupportedError
+
+ROOT = Path(__file__).parents[1]
+CHECKPOINT_FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
+
+
+def test_a_folder_gives_a_model_at_rest(our_checkpoint, tiny_model):
+    checkpoint = load(str(our_checkpoint))
+    assert (checkpoint.ref, checkpoint.revision) == (str(our_checkpoint), None)
+    assert checkpoint.layout == "transformers"
+    assert not checkpoint.model.training
+    assert not any(parameter.requires_grad for parameter in checkpoint.model.parameters())
+    pixels = torch.randn(1, 3, 32, 32)
+    torch.testing.assert_close(checkpoint.model(pixels), tiny_model(pixels))
+    assert checkpoint.bytes == 4 * sum(parameter.numel() for parameter in tiny_model.parameters())
+
+
+def test_a_backbone_without_a_head_names_no_flowers(their_checkpoint):
+    with pytest.raises(UnsupportedError, match="backbone without a classification head"):
+        load(str(their_checkpoint("dinov2")))
+
+
+def test_weights_of_another_model_are_refused_name_by_name(our_checkpoint):
+    config = json.loads((our_checkpoint / "config.json").read_text())
+    config["hidden_size"] = 48
+    (our_checkpoint / "config.json").write_text(json.dumps(config))
+    with pytest.raises(MisfitError, match=r"~ .*the model wants .*, the file has "):
+        load(str(our_checkpoint))
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="has no config.json"):
+        load(str(tmp_path))
+
+
+@pytest.fixture
+def hub(our_checkpoint):
+    with LoopbackHub() as hub:
+        files = {name: (our_checkpoint / name).read_bytes() for name in CHECKPOINT_FILES}
+        hub.add("someone/flowers", files)
+        yield hub
+
+
+@pytest.fixture
+def explain(hub, photo_file, tmp_path):
+    """Run the command line against the loopback Hub, as a person would."""
+
+    def run(ref, **environment):
+        return subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "vit_demo",
+                "explain",
+                photo_file,
+                "--checkpoint",
+                ref,
+                "--json",
+            ],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "HF_ENDPOINT": hub.endpoint,
+                "HF_HOME": str(tmp_path / "hub"),
+                **environment,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def test_a_hub_id_answers_with_its_commit_and_then_without_a_network(explain, hub, our_checkpoint):
+    first = explain("someone/flowers")
+    assert first.returncode == 0, first.stderr
+    content = json.loads(first.stdout)
+    commit = hub.repos["someone/flowers"].commit
+    assert content["checkpoint"]["ref"] == "someone/flowers"
+    assert content["checkpoint"]["revision"] == commit
+
+    requests = len(hub.log)
+    offline = explain("someone/flowers", HF_HUB_OFFLINE="1")
+    pinned = explain(f"someone/flowers@{commit}")
+    assert len(hub.log) == requests
+    for again in (offline, pinned):
+        assert json.loads(again.stdout)["heatmap"] == content["heatmap"]
+
+
+def test_what_the_hub_refuses_is_one_line_and_status_2(explain):
+    refused = explain("nobody/nothing")
+    assert refused.returncode == 2
+    assert refused.stdout == ""
+    assert refused.stderr.count("\n") == 1
+    assert "no repository 'nobody/nothing'" in refused.stderr
