@@ -117,7 +117,7 @@ def test_views_lie_inside_the_photo_and_have_the_area_and_aspect_asked_for():
         assert 0 <= left < right <= 120 + 1e-9
         assert 0 <= top < bottom <= 100 + 1e-9
         shares.append((right - left) * (bottom - top) / 12_000)
-        aspects.append((right - left) / (bottom - top) * 100 / 120)  # relative to the photo
+        aspects.append((right - left) / (bottom - top))
     assert 0.35 - 1e-9 <= min(shares) < 0.4
     assert 0.55 < max(shares) <= 0.6 + 1e-9
     assert 0.75 - 1e-9 <= min(aspects) < 0.85

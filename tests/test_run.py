@@ -46,7 +46,7 @@ def test_photos_and_a_checkpoint_become_another_checkpoint(photos, our_checkpoin
     stored = transformers.read(tmp_path / "out", "it")
     assert stored.labels == ("blue", "red")
     assert (stored.config.image_size, stored.config.patch_size) == ((24, 24), 12)
-    assert stored.preprocessing.resize == (24, 24)
+    assert (stored.preprocessing.resize, stored.preprocessing.crop) == (26, (24, 24))
     model = VisionTransformer(stored.config)
     fit(model, stored.tensors, "it")
     log = json.loads((tmp_path / "out" / LOG).read_text(encoding="utf-8"))

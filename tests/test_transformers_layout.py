@@ -321,6 +321,7 @@ def test_a_rectangular_model_survives_writing_and_reading(
     [
         Preprocessing(resize=(24, 40), resample=Image.Resampling.LANCZOS),
         Preprocessing(resize=(32, 32), mean=None, std=None),
+        Preprocessing(resize=40, crop=(32, 24), resample=Image.Resampling.BICUBIC),
         Preprocessing(resize=(32, 32), scale=1.0, mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0)),
     ],
 )
@@ -331,11 +332,21 @@ def test_preprocessing_survives_writing_and_reading(our_checkpoint, preprocessin
     assert read_preprocessing(written, (8, 8), "it") == preprocessing
 
 
+def test_a_written_crop_is_the_librarys_own(our_checkpoint, photo_file):
+    from vit_demo.checkpoints.files import PROCESSOR, write_json
+    from vit_demo.checkpoints.transformers.processor import preprocessing_json
+
+    crop = Preprocessing(resize=34, crop=(32, 32), resample=Image.Resampling.BICUBIC)
+    write_json(our_checkpoint / PROCESSOR, preprocessing_json(crop))
+    pixels = crop(read_photo(photo_file)).pixels
+    torch.testing.assert_close(pixels, their_pixels(our_checkpoint, photo_file), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("changes", [{"resize": 32}, {"resize": None}, {"crop": (16, 16)}])
 def test_preprocessing_that_the_file_cannot_say_is_not_written(changes):
     from vit_demo.checkpoints.transformers.processor import preprocessing_json
 
-    with pytest.raises(UnsupportedError, match="exact resize without a crop"):
+    with pytest.raises(UnsupportedError, match="has no processor file here"):
         preprocessing_json(Preprocessing(**{"resize": (32, 32), **changes}))
 
 

@@ -81,11 +81,7 @@ def split(
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random views of a photo: a crop of some area and aspect, a mirror image, other light.
-
-    `area` is a share of the photo's. `aspect` is relative to the photo's own, because in use the
-    whole photo is squeezed to the model's size: that view lies in the middle of these.
-    """
+    """Random views of a photo: a crop of some area and aspect, a mirror image, other light."""
 
     area: tuple[float, float] = (0.35, 1.0)
     aspect: tuple[float, float] = (3 / 4, 4 / 3)
@@ -104,9 +100,10 @@ class Augmentation:
 
     def _box(self, width: int, height: int) -> tuple[float, float, float, float]:
         low, high = (math.log(ratio) for ratio in self.aspect)
-        area, aspect = _between(self.area), math.exp(_between((low, high)))
-        across = min(math.sqrt(area * aspect), 1.0) * width
-        down = min(math.sqrt(area / aspect), 1.0) * height
+        area = _between(self.area) * width * height
+        aspect = math.exp(_between((low, high)))
+        across = min(math.sqrt(area * aspect), float(width))
+        down = min(math.sqrt(area / aspect), float(height))
         left, top = _between((0.0, width - across)), _between((0.0, height - down))
         return left, top, left + across, top + down
 

@@ -22,6 +22,10 @@ from vit_demo.training.finetune import Recipe, Step, finetune
 
 LOG = "training.json"
 
+# The shorter side before the centre crop, in sizes of that crop. The aspect is kept: photos of 4:3
+# squeezed to a square were named worse by the same weights (0.948 against 0.957).
+MARGIN = 15 / 14
+
 
 def train_folder(
     data: Path,
@@ -36,8 +40,8 @@ def train_folder(
     """Fine-tune `start` on `data` and write a checkpoint and its log to `out`.
 
     The folder holds the best epoch so far, chosen on the held-out photos, which flatters the
-    returned accuracy a little. The model is made plain (no layer scale) and
-    reads whole photos, squeezed to a square of `image_size` pixels in patches of `patch_size`.
+    returned accuracy a little. The model is made plain (no layer scale) and reads the middle
+    square of a photo, at `image_size` pixels in patches of `patch_size`.
     """
     if not isinstance(start.config, ViTConfig):
         raise UnsupportedError(
@@ -46,7 +50,8 @@ def train_folder(
     photos = scan(data)
     training, kept = split(photos, held_out, recipe.seed)
     preprocessing = Preprocessing(
-        resize=(image_size, image_size),
+        resize=round(image_size * MARGIN),
+        crop=(image_size, image_size),
         resample=Image.Resampling.BICUBIC,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,

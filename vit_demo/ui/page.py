@@ -26,8 +26,8 @@ reads, and where it looked.
 """
 
 EXAMPLES_NOTE = """
-The dahlia is a flower that the bundled checkpoint has never seen and cannot name. The aster under \
-the bee is one too: it says daisy. The sunflower was drawn by a program. Photos: \
+The dahlia is a flower that the bundled checkpoint cannot know: it says roses. The aster under the \
+bee is another: it says daisy. The sunflower was drawn by a program. Photos: \
 dahlia by vultilion (CC BY 2.0), bee by John Severns (public domain).
 """
 

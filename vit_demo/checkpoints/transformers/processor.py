@@ -82,17 +82,29 @@ def _exact(size: Any) -> Size:
 
 
 def preprocessing_json(preprocessing: Preprocessing) -> dict[str, Any]:
-    """The processor file of a checkpoint that squeezes whole photos to one size."""
-    cropped = preprocessing.crop is not None
-    if not isinstance(preprocessing.resize, tuple) or cropped or preprocessing.bgr:
-        raise UnsupportedError(
-            "Only an exact resize without a crop, red first, is written as a ViT processor."
-        )
-    height, width = preprocessing.resize
-    return {
-        "image_processor_type": "ViTImageProcessor",
+    """The processor file: ViT's for one exact size, BiT's for a short edge and a centre crop."""
+    match preprocessing.resize, preprocessing.crop:
+        case (int(height), int(width)), None:
+            kind: dict[str, Any] = {
+                "image_processor_type": "ViTImageProcessor",
+                "size": {"height": height, "width": width},
+            }
+        case int(edge), (int(height), int(width)):
+            kind = {
+                "image_processor_type": "BitImageProcessor",
+                "size": {"shortest_edge": edge},
+                "do_center_crop": True,
+                "crop_size": {"height": height, "width": width},
+            }
+        case _:
+            raise UnsupportedError(
+                f"resize={preprocessing.resize} with crop={preprocessing.crop} has no processor "
+                "file here; write an exact size, or a short edge and a crop."
+            )
+    if preprocessing.bgr:
+        raise UnsupportedError("Photos with blue first have no processor file here; use RGB.")
+    return kind | {
         "do_resize": True,
-        "size": {"height": height, "width": width},
         "resample": int(preprocessing.resample),
         "do_rescale": True,
         "rescale_factor": preprocessing.scale,
