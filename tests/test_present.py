@@ -18,6 +18,16 @@ def test_the_caption_names_the_method_its_source_and_its_limits(checkpoint, phot
     assert "Approximate" not in caption
 
 
+def test_the_caption_says_when_the_model_saw_only_a_part(checkpoint, photo_file):
+    from dataclasses import replace
+
+    whole = explain(checkpoint, photo_file)
+    assert "never saw" not in present.picture(whole).caption
+    part = replace(whole, box=(10.0, 0.0, 90.0, 67.0))
+    assert "never saw what is dark at the edge" in present.picture(part).caption
+    assert present.reading(part).startswith("The middle of the photo")
+
+
 def test_the_unit_says_what_an_even_map_would_be(checkpoint, photo_file):
     assert "all 16 patches alike would have 6.25%" in present.unit(explain(checkpoint, photo_file))
 

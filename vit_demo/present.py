@@ -87,6 +87,8 @@ def caption(analysis: Analysis, scale: ColourScale) -> str:
     parts = [f"{method.summary} {method.source}."]
     if not method.class_specific:
         parts.append("The same for every class: it shows where the model looked, not why.")
+    if not _whole(analysis):
+        parts.append("The model never saw what is dark at the edge.")
     if not analysis.exact:
         parts.append("Approximate for this architecture.")
     if scale.clipped:
