@@ -11,7 +11,7 @@ photo, and `Sharing`, whose weights are fixed by geometry. No architecture's nam
 in any method built on it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -163,11 +163,13 @@ def prefix_sharing(prefix: int, patches: int, device: torch.device) -> Sharing:
     return Sharing(children[:, None], share[:, None], tokens=patches)
 
 
-def token_sharing(read: Sequence[int], tokens: int, device: torch.device) -> Sharing:
-    """A read-out that averages the tokens numbered `read`: one output."""
+def token_sharing(
+    read: Sequence[int] | Mapping[int, float], tokens: int, device: torch.device
+) -> Sharing:
+    """A read-out of one output: the mean of the tokens `read`, or a mix by their shares."""
+    shares = list(read.values()) if isinstance(read, Mapping) else [1 / len(read)] * len(read)
     index = torch.tensor([list(read)], device=device)
-    share = torch.full(index.shape, 1 / len(read), device=device)
-    return Sharing(index, share, tokens=tokens)
+    return Sharing(index, torch.tensor([shares], device=device), tokens=tokens)
 
 
 @dataclass
