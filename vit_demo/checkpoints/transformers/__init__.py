@@ -19,16 +19,24 @@ from vit_demo.checkpoints.files import (
     read_json,
     write_json,
 )
+from vit_demo.checkpoints.naming import unreadable
 from vit_demo.checkpoints.stored import Stored
 from vit_demo.checkpoints.transformers import mobilevit, swin, vit
 from vit_demo.checkpoints.transformers.processor import preprocessing_json, read_preprocessing
-from vit_demo.errors import CheckpointError, UnsupportedError
+from vit_demo.errors import CheckpointError
 from vit_demo.models import ModelConfig
-from vit_demo.models.vit import ViTConfig
+from vit_demo.models.vit_config import ViTConfig
 from vit_demo.preprocess import Preprocessing
 
 LAYOUT = "transformers"
-FAMILIES = {"vit": "ViT", "dinov2": "DINOv2", "swin": "Swin", "mobilevit": "MobileViT"}
+FAMILIES = {
+    "vit": "ViT",
+    "deit": "DeiT",
+    "dinov2": "DINOv2",
+    "dinov2_with_registers": "DINOv2",
+    "swin": "Swin",
+    "mobilevit": "MobileViT",
+}
 
 
 def read(folder: Path, source: str) -> Stored:
@@ -70,18 +78,16 @@ def _describe(
             config = mobilevit.read_config(config_json, classes, source)
             return config, mobilevit.our_names(tensors), mobilevit.size_name(config)
         case _:
-            config = vit.vit_config(config_json, family, classes, source)
-            return config, vit.our_names(tensors, family), vit.size_name(config)
+            named = vit.our_names(tensors, family)
+            config = vit.read_config(config_json, named, family, classes, source)
+            return config, named, vit.size_name(config)
 
 
 def check_family(config_json: Mapping[str, Any], source: str) -> str:
     """The family that a config.json describes; refused, with what is read, when it is another."""
     family = config_json.get("model_type")
     if family not in FAMILIES:
-        raise UnsupportedError(
-            f"{source} is of the family '{family or 'unknown'}'; families that can be read: "
-            f"{', '.join(FAMILIES.values())} in the transformers layout."
-        )
+        raise unreadable(source, family)
     return family
 
 
