@@ -15,7 +15,7 @@ from vit_demo.checkpoints.files import (
     CONFIG,
     PROCESSOR,
     WEIGHTS,
-    load_tensors,
+    load_weights,
     read_json,
     write_json,
 )
@@ -39,7 +39,7 @@ FAMILIES = {
 }
 
 
-def read(folder: Path, source: str) -> Stored:
+def read(folder: Path, source: str, allow_pickle: bool = False) -> Stored:
     """Read the three files. `source` names the checkpoint in messages.
 
     Raises CheckpointError when a file is missing or damaged, UnsupportedError when the family
@@ -48,7 +48,7 @@ def read(folder: Path, source: str) -> Stored:
     config_json = read_json(folder / CONFIG, source)
     family = check_family(config_json, source)
     labels = _labels(config_json, source)
-    tensors = load_tensors(folder / WEIGHTS, source)
+    tensors = load_weights(folder, source, allow_pickle)
     config, tensors, size = _describe(config_json, tensors, family, len(labels), source)
     processor = folder / PROCESSOR
     stored = read_json(processor, source) if processor.exists() else {}
