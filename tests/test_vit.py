@@ -29,6 +29,7 @@ VARIANTS = {
     "patches alone": {"pooling": "mean", "class_token": False, "final_norm": "none"},
     "class and mean": {"pooling": "class and mean", "registers": 2, "swiglu": True},
     "pre-norm": {"pre_norm": True, "gelu": "quick"},
+    "RMS norms, fewer biases": {"rms_norm": True, "patch_norm": True, "proj_bias": False},
     "qk-norm": {"qk_norm": True, "layer_scale": 0.1},
 }
 
@@ -302,6 +303,7 @@ def test_a_frozen_backbone_leaves_only_the_head_to_learn(name, tiny_config):
         ({"registers": -1}, "registers=-1, but it must be 0 or more"),
         ({"class_token": False}, 'keep it, or choose pooling="mean"'),
         ({"class_token": False, "pooling": "mean", "distilled": True}, "Without a class token"),
+        ({"rms_norm": True, "qk_norm": True}, "do not go together"),
         ({"distilled": True, "pooling": "mean"}, "reads its two tokens"),
     ],
 )

@@ -24,12 +24,20 @@ QUICK = 1.702
 class PatchEmbedding(nn.Module):
     """Cut the picture into square patches and project each to one token, as one convolution."""
 
-    def __init__(self, patch_size: int, channels: int, width: int, bias: bool = True) -> None:
+    def __init__(
+        self,
+        patch_size: int,
+        channels: int,
+        width: int,
+        bias: bool = True,
+        norm: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.proj = nn.Conv2d(channels, width, patch_size, stride=patch_size, bias=bias)
+        self.norm = norm or nn.Identity()
 
     def forward(self, pixels: Float[Tensor, "b channels h w"]) -> Float[Tensor, "b rows cols d"]:
-        return rearrange(self.proj(pixels), "b d rows cols -> b rows cols d")
+        return self.norm(rearrange(self.proj(pixels), "b d rows cols -> b rows cols d"))
 
 
 class UnfoldPatchEmbedding(nn.Module):
@@ -84,6 +92,7 @@ class SelfAttention(nn.Module):
         attention_dropout: float,
         dropout: float,
         qk_norm_eps: float | None = None,
+        proj_bias: bool = True,
     ) -> None:
         super().__init__()
         self.heads = heads
@@ -93,7 +102,7 @@ class SelfAttention(nn.Module):
             nn.Identity() if qk_norm_eps is None else nn.LayerNorm(head_width, eps=qk_norm_eps)
             for _ in ("query", "key")
         )
-        self.proj = nn.Linear(heads * head_width, width)
+        self.proj = nn.Linear(heads * head_width, width, bias=proj_bias)
         self.proj_drop = nn.Dropout(dropout)
 
     def forward(
@@ -129,12 +138,14 @@ class SelfAttention(nn.Module):
 class Mlp(nn.Module):
     """Two linear layers with an activation between, applied to every token alone."""
 
-    def __init__(self, width: int, hidden: int, activation: Activation, dropout: float) -> None:
+    def __init__(
+        self, width: int, hidden: int, activation: Activation, dropout: float, bias: bool = True
+    ) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
+        self.fc1 = nn.Linear(width, hidden, bias=bias)
         self.act = _activation(activation)
         self.drop1 = nn.Dropout(dropout)
-        self.fc2 = nn.Linear(hidden, width)
+        self.fc2 = nn.Linear(hidden, width, bias=bias)
         self.drop2 = nn.Dropout(dropout)
 
     def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
@@ -144,11 +155,11 @@ class Mlp(nn.Module):
 class SwiGlu(nn.Module):
     """An MLP whose first layer is two: SiLU of one half gates the other (arXiv 2002.05202)."""
 
-    def __init__(self, width: int, hidden: int, dropout: float) -> None:
+    def __init__(self, width: int, hidden: int, dropout: float, bias: bool = True) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, 2 * hidden)
+        self.fc1 = nn.Linear(width, 2 * hidden, bias=bias)
         self.drop1 = nn.Dropout(dropout)
-        self.fc2 = nn.Linear(hidden, width)
+        self.fc2 = nn.Linear(hidden, width, bias=bias)
         self.drop2 = nn.Dropout(dropout)
 
     def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:

@@ -39,7 +39,7 @@ class Block(nn.Module):
     def __init__(self, config: ViTConfig, drop_path: float) -> None:
         super().__init__()
         width = config.width
-        self.norm1 = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.norm1 = _norm(width, config)
         self.attn = SelfAttention(
             width,
             config.heads,
@@ -48,12 +48,13 @@ class Block(nn.Module):
             config.attention_dropout,
             config.dropout,
             qk_norm_eps=config.layer_norm_eps if config.qk_norm else None,
+            proj_bias=config.proj_bias,
         )
-        self.norm2 = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.norm2 = _norm(width, config)
         self.mlp = (
-            SwiGlu(width, config.mlp_width, config.dropout)
+            SwiGlu(width, config.mlp_width, config.dropout, config.proj_bias)
             if config.swiglu
-            else Mlp(width, config.mlp_width, config.gelu, config.dropout)
+            else Mlp(width, config.mlp_width, config.gelu, config.dropout, config.proj_bias)
         )
         scale = config.layer_scale
         self.ls1 = nn.Identity() if scale is None else LayerScale(width, scale)
@@ -89,7 +90,11 @@ class VisionTransformer(nn.Module):
         self.config = config
         width, (rows, cols) = config.width, config.grid
         self.patch_embed = PatchEmbedding(
-            config.patch_size, config.channels, width, bias=not config.pre_norm
+            config.patch_size,
+            config.channels,
+            width,
+            bias=not config.pre_norm,
+            norm=_norm(width, config, config.patch_norm),
         )
         for name, count in config.prefix_tokens.items():
             setattr(self, name, nn.Parameter(torch.zeros(1, count, width)))
@@ -202,8 +207,11 @@ class VisionTransformer(nn.Module):
             nn.init.trunc_normal_(getattr(self, name), std=0.02)
 
 
-def _norm(width: int, config: ViTConfig, wanted: bool) -> nn.Module:
-    return nn.LayerNorm(width, eps=config.layer_norm_eps) if wanted else nn.Identity()
+def _norm(width: int, config: ViTConfig, wanted: bool = True) -> nn.Module:
+    if not wanted:
+        return nn.Identity()
+    kind = nn.RMSNorm if config.rms_norm else nn.LayerNorm
+    return kind(width, eps=config.layer_norm_eps)
 
 
 def resample_positions(

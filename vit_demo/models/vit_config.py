@@ -29,7 +29,9 @@ class ViTConfig:
     `qk_norm` normalises query and key (arXiv 2302.05442). `swiglu` gates the MLP, with SiLU
     instead of `gelu` (arXiv 2002.05202); its `mlp_width` counts what comes out of the gate.
     `layer_scale` is its initial value, or None for a model without. `pre_norm` is CLIP's: a norm
-    before the first block, and patches without bias (arXiv 2103.00020).
+    before the first block, and patches without bias (arXiv 2103.00020). AIMv2 (arXiv 2411.14402)
+    has a norm on its patches, `patch_norm`, leaves out the biases after attention and in the MLP,
+    `proj_bias`, and has RMS norms everywhere, `rms_norm` (arXiv 1910.07467).
 
     `pooling` says what the head reads: the class token, the mean of the patches, or DINOv2's both
     side by side; `final_norm` whether the last norm stands before pooling, after it, or nowhere.
@@ -59,6 +61,9 @@ class ViTConfig:
     pre_norm: bool = False
     qk_norm: bool = False
     swiglu: bool = False
+    patch_norm: bool = False
+    proj_bias: bool = True
+    rms_norm: bool = False
     pooling: Pooling = "class"
     final_norm: FinalNorm = "tokens"
     dropout: float = 0.0
@@ -93,6 +98,8 @@ class ViTConfig:
                 "A distilled model reads its two tokens; "
                 'choose pooling="class" and final_norm="tokens".'
             )
+        if self.rms_norm and self.qk_norm:
+            raise ConfigError("rms_norm and qk_norm do not go together; choose one of them.")
         for name in RATES:
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}, but it must lie in [0, 1).")

@@ -21,7 +21,7 @@ LAYOUT = "timm"
 
 # How the names of the architectures begin, and whose they are.
 FAMILIES = {
-    r"(vit|flexivit|deit3?|eva_large|test_vit\d?)(_|$)": "vit",
+    r"(vit|flexivit|deit3?|eva_large|aimv2|test_vit\d?)(_|$)": "vit",
     r"swin_": "swin",
     r"mobilevit_": "mobilevit",
 }
@@ -83,4 +83,5 @@ def _model(
             named = mobilevit.our_names(tensors)
             return mobilevit.read_config(config_json, named, source), named
         case _:
-            return vit.read_config(config_json, tensors, source), tensors
+            named = vit.our_names(tensors)
+            return vit.read_config(config_json, named, source), named

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vit_demo.checkpoints.naming import pair
@@ -21,7 +22,14 @@ from vit_demo.models.vit_config import FinalNorm, Pooling, ViTConfig
 # Heads are 64 wide, but for these widths and these names.
 HEAD_WIDTH = 64
 HEADS_OF_WIDTH = {64: 2, 96: 3, 1152: 16, 1280: 16, 1408: 16, 1664: 16}
-HEADS_OF_NAME = {"vit_base_patch16_gap_": 16, "vit_giantopt_": 16}
+HEADS_OF_NAME = {
+    "aimv2_large_": 8,
+    "aimv2_huge_": 12,
+    "aimv2_1b_": 16,
+    "aimv2_3b_": 24,
+    "vit_base_patch16_gap_": 16,
+    "vit_giantopt_": 16,
+}
 
 GELUS: dict[str, Gelu] = {"gelu": "exact", "gelu_tanh": "tanh", "quick_gelu": "quick"}
 # SigLIP's larger and later sizes were trained with the approximation.
@@ -30,7 +38,7 @@ TANH_NAMES = re.compile(
 )
 EXACT_NAMES = re.compile(r"vit_large_patch16_siglip_(gap_)?(256|384)$")
 
-# CLIP's are the models with a norm before the first block.
+# CLIP's are the models with a norm before the first block, AIMv2's those with one on the patches.
 LAYER_NORM_EPS, CLIP_EPS = 1e-6, 1e-5
 
 POOLINGS: dict[str, Pooling] = {"token": "class", "avg": "mean"}
@@ -43,8 +51,18 @@ STRANGE = {
     r"^attn_pool\.": "attention pooling (SigLIP's)",
     r"\.attn\.rel_pos": "relative positions",
     r"\.attn\.norm\.": "norms inside attention and MLP (BEiT-3's)",
-    r"\.mlp\.fc1_[gx]\.": "AIMv2's blocks",
 }
+
+
+def our_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The file's tensors under our names, which are timm's; gate and value of an MLP in one."""
+    joined = dict(tensors)
+    for name, gate in tensors.items():
+        value = name.replace(".fc1_g.", ".fc1_x.")
+        if value != name and value in tensors:
+            del joined[name]
+            joined[name.replace(".fc1_g.", ".fc1.")] = torch.cat([gate, joined.pop(value)])
+    return joined
 
 
 def read_config(
@@ -66,7 +84,7 @@ def read_config(
     prefix = sum(token in tensors for token in ("cls_token", "dist_token")) + registers
     grid = _grid(config_json, positions, prefix, patch_size, source)
     heads = _heads(name, stated, tensors, width)
-    pre_norm = "norm_pre.weight" in tensors
+    pre_norm, patch_norm = "norm_pre.weight" in tensors, "patch_embed.norm.weight" in tensors
     head = tensors.get("head.bias")
     return ViTConfig(
         classes=(config_json.get("num_classes") or 1) if head is None else len(head),
@@ -82,7 +100,10 @@ def read_config(
         qkv_bias="blocks.0.attn.qkv.bias" in tensors,
         qk_norm="blocks.0.attn.q_norm.weight" in tensors,
         gelu=_gelu(name, stated, source),
-        layer_norm_eps=CLIP_EPS if pre_norm else LAYER_NORM_EPS,
+        layer_norm_eps=CLIP_EPS if pre_norm or patch_norm else LAYER_NORM_EPS,
+        patch_norm=patch_norm,
+        proj_bias="blocks.0.attn.proj.bias" in tensors,
+        rms_norm="blocks.0.norm1.bias" not in tensors,
         layer_scale=1.0 if "blocks.0.ls1.gamma" in tensors else None,
         pre_norm=pre_norm,
         class_token="cls_token" in tensors,
@@ -103,12 +124,6 @@ def _refuse_strange(name: str, tensors: Mapping[str, Tensor], source: str) -> No
                 f"{source} is a '{name}' with {reason}, which is not read; "
                 "choose one with plain blocks."
             )
-    biases = [norm.replace(".weight", ".bias") for norm in tensors if "norm" in norm]
-    if any(bias not in tensors for bias in biases):
-        raise UnsupportedError(
-            f"{source} is a '{name}' with norms without bias (RMS norm), which are not read; "
-            "choose one with layer norms."
-        )
     if "_rpn_" in name:
         raise UnsupportedError(
             f"{source} is a '{name}', whose norms stand behind each branch, which is not read; "

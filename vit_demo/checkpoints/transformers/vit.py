@@ -77,6 +77,9 @@ SPECIAL = (
     "pre_norm",
     "qk_norm",
     "swiglu",
+    "patch_norm",
+    "proj_bias",
+    "rms_norm",
     "pooling",
     "final_norm",
 )
