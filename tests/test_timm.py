@@ -44,6 +44,9 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "vit_tiny_patch16_224, mean of the patches": {**TINY, "global_pool": "avg"},
     "vit_tiny_patch16_224, a rectangle": {**TINY, "img_size": (24, 40)},
     "vit_so150m_patch16_reg4_gap_256": TINY,
+    "vit_base_patch16_siglip_224": TINY,
+    "vit_base_patch32_siglip_256": TINY,
+    "vit_so150m_patch16_reg4_map_256": TINY,
     "flexivit_small": TINY,
     "aimv2_large_patch14_224": TINY,
     "test_vit4": TINY,
@@ -226,7 +229,7 @@ def test_other_families_are_refused_and_those_that_are_read_listed(name, reason)
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("vit_base_patch16_siglip_224", "attention pooling"),
+        ("test_vit3", "together with registers"),
         ("vit_base_patch16_rpn_224", "norms stand behind"),
         ("vit_small_patch16_18x2_224", "several attentions"),
         ("vit_dwee_patch16_reg1_gap_256", "differential"),
@@ -261,7 +264,7 @@ def test_tensors_that_are_no_vit_are_refused(tmp_path):
 
 
 SHARED = sorted((oracles.SHARED / "layouts").glob("timm-*"))
-REFUSED = {"timm-eva02": "eva02", "timm-siglip-map": "attention pooling"}
+REFUSED = {"timm-eva02": "eva02"}
 
 
 @pytest.mark.shared

@@ -10,7 +10,7 @@ from jaxtyping import TypeCheckError
 from torch.nn import functional
 
 from vit_demo.errors import ConfigError
-from vit_demo.flow import Trace, carry
+from vit_demo.flow import Trace, carry, mean_heads
 from vit_demo.models.vit import PRESETS, VisionTransformer, ViTConfig, preset, resample_positions
 
 VARIANTS = {
@@ -28,6 +28,7 @@ VARIANTS = {
     "mean without class token": {"pooling": "mean", "class_token": False, "registers": 1},
     "patches alone": {"pooling": "mean", "class_token": False, "final_norm": "none"},
     "class and mean": {"pooling": "class and mean", "registers": 2, "swiglu": True},
+    "attention": {"pooling": "attention", "class_token": False, "registers": 1},
     "pre-norm": {"pre_norm": True, "gelu": "quick"},
     "RMS norms, fewer biases": {"rms_norm": True, "patch_norm": True, "proj_bias": False},
     "qk-norm": {"qk_norm": True, "layer_scale": 0.1},
@@ -142,7 +143,7 @@ def test_the_read_out_weighs_the_tokens_that_the_heads_read(variant):
     tokens = encoded(variant, torch.randn(1, 3, 32, 32)).detach().requires_grad_()
     score = variant.read_out(tokens, trace)[0, 0]
     (slope,) = torch.autograd.grad(score, tokens)
-    weight = trace.flows[-1].pull(torch.ones(1, 1, 1), lambda *_: None)
+    weight = trace.flows[-1].pull(torch.ones(1, 1, 1), mean_heads)
     assert torch.equal(weight[0, 0] > 0, slope[0].abs().amax(dim=-1) > 0)
     assert weight.sum().item() == pytest.approx(1)
 

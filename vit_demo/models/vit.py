@@ -17,9 +17,9 @@ import torch
 from einops import rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from vit_demo.flow import Trace, prefix_sharing, token_sharing
+from vit_demo.models.attention_pool import AttentionPool
 from vit_demo.models.layers import (
     DropPath,
     LayerScale,
@@ -28,6 +28,7 @@ from vit_demo.models.layers import (
     SelfAttention,
     SwiGlu,
 )
+from vit_demo.models.positions import resample_positions
 from vit_demo.models.vit_config import PRESETS, ViTConfig, preset
 
 __all__ = ["PRESETS", "ViTConfig", "VisionTransformer", "preset", "resample_positions"]
@@ -104,6 +105,18 @@ class VisionTransformer(nn.Module):
         rising = torch.linspace(0, config.drop_path, config.depth, device="cpu").tolist()
         self.blocks = nn.ModuleList(Block(config, rate) for rate in rising)
         self.norm = _norm(width, config, config.final_norm == "tokens")
+        self.attn_pool = (
+            AttentionPool(
+                width,
+                config.heads,
+                config.mlp_width,
+                config.gelu,
+                _norm(width, config),
+                config.prefix,
+            )
+            if config.pooling == "attention"
+            else nn.Identity()
+        )
         self.fc_norm = _norm(config.pooled_width, config, config.final_norm == "pooled")
         self.pre_logits = (
             Representation(config.pooled_width, config.representation)
@@ -151,14 +164,16 @@ class VisionTransformer(nn.Module):
         self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
     ) -> Float[Tensor, "b classes"]:
         """y = head(z of the class token)  [eq. 4]; with a teacher, the mean of both heads."""
-        if trace is not None:
+        if trace is not None and self.config.pooling != "attention":
             shares = self._read_shares(tokens.shape[1])
             trace.flows.append(token_sharing(shares, tokens.shape[1], tokens.device))
-        logits = self.head(self.pre_logits(self.fc_norm(self.pool(tokens))))
+        logits = self.head(self.pre_logits(self.fc_norm(self.pool(tokens, trace))))
         return (logits + self.head_dist(tokens[:, 1])) / 2 if self.config.distilled else logits
 
-    def pool(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b e"]:
-        """The class token, the mean of the patches, or both side by side."""
+    def pool(
+        self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
+    ) -> Float[Tensor, "b e"]:
+        """The class token, the mean of the patches, both side by side, or what attention reads."""
         patches = tokens[:, self.config.prefix :]
         match self.config.pooling:
             case "class":
@@ -167,6 +182,8 @@ class VisionTransformer(nn.Module):
                 return patches.mean(dim=1)
             case "class and mean":
                 return torch.cat([tokens[:, 0], patches.mean(dim=1)], dim=1)
+            case "attention":
+                return self.attn_pool(tokens, trace)
 
     def _read_shares(self, tokens: int) -> dict[int, float]:
         """Which tokens the logits are read from, and how large a share each of them has."""
@@ -178,7 +195,7 @@ class VisionTransformer(nn.Module):
                 return {0: 1.0}
             case "mean":
                 return dict.fromkeys(patches, 1 / len(patches))
-            case "class and mean":
+            case _:
                 return {0: 0.5, **dict.fromkeys(patches, 0.5 / len(patches))}
 
     def freeze_backbone(self) -> None:
@@ -192,7 +209,7 @@ class VisionTransformer(nn.Module):
         self.requires_grad_(True)
 
     def _head_parts(self) -> Iterator[nn.Module]:
-        yield from (self.fc_norm, self.pre_logits, self.head)
+        yield from (self.attn_pool, self.fc_norm, self.pre_logits, self.head)
         if self.config.distilled:
             yield self.head_dist
 
@@ -203,8 +220,9 @@ class VisionTransformer(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        for name in (*self.config.prefix_tokens, "pos_embed"):
-            nn.init.trunc_normal_(getattr(self, name), std=0.02)
+        for name, parameter in self.named_parameters():
+            if name.endswith(("_token", "pos_embed", "latent")):
+                nn.init.trunc_normal_(parameter, std=0.02)
 
 
 def _norm(width: int, config: ViTConfig, wanted: bool = True) -> nn.Module:
@@ -212,29 +230,3 @@ def _norm(width: int, config: ViTConfig, wanted: bool = True) -> nn.Module:
         return nn.Identity()
     kind = nn.RMSNorm if config.rms_norm else nn.LayerNorm
     return kind(width, eps=config.layer_norm_eps)
-
-
-def resample_positions(
-    positions: Float[Tensor, "1 n d"],
-    prefix: int,
-    old: tuple[int, int],
-    new: tuple[int, int],
-    antialias: bool = False,
-) -> Float[Tensor, "1 m d"]:
-    """Bring learned positions from one patch grid to another, bicubically (section 3.2).
-
-    The first `prefix` positions belong to tokens that stand nowhere, and stay as they are.
-    Without `antialias` this is what transformers does on the fly, with it what timm does.
-    """
-    if old == new:
-        return positions
-    rows, cols = old
-    plane = rearrange(
-        positions[:, prefix:], "1 (rows cols) d -> 1 d rows cols", rows=rows, cols=cols
-    )
-    plane = functional.interpolate(
-        plane, size=new, mode="bicubic", align_corners=False, antialias=antialias
-    )
-    return torch.cat(
-        [positions[:, :prefix], rearrange(plane, "1 d rows cols -> 1 (rows cols) d")], dim=1
-    )

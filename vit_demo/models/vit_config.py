@@ -6,7 +6,7 @@ from typing import Any, Literal
 from vit_demo.errors import ConfigError
 from vit_demo.models.layers import Gelu
 
-Pooling = Literal["class", "mean", "class and mean"]
+Pooling = Literal["class", "mean", "class and mean", "attention"]
 FinalNorm = Literal["tokens", "pooled", "none"]
 
 COUNTS = ("classes", "width", "depth", "heads", "mlp_width", "patch_size", "channels")
@@ -33,8 +33,9 @@ class ViTConfig:
     has a norm on its patches, `patch_norm`, leaves out the biases after attention and in the MLP,
     `proj_bias`, and has RMS norms everywhere, `rms_norm` (arXiv 1910.07467).
 
-    `pooling` says what the head reads: the class token, the mean of the patches, or DINOv2's both
-    side by side; `final_norm` whether the last norm stands before pooling, after it, or nowhere.
+    `pooling` says what the head reads: the class token, the mean of the patches, DINOv2's both
+    side by side, or SigLIP's attention of a learned query to the patches; `final_norm` whether the
+    last norm stands before pooling, after it, or nowhere.
     `representation` is the width of the tanh layer before the head ("pre-logits"), which the
     paper keeps for pre-training.
     """
@@ -88,7 +89,7 @@ class ViTConfig:
                 f"A width of {self.width} cannot be shared evenly by {self.heads} heads; "
                 "choose a multiple, or state head_width."
             )
-        if not self.class_token and (self.distilled or self.pooling != "mean"):
+        if not self.class_token and (self.distilled or self.pooling in ("class", "class and mean")):
             raise ConfigError(
                 "Without a class token there is none to read or to distil beside; "
                 'keep it, or choose pooling="mean" and distilled=False.'

@@ -41,14 +41,13 @@ EXACT_NAMES = re.compile(r"vit_large_patch16_siglip_(gap_)?(256|384)$")
 # CLIP's are the models with a norm before the first block, AIMv2's those with one on the patches.
 LAYER_NORM_EPS, CLIP_EPS = 1e-6, 1e-5
 
-POOLINGS: dict[str, Pooling] = {"token": "class", "avg": "mean"}
+POOLINGS: dict[str, Pooling] = {"token": "class", "avg": "mean", "map": "attention"}
 
 # Tensors that betray blocks of another kind than the paper's, and what these are.
 STRANGE = {
     r"\.in_proj\.": "attention and MLP side by side (parallel scaling blocks)",
     r"\.attns\.": "several attentions side by side",
     r"\.lambda_": "differential attention",
-    r"^attn_pool\.": "attention pooling (SigLIP's)",
     r"\.attn\.rel_pos": "relative positions",
     r"\.attn\.norm\.": "norms inside attention and MLP (BEiT-3's)",
 }
@@ -177,14 +176,28 @@ def _gelu(name: str, stated: Mapping[str, Any], source: str) -> Gelu:
 
 
 def _pooling(config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str) -> Pooling:
-    inferred = "token" if "cls_token" in tensors and "fc_norm.weight" not in tensors else "avg"
+    attends = "attn_pool.latent" in tensors
+    inferred = (
+        "map"
+        if attends
+        else "token"
+        if "cls_token" in tensors and "fc_norm.weight" not in tensors
+        else "avg"
+    )
     stated = model_args(config_json).get("global_pool") or config_json.get("global_pool")
     pooling = stated or inferred
-    if pooling not in POOLINGS or model_args(config_json).get("pool_include_prefix"):
+    if pooling not in POOLINGS or _reads_registers(config_json):
         raise UnsupportedError(
-            f"{source} pools its tokens by '{pooling}'; readable: {', '.join(POOLINGS)}."
+            f"{source} pools its tokens by '{pooling}'; readable: {', '.join(POOLINGS)}, "
+            "and none of them together with registers."
         )
     return POOLINGS[pooling]
+
+
+def _reads_registers(config_json: Mapping[str, Any]) -> bool:
+    """No tensor shows it; of timm's names one does so."""
+    unless_stated = config_json.get("architecture") == "test_vit3"
+    return model_args(config_json).get("pool_include_prefix", unless_stated)
 
 
 def _final_norm(tensors: Mapping[str, Tensor]) -> FinalNorm:
