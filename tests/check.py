@@ -1,4 +1,4 @@
-"""All checks, in one command: a browser is found or installed, then lint, types and tests.
+"""All checks, in one command: browser and oracles are installed, then lint, types and tests.
 
 python tests/check.py
 """
@@ -20,8 +20,17 @@ CHECKS = (
 )
 
 
+def install_oracles() -> int:
+    """timm and torchvision, without their dependencies, so that torch stays the one it is."""
+    install = ("pip", "install", "--quiet", "--no-deps", "-r", "requirements-oracles.txt")
+    return subprocess.run([sys.executable, "-m", *install], cwd=ROOT, check=False).returncode
+
+
 def main() -> int:
     """Run every check, also after one has failed; status 1 if any has."""
+    if install_oracles():
+        sys.stdout.write("The oracles of requirements-oracles.txt cannot be installed.\n")
+        return 1
     sys.stdout.write(f"browser: {find_or_install()}\n")
     failed = []
     for check in CHECKS:

@@ -4,14 +4,13 @@
 jaxtyping's import hook, and its annotations would go unchecked.
 """
 
-from pathlib import Path
-
 import numpy as np
+import oracles
 import pytest
 import torch
 from PIL import Image
 
-SHARED = Path(__file__).parents[2] / "shared"
+SHARED = oracles.SHARED
 LABELS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
 
 

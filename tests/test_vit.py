@@ -10,7 +10,7 @@ from jaxtyping import TypeCheckError
 from torch.nn import functional
 
 from vit_demo.errors import ConfigError
-from vit_demo.flow import Trace, carry
+from vit_demo.flow import Trace, carry, mean_heads
 from vit_demo.models.vit import PRESETS, VisionTransformer, ViTConfig, preset, resample_positions
 
 VARIANTS = {
@@ -22,6 +22,16 @@ VARIANTS = {
     "no qkv bias": {"qkv_bias": False},
     "tanh": {"gelu": "tanh"},
     "rectangle": {"image_size": (24, 40)},
+    "registers": {"registers": 3},
+    "unplaced prefix": {"registers": 2, "prefix_positions": False, "antialias": True},
+    "mean": {"pooling": "mean", "final_norm": "pooled"},
+    "mean without class token": {"pooling": "mean", "class_token": False, "registers": 1},
+    "patches alone": {"pooling": "mean", "class_token": False, "final_norm": "none"},
+    "class and mean": {"pooling": "class and mean", "registers": 2, "swiglu": True},
+    "attention": {"pooling": "attention", "class_token": False, "registers": 1},
+    "pre-norm": {"pre_norm": True, "gelu": "quick"},
+    "RMS norms, fewer biases": {"rms_norm": True, "patch_norm": True, "proj_bias": False},
+    "qk-norm": {"qk_norm": True, "layer_scale": 0.1},
 }
 
 # With 1000 classes: DeiT's table 1 (5M, 22M, 86M) and the paper's table 1 (86M, 307M, 632M),
@@ -133,9 +143,67 @@ def test_the_read_out_weighs_the_tokens_that_the_heads_read(variant):
     tokens = encoded(variant, torch.randn(1, 3, 32, 32)).detach().requires_grad_()
     score = variant.read_out(tokens, trace)[0, 0]
     (slope,) = torch.autograd.grad(score, tokens)
-    weight = trace.flows[-1].pull(torch.ones(1, 1, 1), lambda *_: None)
+    weight = trace.flows[-1].pull(torch.ones(1, 1, 1), mean_heads)
     assert torch.equal(weight[0, 0] > 0, slope[0].abs().amax(dim=-1) > 0)
     assert weight.sum().item() == pytest.approx(1)
+
+
+def test_the_read_out_is_shared_as_the_pooling_says(tiny_config, make_model):
+    tokens = torch.randn(2, 19, 24)
+    shares = {
+        "class": [1.0] + [0.0] * 18,
+        "mean": [0.0] * 3 + [1 / 16] * 16,
+        "class and mean": [0.5] + [0.0] * 2 + [1 / 32] * 16,
+    }
+    for pooling, expected in shares.items():
+        trace = Trace()
+        model = make_model(replace(tiny_config, registers=2, pooling=pooling))
+        model.read_out(tokens, trace)
+        weight = trace.flows[-1].pull(torch.ones(2, 1, 1), lambda *_: None)
+        torch.testing.assert_close(weight, torch.tensor(expected).expand(2, 1, 19))
+
+
+def test_tokens_stand_as_class_registers_patches(tiny_config, make_model):
+    config = replace(tiny_config, registers=2)
+    model = make_model(config)
+    pixels = torch.randn(1, 3, 32, 32)
+    placed = model.embed(pixels) - model.pos_embed
+    torch.testing.assert_close(placed[:, :1], model.cls_token)
+    torch.testing.assert_close(placed[:, 1:3], model.reg_token)
+    patches = model.patch_embed(pixels).flatten(1, 2)
+    torch.testing.assert_close(placed[:, 3:], patches, rtol=1e-4, atol=1e-4)
+
+
+def test_an_unplaced_prefix_gets_no_position(tiny_config, make_model):
+    model = make_model(replace(tiny_config, registers=2, prefix_positions=False))
+    tokens = model.embed(torch.randn(1, 3, 32, 32))
+    assert model.pos_embed.shape == (1, 16, 24)
+    assert torch.equal(tokens[:, :1], model.cls_token)
+    assert torch.equal(tokens[:, 1:3], model.reg_token)
+
+
+def test_swiglu_and_quick_gelu_written_out():
+    from vit_demo.models.layers import QuickGelu, SwiGlu
+
+    tokens = torch.randn(2, 5, 8)
+    gated = SwiGlu(8, 12, 0.0)
+    gate, value = (tokens @ gated.fc1.weight.T + gated.fc1.bias).split(12, dim=-1)
+    by_hand = (gate / (1 + (-gate).exp()) * value) @ gated.fc2.weight.T + gated.fc2.bias
+    torch.testing.assert_close(gated(tokens), by_hand)
+    torch.testing.assert_close(QuickGelu()(tokens), tokens / (1 + (-1.702 * tokens).exp()))
+
+
+def test_queries_and_keys_are_normalised_head_by_head(tiny_config, make_model):
+    attention = make_model(replace(tiny_config, qk_norm=True)).blocks[0].attn
+    trace = Trace()
+    attention(torch.randn(1, 6, 24), trace)
+    for found, norm in ((trace.layers[0].query, "q_norm"), (trace.layers[0].key, "k_norm")):
+        norm = getattr(attention, norm)
+        plain = (found - norm.bias) / norm.weight
+        torch.testing.assert_close(plain.mean(dim=-1), torch.zeros(1, 3, 6), rtol=0, atol=1e-4)
+        torch.testing.assert_close(
+            plain.var(dim=-1, unbiased=False), torch.ones(1, 3, 6), rtol=0, atol=1e-3
+        )
 
 
 def test_layer_scale_acts_on_both_residual_branches(tiny_config, make_model):
@@ -233,6 +301,11 @@ def test_a_frozen_backbone_leaves_only_the_head_to_learn(name, tiny_config):
         ({"dropout": 1.0}, r"dropout=1.0, but it must lie in \[0, 1\)"),
         ({"attention_dropout": -0.1}, r"attention_dropout=-0.1, but it must lie in \[0, 1\)"),
         ({"drop_path": 2.0}, r"drop_path=2.0, but it must lie in \[0, 1\)"),
+        ({"registers": -1}, "registers=-1, but it must be 0 or more"),
+        ({"class_token": False}, 'keep it, or choose pooling="mean"'),
+        ({"class_token": False, "pooling": "mean", "distilled": True}, "Without a class token"),
+        ({"rms_norm": True, "qk_norm": True}, "do not go together"),
+        ({"distilled": True, "pooling": "mean"}, "reads its two tokens"),
     ],
 )
 def test_a_configuration_that_contradicts_itself_is_refused(tiny_config, changes, message):

@@ -11,7 +11,7 @@ photo, and `Sharing`, whose weights are fixed by geometry. No architecture's nam
 in any method built on it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -52,19 +52,21 @@ class Attention:
 
     The fused kernel never forms the attention weights; they are formed here, from query and key,
     when they are asked for. `index` says which token sits in which slot of which group; dense
-    attention is one group that holds every token. `bias` is added to the scores, the same for
-    every photo; −∞ keeps a slot out.
+    attention is one group that holds every token. `outputs` says which output each query makes;
+    left out, every slot makes the token that it holds. `bias` is added to the scores, the same
+    for every photo; −∞ keeps a slot out.
     """
 
-    query: Float[Tensor, "bg heads slots d"]
+    query: Float[Tensor, "bg heads queries d"]
     key: Float[Tensor, "bg heads slots d"]
     value: Float[Tensor, "bg heads slots d_value"]
-    mixed: Float[Tensor, "bg heads slots d_value"]
+    mixed: Float[Tensor, "bg heads queries d_value"]
     index: Int[Tensor, "groups slots"]
     tokens: int
     scale: float
     bias: Float[Tensor, "#groups heads slots slots"] | None = None
     skip: bool = True
+    outputs: Int[Tensor, "groups queries"] | None = None
 
     @property
     def heads(self) -> int:
@@ -104,11 +106,13 @@ class Attention:
         groups, slots = self.index.shape
         # A slot that holds padding (−1) reads the extra, empty column.
         placed = rearrange(
-            functional.pad(weight, (0, 1))[:, :, self.index],
-            "b q groups slots -> (b groups) q slots",
+            functional.pad(weight, (0, 1))[
+                :, :, self.index if self.outputs is None else self.outputs
+            ],
+            "b q groups queries -> (b groups) q queries",
         )
         live = placed.detach().abs().amax(dim=(0, 1)).nonzero()
-        pulled = torch.zeros_like(placed)
+        pulled = placed.new_zeros(*placed.shape[:2], slots)
         if len(live):
             first, end = int(live[0]), int(live[-1]) + 1
             step = max(1, CHUNK_NUMBERS // (placed.shape[0] * self.heads * slots))
@@ -163,11 +167,13 @@ def prefix_sharing(prefix: int, patches: int, device: torch.device) -> Sharing:
     return Sharing(children[:, None], share[:, None], tokens=patches)
 
 
-def token_sharing(read: Sequence[int], tokens: int, device: torch.device) -> Sharing:
-    """A read-out that averages the tokens numbered `read`: one output."""
+def token_sharing(
+    read: Sequence[int] | Mapping[int, float], tokens: int, device: torch.device
+) -> Sharing:
+    """A read-out of one output: the mean of the tokens `read`, or a mix by their shares."""
+    shares = list(read.values()) if isinstance(read, Mapping) else [1 / len(read)] * len(read)
     index = torch.tensor([list(read)], device=device)
-    share = torch.full(index.shape, 1 / len(read), device=device)
-    return Sharing(index, share, tokens=tokens)
+    return Sharing(index, torch.tensor([shares], device=device), tokens=tokens)
 
 
 @dataclass
@@ -191,8 +197,9 @@ class Trace:
 
     @property
     def layers(self) -> list[Attention]:
-        """The attention layers, first to last."""
-        return [flow for flow in self.flows if isinstance(flow, Attention)]
+        """The attention layers between tokens, first to last; pooling is none of them."""
+        attentions = (flow for flow in self.flows if isinstance(flow, Attention))
+        return [flow for flow in attentions if flow.outputs is None]
 
 
 def mean_heads(flow: Attention, rows: slice) -> Float[Tensor, "bg rows slots"]:

@@ -50,8 +50,11 @@ class Prepared:
 class Preprocessing:
     """How a checkpoint wants its photos.
 
-    `resize` is an exact (height, width), or one number for the shorter side, or None. `crop` is
-    taken from the centre; where it is larger than the picture, the rest is black. Values are
+    `resize` is an exact (height, width), or one number for the shorter side, or None; with
+    `covers` the photo keeps its shape and becomes just large enough for (height, width). `crop`
+    is taken from the centre; where it is larger than the picture, the rest is black. Where the
+    middle falls between two pixels it `rounds` as torchvision does, or down, as transformers does.
+    Values are
     multiplied by `scale`, then `mean` is taken off and the rest divided by `std` (None leaves
     them as they are). With `bgr` the channels come in the order blue, green, red, and so do mean
     and std.
@@ -59,6 +62,8 @@ class Preprocessing:
 
     resize: Size | int | None
     crop: Size | None = None
+    covers: bool = False
+    rounds: bool = False
     resample: Image.Resampling = Image.Resampling.BILINEAR
     scale: float = 1 / 255
     mean: tuple[float, float, float] | None = (0.5, 0.5, 0.5)
@@ -100,6 +105,9 @@ class Preprocessing:
             return photo, whole
         if isinstance(self.resize, tuple):
             height, width = self.resize
+            if self.covers:
+                ratio = min(photo.height / height, photo.width / width)
+                height, width = round(photo.height / ratio), round(photo.width / ratio)
         else:
             short, long = sorted(photo.size)
             longer = int(self.resize * long / short)
@@ -111,7 +119,8 @@ class Preprocessing:
         if self.crop is None:
             return picture, box
         height, width = self.crop
-        left, top = (picture.width - width) // 2, (picture.height - height) // 2
+        spare = (picture.width - width, picture.height - height)
+        left, top = (round(side / 2) if self.rounds else side // 2 for side in spare)
         across, down = box[2] / picture.width, box[3] / picture.height
         cropped = picture.crop((left, top, left + width, top + height))
         return cropped, (

@@ -1,46 +1,85 @@
 """Reference → files → layout → our model, its labels and its preprocessing."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
+from typing import Any
 
-from vit_demo.checkpoints import transformers
+from vit_demo.checkpoints import timm, transformers, tutorial
 from vit_demo.checkpoints.cache import CheckpointCache, Progress
 from vit_demo.checkpoints.checkpoint import Checkpoint, build
+from vit_demo.checkpoints.files import CONFIG, read_json
 from vit_demo.checkpoints.hub import fetch
 from vit_demo.checkpoints.reference import DEFAULT, bundled, parse
 from vit_demo.checkpoints.stored import Stored
 from vit_demo.errors import UnsupportedError
 from vit_demo.settings import Settings
 
-__all__ = ["DEFAULT", "Checkpoint", "CheckpointCache", "Stored", "bundled", "load", "read_folder"]
+__all__ = [
+    "DEFAULT",
+    "Checkpoint",
+    "CheckpointCache",
+    "Stored",
+    "bundled",
+    "check_family",
+    "load",
+    "read_folder",
+]
 
 
 def load(
-    ref: str = DEFAULT, progress: Progress | None = None, cancelled: Event | None = None
+    ref: str = DEFAULT,
+    progress: Progress | None = None,
+    cancelled: Event | None = None,
+    allow_pickle: bool = False,
 ) -> Checkpoint:
-    """Load a checkpoint: a bundled name, an existing folder, or a Hub id `owner/name[@revision]`.
+    """Load a checkpoint: a bundled name, a folder or .pth, or a Hub id `owner/name[@revision]`.
 
     While files come from the Hub, `progress` is told the file, the bytes that are here and the
-    bytes in all, and `cancelled` stops it. Raises NotFoundError, UnsupportedError, MisfitError or
-    another CheckpointError, each saying what to do next.
+    bytes in all, and `cancelled` stops it. With `allow_pickle`, pytorch_model.bin is opened where
+    there is no model.safetensors; only tensors are read from it, and no code is run. Raises
+    NotFoundError, UnsupportedError, MisfitError or another CheckpointError, each saying what to
+    do next.
     """
     reference = parse(ref)
     if isinstance(reference, Path):
-        return build(read_folder(reference, ref), ref)
+        return build(read_folder(reference, ref, allow_pickle), ref)
     snapshot = fetch(
         reference,
-        lambda config: transformers.check_family(config, f"'{ref}'"),
+        lambda config_json: check_family(config_json, f"'{ref}'"),
         progress,
         cancelled=cancelled,
+        allow_pickle=allow_pickle,
         limit=Settings.from_environment().download_bytes,
     )
-    return build(read_folder(snapshot.folder, ref), ref, snapshot.revision)
+    return build(read_folder(snapshot.folder, ref, allow_pickle), ref, snapshot.revision)
 
 
-def read_folder(path: Path, ref: str) -> Stored:
-    """Read a checkpoint's files without building its model; raises CheckpointError."""
+def check_family(config_json: Mapping[str, Any], source: str) -> str:
+    """The family that a config.json of either layout describes; UnsupportedError for others."""
+    layout = timm if _is_timm(config_json) else transformers
+    return layout.check_family(config_json, source)
+
+
+def read_folder(path: Path, ref: str, allow_pickle: bool = False) -> Stored:
+    """Read a folder, or a tutorial's .pth, without building its model; raises CheckpointError.
+
+    What its files say decides which layout it is read as.
+    """
+    source = f"'{ref}'"
     if not path.is_dir():
+        if path.suffix == tutorial.SUFFIX:
+            return tutorial.read(path, source)
         raise UnsupportedError(
-            f"'{ref}' is a file; name the folder that holds config.json and model.safetensors."
+            f"{source} is a file; name the folder that holds config.json and model.safetensors, "
+            f"or a {tutorial.SUFFIX} file."
         )
-    return transformers.read(path, f"'{ref}'")
+    if not (path / CONFIG).exists() and (weights := tutorial.find(path, source)):
+        return tutorial.read(weights, source)
+    layout = timm if _is_timm(read_json(path / CONFIG, source)) else transformers
+    return layout.read(path, source, allow_pickle)
+
+
+def _is_timm(config_json: Mapping[str, Any]) -> bool:
+    """timm names one architecture; transformers lists its classes, and states a model type."""
+    return isinstance(config_json.get("architecture"), str) and "model_type" not in config_json

@@ -1,10 +1,12 @@
 """Open the files that checkpoints are made of, or say in one sentence what is wrong with them."""
 
 import json
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -12,6 +14,9 @@ from torch import Tensor
 from vit_demo.errors import CheckpointError
 
 CONFIG, WEIGHTS, PROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
+LABELS, PICKLE = "class_indices.json", "pytorch_model.bin"
+
+STATE_DICTS = ("model", "state_dict")
 
 
 def read_json(path: Path, source: str) -> dict[str, Any]:
@@ -34,11 +39,22 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def load_weights(folder: Path, source: str, allow_pickle: bool) -> dict[str, Tensor]:
+    """A checkpoint's tensors; only with `allow_pickle` from a pickle, where nothing else is there.
+
+    Raises CheckpointError when there are none or they cannot be read.
+    """
+    pickled = folder / PICKLE
+    if (folder / WEIGHTS).exists() or not (allow_pickle and pickled.exists()):
+        return load_tensors(folder / WEIGHTS, source)
+    return unpickle_tensors(pickled, source)
+
+
 def load_tensors(path: Path, source: str) -> dict[str, Tensor]:
     """The tensors of one safetensors file; raises CheckpointError when it cannot be read."""
     if not path.exists():
         raise CheckpointError(
-            f"{source} has no {path.name}; pickled weights (.bin) are not opened, "
+            f"{source} has no {path.name}; pickled weights (.bin) are not opened unless allowed, "
             "so save the checkpoint as safetensors."
         )
     try:
@@ -47,3 +63,27 @@ def load_tensors(path: Path, source: str) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{source}: {path.name} is damaged ({error}); download or save it again."
         ) from error
+
+
+def unpickle_tensors(path: Path, source: str) -> dict[str, Tensor]:
+    """The state dict in a pickle, read by torch's restricted reader, which runs no code.
+
+    Training scripts put it under "model" or "state_dict"; raises CheckpointError without one.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+        raise CheckpointError(
+            f"{source}: {path.name} is damaged, or holds more than tensors, which is never "
+            "opened; save model.state_dict() alone."
+        ) from error
+    for name in STATE_DICTS:
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            content = content[name]
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
+    ):
+        raise CheckpointError(
+            f"{source}: {path.name} is no dictionary of tensors; save model.state_dict() alone."
+        )
+    return dict(content)

@@ -1,4 +1,4 @@
-"""From a library's tensor names to ours, and what both libraries' Swin and MobileViT share."""
+"""From a library's tensor names to ours, and what the readers of both layouts share."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from vit_demo.errors import UnsupportedError
+
 Rule = tuple[str, str | Callable[[re.Match[str]], str]]
+READABLE = "ViT, DeiT, DINOv2, Swin, MobileViT, in the transformers or timm layout"
 QKV = ("query", "key", "value")
 
 
@@ -44,3 +47,10 @@ def to_next_stage(match: re.Match[str]) -> str:
 def pair(size: int | Sequence[int]) -> tuple[int, int]:
     """Height and width, from one number for both or from two."""
     return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def unreadable(source: str, family: str | None, reason: str = "") -> UnsupportedError:
+    """The refusal of a family that is not read here; it names those that are."""
+    return UnsupportedError(
+        f"{source} is of the family '{family or 'unknown'}'{reason}; what can be read: {READABLE}."
+    )

@@ -15,19 +15,29 @@ from torch.nn import functional
 
 from vit_demo.flow import Attention, Trace
 
-Gelu = Literal["exact", "tanh"]
+Gelu = Literal["exact", "tanh", "quick"]
 Activation = Gelu | Literal["silu"]
+
+QUICK = 1.702
 
 
 class PatchEmbedding(nn.Module):
     """Cut the picture into square patches and project each to one token, as one convolution."""
 
-    def __init__(self, patch_size: int, channels: int, width: int, bias: bool = True) -> None:
+    def __init__(
+        self,
+        patch_size: int,
+        channels: int,
+        width: int,
+        bias: bool = True,
+        norm: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.proj = nn.Conv2d(channels, width, patch_size, stride=patch_size, bias=bias)
+        self.norm = norm or nn.Identity()
 
     def forward(self, pixels: Float[Tensor, "b channels h w"]) -> Float[Tensor, "b rows cols d"]:
-        return rearrange(self.proj(pixels), "b d rows cols -> b rows cols d")
+        return self.norm(rearrange(self.proj(pixels), "b d rows cols -> b rows cols d"))
 
 
 class UnfoldPatchEmbedding(nn.Module):
@@ -69,7 +79,8 @@ class SelfAttention(nn.Module):
 
     The heads together may be wider or narrower than the tokens; `proj` brings them back. Groups of
     tokens that attend apart come as a larger batch, (b groups); `index` then says, for the trace,
-    which token of the whole each of them is.
+    which token of the whole each of them is. With `qk_norm_eps` every head's queries and keys are
+    normalised before they meet.
     """
 
     def __init__(
@@ -80,12 +91,18 @@ class SelfAttention(nn.Module):
         qkv_bias: bool,
         attention_dropout: float,
         dropout: float,
+        qk_norm_eps: float | None = None,
+        proj_bias: bool = True,
     ) -> None:
         super().__init__()
         self.heads = heads
         self.attention_dropout = attention_dropout
         self.qkv = nn.Linear(width, 3 * heads * head_width, bias=qkv_bias)
-        self.proj = nn.Linear(heads * head_width, width)
+        self.q_norm, self.k_norm = (
+            nn.Identity() if qk_norm_eps is None else nn.LayerNorm(head_width, eps=qk_norm_eps)
+            for _ in ("query", "key")
+        )
+        self.proj = nn.Linear(heads * head_width, width, bias=proj_bias)
         self.proj_drop = nn.Dropout(dropout)
 
     def forward(
@@ -97,6 +114,7 @@ class SelfAttention(nn.Module):
         query, key, value = rearrange(
             self.qkv(tokens), "b n (three heads d) -> three b heads n d", three=3, heads=self.heads
         )
+        query, key = self.q_norm(query), self.k_norm(key)
         mixed = functional.scaled_dot_product_attention(
             query, key, value, dropout_p=self.attention_dropout if self.training else 0.0
         )
@@ -120,20 +138,52 @@ class SelfAttention(nn.Module):
 class Mlp(nn.Module):
     """Two linear layers with an activation between, applied to every token alone."""
 
-    def __init__(self, width: int, hidden: int, activation: Activation, dropout: float) -> None:
+    def __init__(
+        self, width: int, hidden: int, activation: Activation, dropout: float, bias: bool = True
+    ) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.act = (
-            nn.SiLU()
-            if activation == "silu"
-            else nn.GELU(approximate="tanh" if activation == "tanh" else "none")
-        )
+        self.fc1 = nn.Linear(width, hidden, bias=bias)
+        self.act = _activation(activation)
         self.drop1 = nn.Dropout(dropout)
-        self.fc2 = nn.Linear(hidden, width)
+        self.fc2 = nn.Linear(hidden, width, bias=bias)
         self.drop2 = nn.Dropout(dropout)
 
     def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         return self.drop2(self.fc2(self.drop1(self.act(self.fc1(tokens)))))
+
+
+class SwiGlu(nn.Module):
+    """An MLP whose first layer is two: SiLU of one half gates the other (arXiv 2002.05202)."""
+
+    def __init__(self, width: int, hidden: int, dropout: float, bias: bool = True) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, 2 * hidden, bias=bias)
+        self.drop1 = nn.Dropout(dropout)
+        self.fc2 = nn.Linear(hidden, width, bias=bias)
+        self.drop2 = nn.Dropout(dropout)
+
+    def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        gate, value = self.fc1(tokens).chunk(2, dim=-1)
+        return self.drop2(self.fc2(self.drop1(functional.silu(gate) * value)))
+
+
+class QuickGelu(nn.Module):
+    """x · sigmoid(1.702 x), OpenAI's cheap stand-in for GELU (arXiv 1606.08415)."""
+
+    def forward(self, tokens: Float[Tensor, "*dims"]) -> Float[Tensor, "*dims"]:
+        return tokens * torch.sigmoid(QUICK * tokens)
+
+
+def _activation(name: Activation) -> nn.Module:
+    match name:
+        case "exact":
+            return nn.GELU()
+        case "tanh":
+            return nn.GELU(approximate="tanh")
+        case "quick":
+            return QuickGelu()
+        case "silu":
+            return nn.SiLU()
 
 
 class LayerScale(nn.Module):

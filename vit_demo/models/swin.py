@@ -125,13 +125,13 @@ class SwinPatchEmbedding(PatchEmbedding):
     """Patches to tokens, then a layer norm; the picture is padded to whole patches with zeros."""
 
     def __init__(self, config: SwinConfig) -> None:
-        super().__init__(config.patch_size, config.channels, config.width)
+        norm = nn.LayerNorm(config.width, eps=OUTER_EPS)
+        super().__init__(config.patch_size, config.channels, config.width, norm=norm)
         self.patch_size = config.patch_size
-        self.norm = nn.LayerNorm(config.width, eps=OUTER_EPS)
 
     def forward(self, pixels: Float[Tensor, "b channels h w"]) -> Float[Tensor, "b rows cols d"]:
         below, right = (-side % self.patch_size for side in pixels.shape[-2:])
-        return self.norm(super().forward(functional.pad(pixels, (0, right, 0, below))))
+        return super().forward(functional.pad(pixels, (0, right, 0, below)))
 
 
 class SwinBlock(nn.Module):

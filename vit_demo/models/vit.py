@@ -2,118 +2,36 @@
 
 Written after Dosovitskiy et al., "An Image is Worth 16x16 Words" (arXiv 2010.11929), section 3.1;
 the numbers in brackets are the paper's equations. The distillation token is DeiT's
-(arXiv 2012.12877). Parameter names are timm's, so that weights move between the libraries.
+(arXiv 2012.12877), the head that reads class token and mean DINOv2's (arXiv 2304.07193).
+Parameter names are timm's, so that weights move between the libraries.
 
     b   batch            h, w         pixels down, across
-    n   tokens: class token, distillation token if there is one, then the patches row by row
+    n   tokens: class token, distillation token, registers, as far as there are any, then the
+        patches row by row
     d   token width      rows, cols   the patch grid
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from einops import rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
-from vit_demo.errors import ConfigError
 from vit_demo.flow import Trace, prefix_sharing, token_sharing
-from vit_demo.models.layers import DropPath, Gelu, LayerScale, Mlp, PatchEmbedding, SelfAttention
+from vit_demo.models.attention_pool import AttentionPool
+from vit_demo.models.layers import (
+    DropPath,
+    LayerScale,
+    Mlp,
+    PatchEmbedding,
+    SelfAttention,
+    SwiGlu,
+)
+from vit_demo.models.positions import resample_positions
+from vit_demo.models.vit_config import PRESETS, ViTConfig, preset
 
-
-@dataclass(frozen=True)
-class ViTConfig:
-    """The shape of one Vision Transformer. Contradictions are refused when it is made.
-
-    Sizes are (height, width) in pixels. `head_width` is the width of one attention head; left
-    out, the heads share the token width. `representation` is the width of the tanh layer before
-    the head ("pre-logits"), which the paper keeps for pre-training. `layer_scale` is its initial
-    value, or None for a model without. With `distilled` a second token with its own head learns
-    from a teacher, and the logits are the mean of both heads.
-    """
-
-    classes: int
-    width: int = 768
-    depth: int = 12
-    heads: int = 12
-    mlp_width: int = 3072
-    patch_size: int = 16
-    image_size: tuple[int, int] = (224, 224)
-    channels: int = 3
-    head_width: int | None = None
-    qkv_bias: bool = True
-    gelu: Gelu = "exact"
-    layer_norm_eps: float = 1e-6
-    representation: int | None = None
-    distilled: bool = False
-    layer_scale: float | None = None
-    dropout: float = 0.0
-    attention_dropout: float = 0.0
-    drop_path: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("classes", "width", "depth", "heads", "mlp_width", "patch_size", "channels"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}, but it must be 1 or more.")
-        for side in self.image_size:
-            if side < self.patch_size or side % self.patch_size:
-                low = max(side - side % self.patch_size, self.patch_size)
-                raise ConfigError(
-                    f"An image side of {side} pixels is not a whole number of "
-                    f"{self.patch_size}-pixel patches; try {low} or {low + self.patch_size}."
-                )
-        if self.head_width is None and self.width % self.heads:
-            raise ConfigError(
-                f"A width of {self.width} cannot be shared evenly by {self.heads} heads; "
-                "choose a multiple, or state head_width."
-            )
-        for name in ("dropout", "attention_dropout", "drop_path"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}, but it must lie in [0, 1).")
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Rows and columns of patches at the configured image size."""
-        return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
-
-    @property
-    def cell(self) -> int:
-        """Pixels along one side of a cell of the map."""
-        return self.patch_size
-
-    @property
-    def prefix(self) -> int:
-        """Learned tokens that stand before the patches."""
-        return 2 if self.distilled else 1
-
-    @property
-    def features(self) -> int:
-        """Width of what the head reads."""
-        return self.representation or self.width
-
-
-# Tables 1 and 6 of the paper for B, L and H; DeiT's table 1 for Ti and S.
-PRESETS = {
-    "ti16": ViTConfig(1000, width=192, heads=3, mlp_width=768),
-    "s16": ViTConfig(1000, width=384, heads=6, mlp_width=1536),
-    "b16": ViTConfig(1000),
-    "b32": ViTConfig(1000, patch_size=32),
-    "l16": ViTConfig(1000, width=1024, depth=24, heads=16, mlp_width=4096),
-    "h14": ViTConfig(1000, width=1280, depth=32, heads=16, mlp_width=5120, patch_size=14),
-}
-
-
-def preset(name: str, **changes: Any) -> ViTConfig:
-    """One of the published sizes, with changes: `preset("s16", classes=5, drop_path=0.1)`.
-
-    Raises ConfigError when there is no such size or the changes contradict it.
-    """
-    if name not in PRESETS:
-        raise ConfigError(f"There is no preset '{name}'; choose one of: {', '.join(PRESETS)}.")
-    return replace(PRESETS[name], **changes)
+__all__ = ["PRESETS", "ViTConfig", "VisionTransformer", "preset", "resample_positions"]
 
 
 class Block(nn.Module):
@@ -122,7 +40,7 @@ class Block(nn.Module):
     def __init__(self, config: ViTConfig, drop_path: float) -> None:
         super().__init__()
         width = config.width
-        self.norm1 = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.norm1 = _norm(width, config)
         self.attn = SelfAttention(
             width,
             config.heads,
@@ -130,9 +48,15 @@ class Block(nn.Module):
             config.qkv_bias,
             config.attention_dropout,
             config.dropout,
+            qk_norm_eps=config.layer_norm_eps if config.qk_norm else None,
+            proj_bias=config.proj_bias,
         )
-        self.norm2 = nn.LayerNorm(width, eps=config.layer_norm_eps)
-        self.mlp = Mlp(width, config.mlp_width, config.gelu, config.dropout)
+        self.norm2 = _norm(width, config)
+        self.mlp = (
+            SwiGlu(width, config.mlp_width, config.dropout, config.proj_bias)
+            if config.swiglu
+            else Mlp(width, config.mlp_width, config.gelu, config.dropout, config.proj_bias)
+        )
         scale = config.layer_scale
         self.ls1 = nn.Identity() if scale is None else LayerScale(width, scale)
         self.ls2 = nn.Identity() if scale is None else LayerScale(width, scale)
@@ -166,17 +90,38 @@ class VisionTransformer(nn.Module):
         super().__init__()
         self.config = config
         width, (rows, cols) = config.width, config.grid
-        self.patch_embed = PatchEmbedding(config.patch_size, config.channels, width)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
-        if config.distilled:
-            self.dist_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.pos_embed = nn.Parameter(torch.zeros(1, config.prefix + rows * cols, width))
+        self.patch_embed = PatchEmbedding(
+            config.patch_size,
+            config.channels,
+            width,
+            bias=not config.pre_norm,
+            norm=_norm(width, config, config.patch_norm),
+        )
+        for name, count in config.prefix_tokens.items():
+            setattr(self, name, nn.Parameter(torch.zeros(1, count, width)))
+        self.pos_embed = nn.Parameter(torch.zeros(1, config.placed_prefix + rows * cols, width))
         self.pos_drop = nn.Dropout(config.dropout)
+        self.norm_pre = _norm(width, config, config.pre_norm)
         rising = torch.linspace(0, config.drop_path, config.depth, device="cpu").tolist()
         self.blocks = nn.ModuleList(Block(config, rate) for rate in rising)
-        self.norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.norm = _norm(width, config, config.final_norm == "tokens")
+        self.attn_pool = (
+            AttentionPool(
+                width,
+                config.heads,
+                config.mlp_width,
+                config.gelu,
+                _norm(width, config),
+                config.prefix,
+            )
+            if config.pooling == "attention"
+            else nn.Identity()
+        )
+        self.fc_norm = _norm(config.pooled_width, config, config.final_norm == "pooled")
         self.pre_logits = (
-            Representation(width, config.representation) if config.representation else nn.Identity()
+            Representation(config.pooled_width, config.representation)
+            if config.representation
+            else nn.Identity()
         )
         self.head = nn.Linear(config.features, config.classes)
         if config.distilled:
@@ -195,31 +140,63 @@ class VisionTransformer(nn.Module):
         self, pixels: Float[Tensor, "b channels h w"], trace: Trace | None = None
     ) -> Float[Tensor, "b n d"]:
         """z₀ = [class; x₁E; …; xₙE] + positions  [eq. 1]. Any input of at least one patch."""
-        patches = self.patch_embed(pixels)
+        config, patches = self.config, self.patch_embed(pixels)
         grid = (patches.shape[1], patches.shape[2])
-        prefix = [self.cls_token, self.dist_token] if self.config.distilled else [self.cls_token]
-        tokens = torch.cat(
-            [
-                *(repeat(token, "1 1 d -> b 1 d", b=pixels.shape[0]) for token in prefix),
-                rearrange(patches, "b rows cols d -> b (rows cols) d"),
-            ],
-            dim=1,
+        positions = resample_positions(
+            self.pos_embed, config.placed_prefix, config.grid, grid, config.antialias
         )
-        positions = resample_positions(self.pos_embed, len(prefix), self.config.grid, grid)
+        tokens = rearrange(patches, "b rows cols d -> b (rows cols) d")
+        if not config.prefix_positions:
+            tokens = tokens + positions
+        prefix = [
+            repeat(getattr(self, name), "1 count d -> b count d", b=len(pixels))
+            for name in config.prefix_tokens
+        ]
+        tokens = torch.cat([*prefix, tokens], dim=1)
+        if config.prefix_positions:
+            tokens = tokens + positions
         if trace is not None:
             trace.begin(grid)
-            trace.flows.append(prefix_sharing(len(prefix), grid[0] * grid[1], pixels.device))
-        return self.pos_drop(tokens + positions)
+            trace.flows.append(prefix_sharing(config.prefix, grid[0] * grid[1], pixels.device))
+        return self.norm_pre(self.pos_drop(tokens))
 
     def read_out(
         self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
     ) -> Float[Tensor, "b classes"]:
         """y = head(z of the class token)  [eq. 4]; with a teacher, the mean of both heads."""
-        if trace is not None:
-            read = range(self.config.prefix)
-            trace.flows.append(token_sharing(read, tokens.shape[1], tokens.device))
-        logits = self.head(self.pre_logits(tokens[:, 0]))
+        if trace is not None and self.config.pooling != "attention":
+            shares = self._read_shares(tokens.shape[1])
+            trace.flows.append(token_sharing(shares, tokens.shape[1], tokens.device))
+        logits = self.head(self.pre_logits(self.fc_norm(self.pool(tokens, trace))))
         return (logits + self.head_dist(tokens[:, 1])) / 2 if self.config.distilled else logits
+
+    def pool(
+        self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
+    ) -> Float[Tensor, "b e"]:
+        """The class token, the mean of the patches, both side by side, or what attention reads."""
+        patches = tokens[:, self.config.prefix :]
+        match self.config.pooling:
+            case "class":
+                return tokens[:, 0]
+            case "mean":
+                return patches.mean(dim=1)
+            case "class and mean":
+                return torch.cat([tokens[:, 0], patches.mean(dim=1)], dim=1)
+            case "attention":
+                return self.attn_pool(tokens, trace)
+
+    def _read_shares(self, tokens: int) -> dict[int, float]:
+        """Which tokens the logits are read from, and how large a share each of them has."""
+        patches = range(self.config.prefix, tokens)
+        if self.config.distilled:
+            return {0: 0.5, 1: 0.5}
+        match self.config.pooling:
+            case "class":
+                return {0: 1.0}
+            case "mean":
+                return dict.fromkeys(patches, 1 / len(patches))
+            case _:
+                return {0: 0.5, **dict.fromkeys(patches, 0.5 / len(patches))}
 
     def freeze_backbone(self) -> None:
         """Leave only the head (and what stands between it and the encoder) to be trained."""
@@ -232,7 +209,7 @@ class VisionTransformer(nn.Module):
         self.requires_grad_(True)
 
     def _head_parts(self) -> Iterator[nn.Module]:
-        yield from (self.pre_logits, self.head)
+        yield from (self.attn_pool, self.fc_norm, self.pre_logits, self.head)
         if self.config.distilled:
             yield self.head_dist
 
@@ -243,32 +220,13 @@ class VisionTransformer(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        for name in ("cls_token", "dist_token", "pos_embed"):
-            if isinstance(token := getattr(self, name, None), nn.Parameter):
-                nn.init.trunc_normal_(token, std=0.02)
+        for name, parameter in self.named_parameters():
+            if name.endswith(("_token", "pos_embed", "latent")):
+                nn.init.trunc_normal_(parameter, std=0.02)
 
 
-def resample_positions(
-    positions: Float[Tensor, "1 n d"],
-    prefix: int,
-    old: tuple[int, int],
-    new: tuple[int, int],
-    antialias: bool = False,
-) -> Float[Tensor, "1 m d"]:
-    """Bring learned positions from one patch grid to another, bicubically (section 3.2).
-
-    The first `prefix` positions belong to tokens that stand nowhere, and stay as they are.
-    Without `antialias` this is what transformers does on the fly.
-    """
-    if old == new:
-        return positions
-    rows, cols = old
-    plane = rearrange(
-        positions[:, prefix:], "1 (rows cols) d -> 1 d rows cols", rows=rows, cols=cols
-    )
-    plane = functional.interpolate(
-        plane, size=new, mode="bicubic", align_corners=False, antialias=antialias
-    )
-    return torch.cat(
-        [positions[:, :prefix], rearrange(plane, "1 d rows cols -> 1 (rows cols) d")], dim=1
-    )
+def _norm(width: int, config: ViTConfig, wanted: bool = True) -> nn.Module:
+    if not wanted:
+        return nn.Identity()
+    kind = nn.RMSNorm if config.rms_norm else nn.LayerNorm
+    return kind(width, eps=config.layer_norm_eps)

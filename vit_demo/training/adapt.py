@@ -32,7 +32,7 @@ def adapt(
         adapted["patch_embed.proj.weight"], new.patch_size
     )
     adapted["pos_embed"] = resample_positions(
-        adapted["pos_embed"], old.prefix, old.grid, new.grid, antialias=True
+        adapted["pos_embed"], old.placed_prefix, old.grid, new.grid, antialias=True
     )
     return adapted
 

@@ -13,6 +13,7 @@ from vit_demo.checkpoints import transformers
 from vit_demo.checkpoints.fit import fit
 from vit_demo.checkpoints.stored import Stored
 from vit_demo.checkpoints.transformers.processor import IMAGENET_MEAN, IMAGENET_STD
+from vit_demo.checkpoints.transformers.vit import check_plain
 from vit_demo.errors import UnsupportedError
 from vit_demo.models.vit import VisionTransformer, ViTConfig
 from vit_demo.preprocess import Preprocessing
@@ -43,9 +44,10 @@ def train_folder(
     returned accuracy a little. The model is made plain (no layer scale) and reads the middle
     square of a photo, at `image_size` pixels in patches of `patch_size`.
     """
-    if not isinstance(start.config, ViTConfig):
+    if not isinstance(start.config, ViTConfig) or not start.config.class_token:
         raise UnsupportedError(
-            f"{start.architecture} cannot be fine-tuned here; start from a ViT or DINOv2."
+            f"{start.architecture} cannot be fine-tuned here; start from a ViT or DINOv2 with a "
+            "class token."
         )
     photos = scan(data)
     training, kept = split(photos, held_out, recipe.seed)
@@ -62,7 +64,11 @@ def train_folder(
         image_size=(image_size, image_size),
         patch_size=patch_size,
         layer_scale=None,
+        representation=None,
+        pooling="class",
+        antialias=False,
     )
+    check_plain(config)
     torch.manual_seed(recipe.seed)
     model = VisionTransformer(config)
     fresh = {name: value for name, value in model.state_dict().items() if name.startswith("head.")}

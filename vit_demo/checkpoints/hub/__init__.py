@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from vit_demo.checkpoints.files import CONFIG, PROCESSOR, WEIGHTS, read_json
+from vit_demo.checkpoints.files import CONFIG, LABELS, PICKLE, PROCESSOR, WEIGHTS, read_json
 from vit_demo.checkpoints.hub import cache, client
-from vit_demo.checkpoints.hub.cache import LABELS, PICKLE, Accept, cached
+from vit_demo.checkpoints.hub.cache import Accept, cached
 from vit_demo.checkpoints.hub.client import FAULTS, Listing, Progress, RemoteFile
 from vit_demo.checkpoints.hub.faults import explained
 from vit_demo.checkpoints.hub.reference import HubReference, Snapshot, is_repo

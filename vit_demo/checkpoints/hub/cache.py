@@ -15,7 +15,7 @@ from typing import Any
 
 from huggingface_hub import constants
 
-from vit_demo.checkpoints.files import CONFIG, PROCESSOR, WEIGHTS, read_json
+from vit_demo.checkpoints.files import CONFIG, LABELS, PICKLE, PROCESSOR, WEIGHTS, read_json
 from vit_demo.checkpoints.hub.reference import (
     COMMIT,
     NEWEST,
@@ -25,8 +25,6 @@ from vit_demo.checkpoints.hub.reference import (
     is_revision,
 )
 from vit_demo.errors import CheckpointError
-
-LABELS, PICKLE = "class_indices.json", "pytorch_model.bin"
 
 SHA256, GIT_SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 

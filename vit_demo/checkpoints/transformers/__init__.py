@@ -15,23 +15,31 @@ from vit_demo.checkpoints.files import (
     CONFIG,
     PROCESSOR,
     WEIGHTS,
-    load_tensors,
+    load_weights,
     read_json,
     write_json,
 )
+from vit_demo.checkpoints.naming import unreadable
 from vit_demo.checkpoints.stored import Stored
 from vit_demo.checkpoints.transformers import mobilevit, swin, vit
 from vit_demo.checkpoints.transformers.processor import preprocessing_json, read_preprocessing
-from vit_demo.errors import CheckpointError, UnsupportedError
+from vit_demo.errors import CheckpointError
 from vit_demo.models import ModelConfig
-from vit_demo.models.vit import ViTConfig
+from vit_demo.models.vit_config import ViTConfig
 from vit_demo.preprocess import Preprocessing
 
 LAYOUT = "transformers"
-FAMILIES = {"vit": "ViT", "dinov2": "DINOv2", "swin": "Swin", "mobilevit": "MobileViT"}
+FAMILIES = {
+    "vit": "ViT",
+    "deit": "DeiT",
+    "dinov2": "DINOv2",
+    "dinov2_with_registers": "DINOv2",
+    "swin": "Swin",
+    "mobilevit": "MobileViT",
+}
 
 
-def read(folder: Path, source: str) -> Stored:
+def read(folder: Path, source: str, allow_pickle: bool = False) -> Stored:
     """Read the three files. `source` names the checkpoint in messages.
 
     Raises CheckpointError when a file is missing or damaged, UnsupportedError when the family
@@ -40,7 +48,7 @@ def read(folder: Path, source: str) -> Stored:
     config_json = read_json(folder / CONFIG, source)
     family = check_family(config_json, source)
     labels = _labels(config_json, source)
-    tensors = load_tensors(folder / WEIGHTS, source)
+    tensors = load_weights(folder, source, allow_pickle)
     config, tensors, size = _describe(config_json, tensors, family, len(labels), source)
     processor = folder / PROCESSOR
     stored = read_json(processor, source) if processor.exists() else {}
@@ -70,18 +78,16 @@ def _describe(
             config = mobilevit.read_config(config_json, classes, source)
             return config, mobilevit.our_names(tensors), mobilevit.size_name(config)
         case _:
-            config = vit.vit_config(config_json, family, classes, source)
-            return config, vit.our_names(tensors, family), vit.size_name(config)
+            named = vit.our_names(tensors, family)
+            config = vit.read_config(config_json, named, family, classes, source)
+            return config, named, vit.size_name(config)
 
 
 def check_family(config_json: Mapping[str, Any], source: str) -> str:
     """The family that a config.json describes; refused, with what is read, when it is another."""
     family = config_json.get("model_type")
     if family not in FAMILIES:
-        raise UnsupportedError(
-            f"{source} is of the family '{family or 'unknown'}'; families that can be read: "
-            f"{', '.join(FAMILIES.values())} in the transformers layout."
-        )
+        raise unreadable(source, family)
     return family
 
 

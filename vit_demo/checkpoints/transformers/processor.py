@@ -17,6 +17,9 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 BIT_EDGE = 224
 
+# What DeiTImageProcessor falls back on.
+DEIT_EDGE, DEIT_CROP = 256, 224
+
 
 def read_preprocessing(stored: Mapping[str, Any], image_size: Size, source: str) -> Preprocessing:
     """What a file leaves out is its processor's default; a ViT's size is the model's own.
@@ -29,16 +32,17 @@ def read_preprocessing(stored: Mapping[str, Any], image_size: Size, source: str)
     kind = stored.get("image_processor_type", stored.get("feature_extractor_type", ""))
     if kind.startswith("MobileViT"):
         return _mobilevit(stored, source)
-    bit = kind.startswith("BitImageProcessor")
-    crops = stored.get("do_center_crop", bit)
-    size = stored.get("size", BIT_EDGE if bit else list(image_size))
-    crop = stored.get("crop_size", BIT_EDGE if bit else list(image_size))
+    bit, deit = kind.startswith("BitImageProcessor"), kind.startswith("DeiT")
+    crops = stored.get("do_center_crop", bit or deit)
+    edge, middle = (DEIT_EDGE, DEIT_CROP) if deit else (BIT_EDGE, BIT_EDGE)
+    size = stored.get("size", edge if bit or deit else list(image_size))
+    crop = stored.get("crop_size", middle if bit or deit else list(image_size))
     normalises = stored.get("do_normalize", True)
     mean, std = (CLIP_MEAN, CLIP_STD) if bit else (HALF, HALF)
     return Preprocessing(
         resize=_resize(size, bit, source) if stored.get("do_resize", True) else None,
         crop=_exact(crop) if crops else None,
-        resample=Image.Resampling(stored.get("resample", 3 if bit else 2)),
+        resample=Image.Resampling(stored.get("resample", 3 if bit or deit else 2)),
         scale=stored.get("rescale_factor", 1 / 255) if stored.get("do_rescale", True) else 1.0,
         mean=tuple(stored.get("image_mean", mean)) if normalises else None,
         std=tuple(stored.get("image_std", std)) if normalises else None,

@@ -1,47 +1,58 @@
-"""ViT and DINOv2 as the transformers library names and describes them."""
+"""ViT, DeiT and DINOv2 as the transformers library names and describes them."""
 
-import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vit_demo.checkpoints.naming import pair
+from vit_demo.checkpoints.naming import QKV, Rule, join_qkv, pair, rename
 from vit_demo.errors import UnsupportedError
 from vit_demo.models.layers import Gelu
-from vit_demo.models.vit import ViTConfig
+from vit_demo.models.vit_config import ViTConfig
 
-# Ours (timm's) on the left, theirs on the right. Modules; `.weight` and `.bias` follow.
-OUTER_NAMES = {
-    "cls_token": "embeddings.cls_token",
-    "pos_embed": "embeddings.position_embeddings",
-    "patch_embed.proj": "embeddings.patch_embeddings.projection",
-    "norm": "layernorm",
-    "head": "classifier",
-}
-BLOCK_NAMES = {
-    "vit": {
-        "norm1": "layernorm_before",
-        "norm2": "layernorm_after",
-        "attn.proj": "attention.output.dense",
-        "mlp.fc1": "intermediate.dense",
-        "mlp.fc2": "output.dense",
-    },
-    "dinov2": {
-        "norm1": "norm1",
-        "norm2": "norm2",
-        "attn.proj": "attention.output.dense",
-        "mlp.fc1": "mlp.fc1",
-        "mlp.fc2": "mlp.fc2",
-        "ls1.gamma": "layer_scale1.lambda1",
-        "ls2.gamma": "layer_scale2.lambda1",
-    },
-}
-QKV = tuple(f"attention.attention.{part}" for part in ("query", "key", "value"))
+# Their names on the left, ours (timm's) on the right.
+RULES: tuple[Rule, ...] = (
+    (r"^(vit|deit|dinov2|dinov2_with_registers)\.", ""),
+    (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
+    (r"^embeddings\.position_embeddings$", "pos_embed"),
+    (r"^embeddings\.cls_token$", "cls_token"),
+    (r"^embeddings\.distillation_token$", "dist_token"),
+    (r"^embeddings\.register_tokens$", "reg_token"),
+    (r"^encoder\.layer\.", "blocks."),
+    (r"^layernorm\.", "norm."),
+    (r"^(cls_)?classifier\.", "head."),
+    (r"^distillation_classifier\.", "head_dist."),
+    (r"^(blocks\.\d+)\.attention\.attention\.", r"\1.attn."),
+    (r"^(blocks\.\d+)\.attention\.output\.dense\.", r"\1.attn.proj."),
+    (r"^(blocks\.\d+)\.intermediate\.dense\.", r"\1.mlp.fc1."),
+    (r"^(blocks\.\d+)\.output\.dense\.", r"\1.mlp.fc2."),
+    (r"^(blocks\.\d+)\.mlp\.weights_in\.", r"\1.mlp.fc1."),
+    (r"^(blocks\.\d+)\.mlp\.weights_out\.", r"\1.mlp.fc2."),
+    (r"^(blocks\.\d+)\.layernorm_before\.", r"\1.norm1."),
+    (r"^(blocks\.\d+)\.layernorm_after\.", r"\1.norm2."),
+    (r"^(blocks\.\d+)\.layer_scale([12])\.lambda1$", r"\1.ls\2.gamma"),
+)
+
+# The way back, for a plain ViT; everything but the head stands under `vit.`.
+RULES_BACK: tuple[Rule, ...] = (
+    (r"^head\.", "classifier."),
+    (r"^patch_embed\.proj\.", "vit.embeddings.patch_embeddings.projection."),
+    (r"^pos_embed$", "vit.embeddings.position_embeddings"),
+    (r"^cls_token$", "vit.embeddings.cls_token"),
+    (r"^norm\.", "vit.layernorm."),
+    (r"^blocks\.", "vit.encoder.layer."),
+    (r"\.attn\.proj\.", ".attention.output.dense."),
+    (r"\.attn\.", ".attention.attention."),
+    (r"\.mlp\.fc1\.", ".intermediate.dense."),
+    (r"\.mlp\.fc2\.", ".output.dense."),
+    (r"\.norm1\.", ".layernorm_before."),
+    (r"\.norm2\.", ".layernorm_after."),
+)
 
 # In the file, but no part of a classifier: a pre-training token, and a pooler that it never reads.
-IGNORED = re.compile(r"embeddings\.mask_token|pooler\.dense\.(weight|bias)")
+IGNORED = r"^(\w+\.)?(embeddings\.mask_token|pooler\.dense\.(weight|bias))$"
 
 GELUS: dict[str, Gelu] = {
     "gelu": "exact",
@@ -51,35 +62,83 @@ GELUS: dict[str, Gelu] = {
 }
 
 # transformers' default, 1e-12, is written by hand into every ViTConfig of the library.
-LAYER_NORM_EPS = {"vit": 1e-12, "dinov2": 1e-6}
+LAYER_NORM_EPS = {"vit": 1e-12, "deit": 1e-12, "dinov2": 1e-6, "dinov2_with_registers": 1e-6}
 
 
-def vit_config(config_json: Mapping[str, Any], family: str, classes: int, source: str) -> ViTConfig:
-    """The shape that a config.json describes; what it leaves out is the library's default."""
+# What ViTForImageClassification has no word for.
+SPECIAL = (
+    "head_width",
+    "representation",
+    "distilled",
+    "layer_scale",
+    "class_token",
+    "registers",
+    "prefix_positions",
+    "pre_norm",
+    "qk_norm",
+    "swiglu",
+    "patch_norm",
+    "proj_bias",
+    "rms_norm",
+    "pooling",
+    "final_norm",
+)
+
+
+def read_config(
+    config_json: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    family: str,
+    classes: int,
+    source: str,
+) -> ViTConfig:
+    """The shape that a config.json describes; what it leaves out is the library's default.
+
+    `tensors` bear our names; they tell a DeiT with two heads from one whose distillation token
+    nobody reads any more.
+    """
     activation = config_json.get("hidden_act", "gelu")
     if activation not in GELUS:
         raise UnsupportedError(
             f"{source} uses the activation '{activation}'; readable: {', '.join(GELUS)}."
         )
-    if config_json.get("use_swiglu_ffn"):
-        raise UnsupportedError(f"{source} uses SwiGLU layers, which are not read yet.")
-    width = config_json.get("hidden_size", 768)
-    mlp_width = config_json.get("intermediate_size", 3072)
-    if family == "dinov2":
-        mlp_width = int(width * config_json.get("mlp_ratio", 4))
-    return ViTConfig(
+    config = ViTConfig(
         classes=classes,
-        width=width,
+        width=config_json.get("hidden_size", 768),
         depth=config_json.get("num_hidden_layers", 12),
         heads=config_json.get("num_attention_heads", 12),
-        mlp_width=mlp_width,
+        mlp_width=config_json.get("intermediate_size", 3072),
         patch_size=config_json.get("patch_size", 16),
         image_size=pair(config_json.get("image_size", 224)),
         channels=config_json.get("num_channels", 3),
         qkv_bias=config_json.get("qkv_bias", True),
         gelu=GELUS[activation],
         layer_norm_eps=config_json.get("layer_norm_eps", LAYER_NORM_EPS[family]),
-        layer_scale=config_json.get("layerscale_value", 1.0) if family == "dinov2" else None,
+    )
+    if family == "deit":
+        distilled = "dist_token" in tensors
+        return replace(config, distilled=distilled, registers=0 if distilled else 1)
+    if family.startswith("dinov2"):
+        return _dinov2(config, config_json, family)
+    return config
+
+
+def _dinov2(config: ViTConfig, config_json: Mapping[str, Any], family: str) -> ViTConfig:
+    """What DINOv2 does otherwise: wider heads, layer scale, SwiGLU, registers."""
+    mlp_width = int(config.width * config_json.get("mlp_ratio", 4))
+    swiglu = config_json.get("use_swiglu_ffn", False)
+    if swiglu:  # two thirds, rounded up to a multiple of eight
+        mlp_width = (int(mlp_width * 2 / 3) + 7) // 8 * 8
+    registers = family == "dinov2_with_registers"
+    return replace(
+        config,
+        mlp_width=mlp_width,
+        swiglu=swiglu,
+        layer_scale=config_json.get("layerscale_value", 1.0),
+        registers=config_json.get("num_register_tokens", 4) if registers else 0,
+        prefix_positions=not registers,
+        antialias=registers,
+        pooling="class and mean",
     )
 
 
@@ -90,66 +149,49 @@ def size_name(config: ViTConfig) -> str:
 
 
 def our_names(tensors: Mapping[str, Tensor], family: str) -> dict[str, Tensor]:
-    outer = {theirs: ours for ours, theirs in OUTER_NAMES.items()}
-    block = {theirs: ours for ours, theirs in BLOCK_NAMES[family].items()}
-    named: dict[str, Tensor] = {}
-    queries: dict[str, dict[str, Tensor]] = {}
-    for full_name, tensor in tensors.items():
-        name = full_name.removeprefix(f"{family}.")
-        if IGNORED.fullmatch(name):
-            continue
-        layer = re.fullmatch(r"encoder\.layer\.(\d+)\.(.+)", name)
-        if layer is None:
-            named[_renamed(name, outer)] = tensor
-            continue
-        number, rest = layer.groups()
-        module, _, kind = rest.rpartition(".")
-        if module in QKV:
-            queries.setdefault(f"blocks.{number}.attn.qkv.{kind}", {})[module] = tensor
-        else:
-            named[f"blocks.{number}.{_renamed(rest, block)}"] = tensor
-    for name, parts in queries.items():
-        if len(parts) == len(QKV):
-            named[name] = torch.cat([parts[part] for part in QKV])
+    """The file's tensors under our names, query, key and value in one."""
+    named = join_qkv(rename(tensors, RULES, IGNORED))
+    if family == "deit" and "head_dist.weight" not in named and "dist_token" in named:
+        # A distillation token that no head reads is a register.
+        named["reg_token"] = named.pop("dist_token")
+    if family == "dinov2_with_registers" and {"cls_token", "pos_embed"} <= named.keys():
+        # Registers have no position; the class token's is a constant, and moves into the token.
+        own, patches = named["pos_embed"].float().tensor_split([1], dim=1)
+        named["cls_token"] = named["cls_token"].float() + own
+        named["pos_embed"] = patches
     return named
-
-
-def _renamed(name: str, table: Mapping[str, str]) -> str:
-    """Look up a tensor by its whole name, or by its module's; unknown names stay, to be listed."""
-    if name in table:
-        return table[name]
-    module, _, kind = name.rpartition(".")
-    return f"{table[module]}.{kind}" if module in table else name
 
 
 def their_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    named: dict[str, Tensor] = {}
+    """The tensors of a plain ViT under the library's names, query, key and value apart."""
+    apart: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        layer = re.fullmatch(r"blocks\.(\d+)\.(.+)", name)
-        if layer is None:
-            theirs = _renamed(name, OUTER_NAMES)
-            named[theirs if theirs.startswith("classifier") else f"vit.{theirs}"] = tensor
-            continue
-        number, rest = layer.groups()
-        stem = f"vit.encoder.layer.{number}."
-        if rest.startswith("attn.qkv."):
-            kind = rest.rpartition(".")[2]
-            for part, piece in zip(QKV, tensor.chunk(len(QKV)), strict=True):
-                named[f"{stem}{part}.{kind}"] = piece
+        stem, found, kind = name.partition(".attn.qkv.")
+        if found:
+            pieces = zip(QKV, tensor.chunk(len(QKV)), strict=True)
+            apart |= {f"{stem}.attn.{part}.{kind}": piece for part, piece in pieces}
         else:
-            named[stem + _renamed(rest, BLOCK_NAMES["vit"])] = tensor
-    return named
+            apart[name] = tensor
+    return rename(apart, RULES_BACK, ignored=r"$^")
+
+
+def check_plain(config: ViTConfig) -> None:
+    """Raise UnsupportedError unless `ViTForImageClassification` can say all of it."""
+    plain = ViTConfig(config.classes, image_size=config.image_size, patch_size=config.patch_size)
+    special = [name for name in SPECIAL if getattr(config, name) != getattr(plain, name)]
+    if special or config.gelu == "quick":
+        raise UnsupportedError(
+            "The transformers ViT layout has no layer scale, distillation token, pre-logits or "
+            f"other special parts ({', '.join(special or ['gelu'])}); "
+            "fold or drop them before saving."
+        )
 
 
 def config_json_of(
     config: ViTConfig, labels: tuple[str, ...], dtype: torch.dtype
 ) -> dict[str, Any]:
     """The config.json of a plain ViT; raises UnsupportedError for what the layout cannot say."""
-    if config.layer_scale is not None or config.distilled or config.representation:
-        raise UnsupportedError(
-            "The transformers ViT layout has no layer scale, distillation token or pre-logits; "
-            "fold or drop them before saving."
-        )
+    check_plain(config)
     return {
         "architectures": ["ViTForImageClassification"],
         "model_type": "vit",

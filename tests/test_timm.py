@@ -1,0 +1,296 @@
+"""The timm layout, with the timm library itself as the judge: from photo file to logits."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import coverage_of_timm
+import oracles
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from vit_demo.checkpoints import Stored, read_folder
+from vit_demo.checkpoints.checkpoint import Checkpoint, build
+from vit_demo.checkpoints.timm import check_family
+from vit_demo.checkpoints.timm.stated import read_labels, read_preprocessing
+from vit_demo.errors import CheckpointError, UnsupportedError
+from vit_demo.explanations.watched import watch
+from vit_demo.flow import Trace, carry
+from vit_demo.photo import read_photo
+
+TINY = {"embed_dim": 24, "depth": 2, "num_heads": 3, "patch_size": 8, "img_size": 32}
+SMALL_SWIN = {"embed_dim": 12, "depths": (1, 2), "num_heads": (2, 3), "img_size": 64}
+
+# One for every way in which timm's ViTs differ, and both other families.
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "vit_tiny_patch16_224": TINY,
+    "vit_tiny_patch16_224, qk-norm and layer scale": {
+        **TINY,
+        "qk_norm": True,
+        "init_values": 0.5,
+    },
+    "vit_base_patch16_224_miil": TINY,
+    "vit_base_patch16_gap_224": TINY,
+    "vit_medium_patch16_reg4_gap_256": TINY,
+    "vit_base_patch32_clip_224": TINY,
+    "vit_base_patch32_clip_quickgelu_224": TINY,
+    "vit_base_patch32_siglip_gap_256": TINY,
+    "vit_small_patch14_dinov2": TINY,
+    "vit_small_patch14_reg4_dinov2": TINY,
+    "vit_giant_patch14_reg4_dinov2": TINY,
+    "vit_base_patch16_radio_v3": TINY,
+    "vit_tiny_patch16_224, mean of the patches": {**TINY, "global_pool": "avg"},
+    "vit_tiny_patch16_224, a rectangle": {**TINY, "img_size": (24, 40)},
+    "vit_so150m_patch16_reg4_gap_256": TINY,
+    "vit_base_patch16_siglip_224": TINY,
+    "vit_base_patch32_siglip_256": TINY,
+    "vit_so150m_patch16_reg4_map_256": TINY,
+    "flexivit_small": TINY,
+    "aimv2_large_patch14_224": TINY,
+    "test_vit4": TINY,
+    "eva_large_patch14_196": TINY,
+    "deit_tiny_patch16_224": TINY,
+    "deit_tiny_distilled_patch16_224": TINY,
+    "deit3_small_patch16_224": TINY,
+    "swin_tiny_patch4_window7_224": SMALL_SWIN,
+    "mobilevit_xxs": {},
+}
+
+
+def theirs(folder: Path, name: str, **changes: Any) -> nn.Module:
+    """A tiny model of theirs, whose every weight is noise, and its files."""
+    arguments = {"num_classes": 5, **ARCHITECTURES.get(name, TINY), **changes}
+    model = oracles.timm().create_model(name.partition(",")[0], **arguments)
+    oracles.save_timm(oracles.randomise(model), folder)
+    return model
+
+
+def ours(folder: Path) -> tuple[Stored, Checkpoint]:
+    stored = read_folder(folder, "tiny")
+    return stored, build(stored, "tiny")
+
+
+def their_pixels(folder: Path, path: Path) -> torch.Tensor:
+    """timm's own transform, from its own reading of the file."""
+    data = oracles.timm().data
+    content = json.loads((folder / "config.json").read_text())
+    stated = content.get("pretrained_cfg", content)
+    transform = data.create_transform(**data.resolve_data_config(pretrained_cfg=stated))
+    return transform(Image.open(path).convert("RGB"))[None]
+
+
+def rewrite(folder: Path, **changes: Any) -> dict[str, Any]:
+    """Change entries of config.json; None removes one."""
+    path = folder / "config.json"
+    content = json.loads(path.read_text()) | changes
+    kept = {key: value for key, value in content.items() if value is not None}
+    path.write_text(json.dumps(kept))
+    return kept
+
+
+def assert_same_answer(folder: Path, model: nn.Module, path: Path) -> None:
+    stored, checkpoint = ours(folder)
+    pixels = stored.preprocessing(read_photo(path)).pixels
+    expected = their_pixels(folder, path)
+    torch.testing.assert_close(pixels, expected, rtol=0, atol=1e-6)
+    found = oracles.logits_of(checkpoint.model, pixels)
+    oracles.assert_same_logits(found, oracles.logits_of(model, expected))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_from_photo_to_logits_as_timm(tmp_path, noise_photo, name):
+    model = theirs(tmp_path, name)
+    for size in ((101, 67), (33, 250)):
+        path = tmp_path / f"{size[0]}.png"
+        noise_photo(*size).save(path)
+        assert_same_answer(tmp_path, model, path)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_rollout_sums_to_one(tmp_path, name):
+    theirs(tmp_path, name)
+    _, checkpoint = ours(tmp_path)
+    heatmap = watch(checkpoint.model, torch.randn(2, 3, 64, 96))
+    trace, read_out = heatmap.trace, heatmap.read_out
+    rollout = heatmap.on_grid(carry(trace.flows, read_out))
+    assert rollout.shape == (2, *heatmap.grid)
+    assert (rollout >= 0).all()
+    torch.testing.assert_close(rollout.sum(dim=(1, 2)), torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in ARCHITECTURES if not name.startswith(("swin", "mobile"))]
+)
+def test_what_a_config_leaves_out_is_inferred(tmp_path, photo_file, name):
+    """Old files have no arguments, and the entries of pretrained_cfg beside the architecture."""
+    if "rectangle" in name or "mean" in name:
+        pytest.skip("an argument that nothing else shows")
+    # Heads are not to be seen in any tensor: these have as many as the names promise.
+    promised = {"vit_base_patch16_gap_224": 16, "aimv2_large_patch14_224": 8}
+    heads = {"embed_dim": 128, "num_heads": promised.get(name, 2)}
+    model = theirs(tmp_path, name, **heads)
+    content = rewrite(tmp_path, model_args=None)
+    rewrite(tmp_path, **content.pop("pretrained_cfg"), pretrained_cfg=None, global_pool=None)
+    assert_same_answer(tmp_path, model, photo_file)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"crop_mode": "squash", "crop_pct": 1.0},
+        {"crop_mode": "squash", "crop_pct": 0.8},
+        {"interpolation": "bilinear", "crop_pct": 0.95},
+        {"crop_pct": None, "interpolation": None, "mean": None, "std": None},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("img_size", [32, (24, 40)])
+def test_photos_are_prepared_as_timm_does(tmp_path, noise_photo, changes, img_size):
+    model = theirs(tmp_path, "vit_tiny_patch16_224", img_size=img_size)
+    pretrained_cfg = json.loads((tmp_path / "config.json").read_text())["pretrained_cfg"]
+    pretrained_cfg = {k: v for k, v in (pretrained_cfg | changes).items() if v is not None}
+    rewrite(tmp_path, pretrained_cfg=pretrained_cfg)
+    for size in ((101, 67), (67, 102), (31, 33)):
+        path = tmp_path / "photo.png"
+        noise_photo(*size).save(path)
+        assert_same_answer(tmp_path, model, path)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "deit3_small_patch16_224"])
+@pytest.mark.parametrize("size", [(32, 32), (48, 24), (16, 64), (96, 96)])
+def test_positions_are_interpolated_as_timm_does(tmp_path, name, size):
+    model = theirs(tmp_path, name, dynamic_img_size=True, reg_tokens=2)
+    _, checkpoint = ours(tmp_path)
+    pixels = torch.randn(2, 3, *size)
+    found = oracles.logits_of(checkpoint.model, pixels)
+    oracles.assert_same_logits(found, oracles.logits_of(model, pixels))
+
+
+def test_pre_logits_written_out_by_hand(tmp_path):
+    """timm has dropped the layer, so it is checked against linear and tanh."""
+    from safetensors.torch import load_file, save_file
+
+    model = theirs(tmp_path, "vit_tiny_patch16_224")
+    path = tmp_path / "model.safetensors"
+    weight, bias, head = torch.randn(16, 24), torch.randn(16), torch.randn(5, 16)
+    extra = {"pre_logits.fc.weight": weight, "pre_logits.fc.bias": bias, "head.weight": head}
+    save_file({**load_file(path), **extra}, path)
+    stored, checkpoint = ours(tmp_path)
+    assert stored.config.representation == 16
+    pixels = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        features = torch.tanh(model.forward_features(pixels)[:, 0] @ weight.T + bias)
+        expected = features @ head.T + model.head.bias
+    oracles.assert_same_logits(oracles.logits_of(checkpoint.model, pixels), expected)
+
+
+def test_a_backbone_is_read_for_fine_tuning(tmp_path):
+    theirs(tmp_path, "vit_tiny_patch16_224", num_classes=0)
+    stored = read_folder(tmp_path, "tiny")
+    assert not stored.has_head
+    with pytest.raises(UnsupportedError, match="backbone without a classification head"):
+        build(stored, "tiny")
+
+
+def test_labels_are_the_files_or_honest_numbers():
+    descriptions = {"n01": "a daisy"}
+    assert read_labels({}, 2, "it") == ("class_0", "class_1")
+    assert read_labels({"label_names": ["a", "b"]}, 2, "it") == ("a", "b")
+    assert read_labels({"label_names": {"1": "b"}}, 2, "it") == ("class_0", "b")
+    stated = {"label_names": ["n01", "n02"], "label_descriptions": descriptions}
+    assert read_labels(stated, 2, "it") == ("a daisy", "n02")
+    with pytest.raises(CheckpointError, match="names class 2 but has 2 classes"):
+        read_labels({"label_names": ["a", "b", "c"]}, 2, "it")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("eva02_tiny_patch14_224", "eva02"),
+        ("beit_base_patch16_224", "beit"),
+        ("vit_small_patch16_dinov3", "rotary"),
+        ("vit_base_patch16_rope_224", "rotary"),
+        ("vit_relpos_base_patch16_224", "relative"),
+        ("vit_base_resnet50_384", "stem"),
+        ("swinv2_tiny_window8_256", "swinv2"),
+        ("mobilevitv2_050", "mobilevitv2"),
+        ("resnet50", "resnet50"),
+        ("", "unknown"),
+    ],
+)
+def test_other_families_are_refused_and_those_that_are_read_listed(name, reason):
+    with pytest.raises(UnsupportedError, match=reason) as refusal:
+        check_family({"architecture": name}, "it")
+    assert "ViT, DeiT, DINOv2, Swin, MobileViT, in the transformers or timm" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("test_vit3", "together with registers"),
+        ("vit_base_patch16_rpn_224", "norms stand behind"),
+        ("vit_small_patch16_18x2_224", "several attentions"),
+        ("vit_dwee_patch16_reg1_gap_256", "differential"),
+        ("vit_pwee_patch16_reg1_gap_256", "parallel scaling"),
+    ],
+)
+def test_blocks_of_another_kind_are_refused_with_the_reason(tmp_path, name, reason):
+    theirs(tmp_path, name, embed_dim=32, num_heads=4)
+    with pytest.raises(UnsupportedError, match=reason):
+        read_folder(tmp_path, "tiny")
+
+
+def test_options_that_are_not_read_are_refused(tmp_path):
+    theirs(tmp_path, "vit_tiny_patch16_224")
+    arguments = json.loads((tmp_path / "config.json").read_text())["model_args"]
+    for change, reason in ({"act_layer": "relu"}, "relu"), ({"global_pool": "max"}, "max"):
+        rewrite(tmp_path, model_args=arguments | change)
+        with pytest.raises(UnsupportedError, match=reason):
+            read_folder(tmp_path, "tiny")
+    for change in {"crop_mode": "border"}, {"interpolation": "random"}:
+        with pytest.raises(UnsupportedError, match="prepares photos by"):
+            read_preprocessing({"pretrained_cfg": change}, "it")
+
+
+def test_tensors_that_are_no_vit_are_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    theirs(tmp_path, "vit_tiny_patch16_224")
+    save_file({"head.weight": torch.zeros(5, 24)}, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match="has no 'patch_embed.proj.weight'; it is no ViT"):
+        read_folder(tmp_path, "tiny")
+
+
+SHARED = sorted((oracles.SHARED / "layouts").glob("timm-*"))
+REFUSED = {"timm-eva02": "eva02"}
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("folder", SHARED, ids=lambda folder: folder.name)
+def test_stored_layouts_answer_as_timm_or_are_refused(folder, photo_file):
+    if folder.name in REFUSED:
+        with pytest.raises(UnsupportedError, match=REFUSED[folder.name]):
+            read_folder(folder, folder.name)
+        return
+    from safetensors.torch import load_file
+
+    config_json = json.loads((folder / "config.json").read_text())
+    arguments = config_json["model_args"]
+    model = oracles.timm().create_model(config_json["architecture"], **arguments).eval()
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    stored, checkpoint = ours(folder)
+    pixels = stored.preprocessing(read_photo(photo_file)).pixels
+    trace = Trace()
+    with torch.no_grad():
+        found, expected = checkpoint.model(pixels, trace), model(pixels)
+    assert (found - expected).abs().max() <= 1e-4 * max(1.0, expected.abs().max().item())
+    assert carry(trace.flows, torch.ones(1, 1, 1)).sum() > 0
+
+
+@pytest.mark.slow
+def test_nine_in_ten_of_timms_names_load_and_match():
+    found = list(coverage_of_timm.outcomes())
+    assert sum(outcome.matches for outcome in found) >= coverage_of_timm.WANTED * len(found)
+    assert all(outcome.matches or outcome.refusal for outcome in found)

@@ -1,0 +1,168 @@
+"""Every family of the transformers layout, with the library as the judge: photo to logits."""
+
+from pathlib import Path
+from typing import Any
+
+import oracles
+import pytest
+import torch
+from torch import nn
+
+from vit_demo.checkpoints import read_folder
+from vit_demo.checkpoints.checkpoint import build
+from vit_demo.checkpoints.fit import fit
+from vit_demo.errors import UnsupportedError
+from vit_demo.explanations.watched import watch
+from vit_demo.flow import carry
+from vit_demo.models.vit import VisionTransformer
+from vit_demo.photo import read_photo
+
+TINY = {
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "intermediate_size": 40,
+    "patch_size": 8,
+    "image_size": 32,
+    "layer_norm_eps": 0.1,
+    "num_labels": 5,
+}
+DINO = {**TINY, "mlp_ratio": 2}
+SWIN = {"embed_dim": 12, "depths": [1, 2], "num_heads": [2, 3], "window_size": 4, "image_size": 64}
+MOBILE = {
+    "hidden_sizes": [24, 32, 40],
+    "neck_hidden_sizes": [8, 8, 12, 16, 24, 32, 64],
+    "image_size": 64,
+}
+
+# The library's class, its configuration, and the processor that its checkpoints come with.
+FAMILIES: dict[str, tuple[str, dict[str, Any], str]] = {
+    "ViT": ("ViTForImageClassification", TINY, "ViT"),
+    "DeiT": ("DeiTForImageClassification", TINY, "DeiT"),
+    "DeiT with teacher": ("DeiTForImageClassificationWithTeacher", TINY, "DeiT"),
+    "DINOv2": ("Dinov2ForImageClassification", DINO, "Bit"),
+    "DINOv2, SwiGLU": ("Dinov2ForImageClassification", {**DINO, "use_swiglu_ffn": True}, "Bit"),
+    "registers": ("Dinov2WithRegistersForImageClassification", DINO, "Bit"),
+    "registers, SwiGLU": (
+        "Dinov2WithRegistersForImageClassification",
+        {**DINO, "use_swiglu_ffn": True, "num_register_tokens": 2},
+        "Bit",
+    ),
+    "Swin": ("SwinForImageClassification", {**SWIN, "num_labels": 5}, "ViT"),
+    "MobileViT": ("MobileViTForImageClassification", {**MOBILE, "num_labels": 5}, "MobileViT"),
+}
+
+
+def theirs(folder: Path, family: str) -> nn.Module:
+    """A tiny model of theirs, whose every weight is noise, its files and its processor's."""
+    library = oracles.transformers()
+    name, options, processor = FAMILIES[family]
+    kind = getattr(library, name)
+    model = oracles.randomise(kind(kind.config_class(**options)))
+    model.save_pretrained(folder)
+    side = options["image_size"]
+    exact, edge = {"height": side, "width": side}, {"shortest_edge": side + 8}
+    sizes = {
+        "ViT": {"size": exact},
+        "DeiT": {"size": {"height": side + 8, "width": side + 8}, "crop_size": exact},
+        "Bit": {"size": edge, "crop_size": exact},
+        "MobileViT": {"size": edge, "crop_size": exact},
+    }[processor]
+    getattr(library, f"{processor}ImageProcessorPil")(**sizes).save_pretrained(folder)
+    return model
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_from_photo_to_logits_as_the_library(tmp_path, noise_photo, family):
+    theirs(tmp_path, family)
+    library = oracles.transformers()
+    processor = library.AutoImageProcessor.from_pretrained(tmp_path, backend="pil")
+    stored = read_folder(tmp_path, "tiny")
+    checkpoint = build(stored, "tiny")
+    oracle = getattr(library, FAMILIES[family][0]).from_pretrained(tmp_path).eval()
+    for size in ((101, 67), (33, 250)):
+        path = tmp_path / f"{size[0]}.png"
+        noise_photo(*size).save(path)
+        pixels = stored.preprocessing(read_photo(path)).pixels
+        photo = library.image_utils.load_image(str(path))
+        expected = processor(photo, return_tensors="pt").pixel_values
+        assert torch.equal(pixels, expected.float())
+        found = oracles.logits_of(checkpoint.model, pixels)
+        oracles.assert_same_logits(found, oracles.logits_of(oracle, expected.float()))
+
+
+@pytest.mark.parametrize("family", ["DeiT", "DeiT with teacher", "DINOv2", "registers"])
+@pytest.mark.parametrize("size", [(48, 24), (16, 64), (96, 96)])
+def test_positions_are_interpolated_as_the_library_does(tmp_path, family, size):
+    model = theirs(tmp_path, family)
+    checkpoint = build(read_folder(tmp_path, "tiny"), "tiny")
+    pixels = torch.randn(2, 3, *size)
+    options = {"interpolate_pos_encoding": True} if family.startswith("DeiT") else {}
+    with torch.no_grad():
+        expected = model(pixels, **options).logits
+    oracles.assert_same_logits(oracles.logits_of(checkpoint.model, pixels), expected)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rollout_sums_to_one(tmp_path, family):
+    theirs(tmp_path, family)
+    checkpoint = build(read_folder(tmp_path, "tiny"), "tiny")
+    watched = watch(checkpoint.model, torch.randn(2, 3, 64, 96))
+    rollout = watched.on_grid(carry(watched.trace.flows, watched.read_out))
+    assert rollout.shape == (2, *watched.grid)
+    assert (rollout >= 0).all()
+    torch.testing.assert_close(rollout.sum(dim=(1, 2)), torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "family"),
+    [
+        ("ViTModel", "ViTConfig", "ViT"),
+        ("DeiTModel", "DeiTConfig", "DeiT"),
+        ("Dinov2Model", "Dinov2Config", "DINOv2"),
+        ("Dinov2WithRegistersModel", "Dinov2WithRegistersConfig", "registers"),
+    ],
+)
+def test_a_backbone_is_read_too_and_its_tokens_are_the_librarys(tmp_path, kind, config, family):
+    """Poolers are there and are ignored; fine-tuning starts from such checkpoints."""
+    library = oracles.transformers()
+    model = oracles.randomise(
+        getattr(library, kind)(getattr(library, config)(**FAMILIES[family][1]))
+    )
+    model.save_pretrained(tmp_path)
+    stored = read_folder(tmp_path, "tiny")
+    assert not stored.has_head
+    ours = VisionTransformer(stored.config).eval()
+    heads = {name: value for name, value in ours.state_dict().items() if name.startswith("head")}
+    fit(ours, {**stored.tensors, **heads}, "tiny")
+    pixels = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        tokens = ours.embed(pixels)
+        for block in ours.blocks:
+            tokens = block(tokens)
+        expected = model(pixels).last_hidden_state
+        torch.testing.assert_close(ours.norm(tokens), expected, rtol=1e-4, atol=1e-4)
+
+
+SHARED = sorted((oracles.SHARED / "layouts").glob("hf-*"))
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("folder", SHARED, ids=lambda folder: folder.name)
+def test_stored_layouts_answer_as_the_library_or_are_refused(folder, photo_file):
+    refused = {"hf-beit": "beit", "hf-siglip": "siglip", "hf-dinov3": "dinov3"}
+    if folder.name in refused:
+        with pytest.raises(UnsupportedError, match=f"{refused[folder.name]}.*ViT, DeiT, DINOv2"):
+            read_folder(folder, folder.name)
+        return
+    stored = read_folder(folder, folder.name)
+    if not stored.has_head:
+        assert folder.name == "hf-vit-base-pooler"
+        return
+    library = oracles.transformers()
+    kind = library.AutoConfig.from_pretrained(folder).architectures[0]
+    model = getattr(library, kind).from_pretrained(folder).eval()
+    pixels = stored.preprocessing(read_photo(photo_file)).pixels
+    found = oracles.logits_of(build(stored, folder.name).model, pixels)
+    expected = oracles.logits_of(model, pixels)
+    assert (found - expected).abs().max() <= 1e-4 * max(1.0, expected.abs().max().item())

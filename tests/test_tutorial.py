@@ -1,0 +1,122 @@
+"""The tutorials' bare .pth files: everything inferred from tensors with timm's names."""
+
+import json
+import os
+
+import oracles
+import pytest
+import torch
+
+from vit_demo.checkpoints import load, read_folder
+from vit_demo.checkpoints.checkpoint import build
+from vit_demo.errors import CheckpointError, UnsupportedError
+from vit_demo.photo import read_photo
+from vit_demo.preprocess import Preprocessing
+
+LABELS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
+WIDE = {"embed_dim": 128, "num_heads": 2, "depth": 2, "patch_size": 8, "img_size": 32}
+
+
+def tutorial(folder, name="vit_tiny_patch16_224", **changes):
+    """A model as the tutorials save it: its state dict, and the names of its classes."""
+    arguments = {**WIDE, "num_classes": 5, **changes}
+    model = oracles.randomise(oracles.timm().create_model(name, **arguments))
+    torch.save(model.state_dict(), folder / "flowers.pth")
+    numbered = {str(index): label for index, label in enumerate(LABELS)}
+    (folder / "class_indices.json").write_text(json.dumps(numbered))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("vit_tiny_patch16_224", {}),
+        ("deit_tiny_distilled_patch16_224", {}),
+        ("deit3_small_patch16_224", {}),
+        ("swin_tiny_patch4_window7_224", {"depths": (1, 2), "num_heads": (2, 4), "depth": None}),
+    ],
+)
+def test_logits_are_timms_and_labels_are_the_files(tmp_path, photo_file, name, changes):
+    if "swin" in name:
+        changes = {**changes, "patch_size": 4, "img_size": 224, "embed_dim": 8}
+    model = tutorial(tmp_path, name, **changes)
+    checkpoint = load(str(tmp_path / "flowers.pth"))
+    assert checkpoint.labels == LABELS
+    assert checkpoint.layout == "tutorial"
+    assert checkpoint.preprocessing == read_folder(tmp_path, "the folder").preprocessing
+    pixels = checkpoint.preprocessing(read_photo(photo_file)).pixels
+    found = oracles.logits_of(checkpoint.model, pixels)
+    oracles.assert_same_logits(found, oracles.logits_of(model, pixels))
+
+
+def test_pre_logits_are_linear_and_tanh(tmp_path):
+    model = tutorial(tmp_path)
+    weight, bias, head = torch.randn(16, 128), torch.randn(16), torch.randn(5, 16)
+    extra = {"pre_logits.fc.weight": weight, "pre_logits.fc.bias": bias, "head.weight": head}
+    torch.save({**model.state_dict(), **extra}, tmp_path / "flowers.pth")
+    pixels = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        features = torch.tanh(model.forward_features(pixels)[:, 0] @ weight.T + bias)
+        expected = features @ head.T + model.head.bias
+    ours = load(str(tmp_path / "flowers.pth")).model
+    oracles.assert_same_logits(oracles.logits_of(ours, pixels), expected)
+
+
+def test_photos_are_prepared_as_the_tutorials_do(tmp_path):
+    tutorial(tmp_path, patch_size=16, img_size=224)
+    assert read_folder(tmp_path, "it").preprocessing == Preprocessing(
+        resize=256, crop=(224, 224), rounds=True
+    )
+
+
+@pytest.mark.parametrize("key", ["model", "state_dict"])
+def test_a_training_scripts_wrapping_is_taken_off(tmp_path, key):
+    model = tutorial(tmp_path)
+    torch.save({key: model.state_dict(), "epoch": 3}, tmp_path / "flowers.pth")
+    assert build(read_folder(tmp_path, "it"), "it").labels == LABELS
+
+
+def test_without_names_classes_are_numbered(tmp_path):
+    tutorial(tmp_path)
+    (tmp_path / "class_indices.json").unlink()
+    assert read_folder(tmp_path, "it").labels == tuple(f"class_{index}" for index in range(5))
+
+
+def test_names_that_do_not_fit_the_head_are_refused(tmp_path):
+    tutorial(tmp_path, num_classes=4)
+    with pytest.raises(CheckpointError, match="numbers 5 classes and the model has 4"):
+        read_folder(tmp_path, "it")
+
+
+class Code:
+    def __reduce__(self):
+        return os.system, ("touch never",)
+
+
+@pytest.mark.parametrize("content", [{"head.weight": Code()}, [1, 2], {"epoch": 3}], ids=str)
+def test_what_is_no_dictionary_of_tensors_is_never_opened(tmp_path, content, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(content, tmp_path / "flowers.pth")
+    with pytest.raises(CheckpointError, match="save model.state_dict"):
+        read_folder(tmp_path / "flowers.pth", "it")
+    assert not (tmp_path / "never").exists()
+
+
+def test_tensors_of_no_family_are_refused(tmp_path):
+    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "flowers.pth")
+    with pytest.raises(UnsupportedError, match="tensors of no ViT or Swin with timm's names"):
+        read_folder(tmp_path / "flowers.pth", "it")
+
+
+def test_of_two_files_one_must_be_named(tmp_path):
+    tutorial(tmp_path)
+    torch.save({}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match="flowers.pth, other.pth; name the one to read"):
+        read_folder(tmp_path, "it")
+    assert read_folder(tmp_path / "flowers.pth", "it").labels == LABELS
+
+
+def test_another_kind_of_file_is_refused(tmp_path):
+    (tmp_path / "weights.onnx").write_bytes(b"")
+    with pytest.raises(UnsupportedError, match="is a file; name the folder .* or a .pth file"):
+        read_folder(tmp_path / "weights.onnx", "it")

@@ -1,0 +1,210 @@
+"""ViT, DeiT and DINOv2 as timm names and describes them.
+
+Everything that timm's config.json leaves out, and an old one leaves out nearly everything, is
+inferred here: from the tensors where they show it, else from the architecture's name.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vit_demo.checkpoints.naming import pair
+from vit_demo.checkpoints.timm.stated import input_size, model_args
+from vit_demo.errors import CheckpointError, UnsupportedError
+from vit_demo.models.grids import Grid
+from vit_demo.models.layers import Gelu
+from vit_demo.models.vit_config import FinalNorm, Pooling, ViTConfig
+
+# Heads are 64 wide, but for these widths and these names.
+HEAD_WIDTH = 64
+HEADS_OF_WIDTH = {64: 2, 96: 3, 1152: 16, 1280: 16, 1408: 16, 1664: 16}
+HEADS_OF_NAME = {
+    "aimv2_large_": 8,
+    "aimv2_huge_": 12,
+    "aimv2_1b_": 16,
+    "aimv2_3b_": 24,
+    "vit_base_patch16_gap_": 16,
+    "vit_giantopt_": 16,
+}
+
+GELUS: dict[str, Gelu] = {"gelu": "exact", "gelu_tanh": "tanh", "quick_gelu": "quick"}
+# SigLIP's larger and later sizes were trained with the approximation.
+TANH_NAMES = re.compile(
+    r"vit_(base_patch32|giantopt_patch16|so400m_patch16|large_patch16)_siglip_(gap_)?(256|384|512)"
+)
+EXACT_NAMES = re.compile(r"vit_large_patch16_siglip_(gap_)?(256|384)$")
+
+# CLIP's are the models with a norm before the first block, AIMv2's those with one on the patches.
+LAYER_NORM_EPS, CLIP_EPS = 1e-6, 1e-5
+
+POOLINGS: dict[str, Pooling] = {"token": "class", "avg": "mean", "map": "attention"}
+
+# Tensors that betray blocks of another kind than the paper's, and what these are.
+STRANGE = {
+    r"\.in_proj\.": "attention and MLP side by side (parallel scaling blocks)",
+    r"\.attns\.": "several attentions side by side",
+    r"\.lambda_": "differential attention",
+    r"\.attn\.rel_pos": "relative positions",
+    r"\.attn\.norm\.": "norms inside attention and MLP (BEiT-3's)",
+}
+
+
+def our_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The file's tensors under our names, which are timm's; gate and value of an MLP in one."""
+    joined = dict(tensors)
+    for name, gate in tensors.items():
+        value = name.replace(".fc1_g.", ".fc1_x.")
+        if value != name and value in tensors:
+            del joined[name]
+            joined[name.replace(".fc1_g.", ".fc1.")] = torch.cat([gate, joined.pop(value)])
+    return joined
+
+
+def read_config(
+    config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
+) -> ViTConfig:
+    """The shape of a checkpoint, as its tensors, its arguments and its name tell it."""
+    name, stated = config_json.get("architecture", ""), model_args(config_json)
+    _refuse_strange(name, tensors, source)
+    try:
+        kernel = tensors["patch_embed.proj.weight"]
+        positions = tensors["pos_embed"].shape[1]
+        fc1 = tensors["blocks.0.mlp.fc1.weight"]
+        fc2 = tensors["blocks.0.mlp.fc2.weight"]
+        qkv = tensors["blocks.0.attn.qkv.weight"]
+    except KeyError as error:
+        raise CheckpointError(f"{source} has no {error}; it is no ViT as timm saves it.") from error
+    width, channels, _, patch_size = kernel.shape
+    registers = tensors["reg_token"].shape[1] if "reg_token" in tensors else 0
+    prefix = sum(token in tensors for token in ("cls_token", "dist_token")) + registers
+    grid = _grid(config_json, positions, prefix, patch_size, source)
+    heads = _heads(name, stated, tensors, width)
+    pre_norm, patch_norm = "norm_pre.weight" in tensors, "patch_embed.norm.weight" in tensors
+    head = tensors.get("head.bias")
+    return ViTConfig(
+        classes=(config_json.get("num_classes") or 1) if head is None else len(head),
+        width=width,
+        depth=1 + max(int(m[1]) for n in tensors if (m := re.match(r"blocks\.(\d+)\.", n))),
+        heads=heads,
+        head_width=len(qkv) // 3 // heads,
+        mlp_width=fc2.shape[1],
+        swiglu=len(fc1) == 2 * fc2.shape[1],
+        patch_size=patch_size,
+        image_size=(grid[0] * patch_size, grid[1] * patch_size),
+        channels=channels,
+        qkv_bias="blocks.0.attn.qkv.bias" in tensors,
+        qk_norm="blocks.0.attn.q_norm.weight" in tensors,
+        gelu=_gelu(name, stated, source),
+        layer_norm_eps=CLIP_EPS if pre_norm or patch_norm else LAYER_NORM_EPS,
+        patch_norm=patch_norm,
+        proj_bias="blocks.0.attn.proj.bias" in tensors,
+        rms_norm="blocks.0.norm1.bias" not in tensors,
+        layer_scale=1.0 if "blocks.0.ls1.gamma" in tensors else None,
+        pre_norm=pre_norm,
+        class_token="cls_token" in tensors,
+        distilled="dist_token" in tensors,
+        registers=registers,
+        prefix_positions=positions != grid[0] * grid[1],
+        antialias=True,
+        pooling=_pooling(config_json, tensors, source),
+        final_norm=_final_norm(tensors),
+        representation=_length(tensors.get("pre_logits.fc.bias")),
+    )
+
+
+def _refuse_strange(name: str, tensors: Mapping[str, Tensor], source: str) -> None:
+    for pattern, reason in STRANGE.items():
+        if any(re.search(pattern, tensor) for tensor in tensors):
+            raise UnsupportedError(
+                f"{source} is a '{name}' with {reason}, which is not read; "
+                "choose one with plain blocks."
+            )
+    if "_rpn_" in name:
+        raise UnsupportedError(
+            f"{source} is a '{name}', whose norms stand behind each branch, which is not read; "
+            "choose one with plain blocks."
+        )
+
+
+def _grid(
+    config_json: Mapping[str, Any], positions: int, prefix: int, patch_size: int, source: str
+) -> Grid:
+    """Rows and columns of the learned positions: as stated if they fit, else a square."""
+    stated = model_args(config_json).get("img_size")
+    sizes = [pair(stated)] if stated else []
+    for height, width in [*sizes, input_size(config_json)]:
+        grid = height // patch_size, width // patch_size
+        if grid[0] * grid[1] in (positions, positions - prefix):
+            return grid
+    for count in (positions - prefix, positions):
+        if count > 0 and (side := math.isqrt(count)) ** 2 == count:
+            return side, side
+    raise CheckpointError(
+        f"{source} has {positions} positions, which fit neither its image size nor a square; "
+        "state img_size as [height, width] in model_args."
+    )
+
+
+def _heads(name: str, stated: Mapping[str, Any], tensors: Mapping[str, Tensor], width: int) -> int:
+    """No shape shows the heads, unless their queries are normalised."""
+    if "num_heads" in stated:
+        return stated["num_heads"]
+    if norm := _length(tensors.get("blocks.0.attn.q_norm.weight")):
+        return width // norm
+    for start, heads in HEADS_OF_NAME.items():
+        if name.startswith(start):
+            return heads
+    return HEADS_OF_WIDTH.get(width, max(1, width // HEAD_WIDTH))
+
+
+def _gelu(name: str, stated: Mapping[str, Any], source: str) -> Gelu:
+    activation = stated.get("act_layer")
+    if activation is None or stated.get("mlp_layer"):
+        if "quickgelu" in name:
+            return "quick"
+        tanh = TANH_NAMES.match(name) and not EXACT_NAMES.match(name)
+        return "tanh" if tanh else "exact"
+    if activation not in GELUS:
+        raise UnsupportedError(
+            f"{source} uses the activation '{activation}'; readable: {', '.join(GELUS)}."
+        )
+    return GELUS[activation]
+
+
+def _pooling(config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str) -> Pooling:
+    attends = "attn_pool.latent" in tensors
+    inferred = (
+        "map"
+        if attends
+        else "token"
+        if "cls_token" in tensors and "fc_norm.weight" not in tensors
+        else "avg"
+    )
+    stated = model_args(config_json).get("global_pool") or config_json.get("global_pool")
+    pooling = stated or inferred
+    if pooling not in POOLINGS or _reads_registers(config_json):
+        raise UnsupportedError(
+            f"{source} pools its tokens by '{pooling}'; readable: {', '.join(POOLINGS)}, "
+            "and none of them together with registers."
+        )
+    return POOLINGS[pooling]
+
+
+def _reads_registers(config_json: Mapping[str, Any]) -> bool:
+    """No tensor shows it; of timm's names one does so."""
+    unless_stated = config_json.get("architecture") == "test_vit3"
+    return model_args(config_json).get("pool_include_prefix", unless_stated)
+
+
+def _final_norm(tensors: Mapping[str, Tensor]) -> FinalNorm:
+    if "fc_norm.weight" in tensors:
+        return "pooled"
+    return "tokens" if "norm.weight" in tensors else "none"
+
+
+def _length(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else len(tensor)
