@@ -12,7 +12,7 @@ from PIL import Image
 from vit_demo.checkpoints import transformers as layout
 from vit_demo.checkpoints.files import CONFIG, PROCESSOR, WEIGHTS
 from vit_demo.checkpoints.fit import fit
-from vit_demo.checkpoints.transformers.vit import GELUS, size_name, vit_config
+from vit_demo.checkpoints.transformers.vit import GELUS, read_config, size_name
 from vit_demo.errors import CheckpointError, MisfitError, UnsupportedError
 from vit_demo.flow import Trace, carry
 from vit_demo.models.layers import Mlp
@@ -91,7 +91,8 @@ def test_every_gelu_is_the_librarys_function_of_that_name(name):
     from transformers.activations import ACT2FN
 
     x = torch.linspace(-5, 5, 201)
-    ours = Mlp(1, 1, vit_config({"hidden_act": name}, "vit", 2, "it").gelu, 0.0).act
+    config = read_config({"hidden_act": name}, {}, "vit", 2, "it")
+    ours = Mlp(1, 1, config.gelu, 0.0).act
     torch.testing.assert_close(ours(x), ACT2FN[name](x), rtol=0, atol=1e-6)
 
 
