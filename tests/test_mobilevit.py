@@ -252,7 +252,7 @@ def test_blue_comes_first_before_mean_and_deviation():
 
 
 def test_blue_first_is_not_written_as_a_vit_processor():
-    with pytest.raises(UnsupportedError, match="red first"):
+    with pytest.raises(UnsupportedError, match="blue first"):
         preprocessing_json(Preprocessing((32, 32), bgr=True))
 
 

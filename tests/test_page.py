@@ -1,5 +1,6 @@
 """The page is laid out without loading or starting anything."""
 
+import gc
 import json
 import re
 import subprocess
@@ -13,7 +14,15 @@ from vit_demo.ui.page import EXAMPLES, build_page, choices
 
 ROOT = Path(__file__).parents[1]
 
+# Building gr.Blocks leaves event loops unclosed, which is Gradio's.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def _collected():
+    """What Gradio left unclosed is collected here, not in the middle of another module's test."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
