@@ -41,6 +41,45 @@ def test_weights_of_another_model_are_refused_name_by_name(our_checkpoint):
         load(str(our_checkpoint))
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("patch_size", "x"),
+        ("patch_size", None),
+        ("num_hidden_layers", "12"),
+        ("num_hidden_layers", 100_000_000),
+        ("image_size", "x"),
+        ("layer_norm_eps", "x"),
+        ("model_type", [1]),
+        ("hidden_size", 1e999),
+        ("num_attention_heads", 0),
+    ],
+)
+def test_a_configuration_of_nonsense_is_refused(our_checkpoint, name, value):
+    path = our_checkpoint / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    with pytest.raises(CheckpointError, match=str(our_checkpoint)):
+        load(str(our_checkpoint))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("image_mean", "x"),
+        ("image_std", ["a", 1, 1]),
+        ("rescale_factor", "x"),
+        ("resample", 99),
+        ("size", {"shortest_edge": 100_000}),
+        ("size", {"height": 100_000, "width": 8}),
+    ],
+)
+def test_preprocessing_of_nonsense_is_refused(our_checkpoint, name, value):
+    path = our_checkpoint / "preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    with pytest.raises(CheckpointError, match=str(our_checkpoint)):
+        load(str(our_checkpoint))
+
+
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="has no config.json"):
         load(str(tmp_path))

@@ -78,6 +78,12 @@ def test_the_control_is_seeded_and_knows_no_photo(tiny_model, target):
     assert not torch.equal(random(first, target, {"seed": 1}), random(first, target, {"seed": 2}))
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_out_of_range_is_refused(tiny_model, target, seed):
+    with pytest.raises(OptionError, match="a seed is a number from 0 to"):
+        METHODS["random"](watch(tiny_model, torch.randn(2, 3, 32, 32)), target, {"seed": seed})
+
+
 def test_a_batch_gives_what_each_photo_gives_alone(tiny_model, target):
     pixels = torch.randn(2, 3, 32, 32)
     both = watch(tiny_model, pixels)

@@ -141,3 +141,10 @@ def test_the_photo_is_kept_as_it_was(noise_photo):
 def test_preprocessing_that_contradicts_itself_is_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         Preprocessing(**{"resize": (8, 8), **changes})
+
+
+def test_a_photo_too_narrow_for_its_short_edge_is_refused_before_it_fills_the_memory():
+    from vit_demo.errors import PhotoError
+
+    with pytest.raises(PhotoError, match="1 × 3000 pixels is too narrow"):
+        Preprocessing(resize=224)(Image.new("RGB", (1, 3000)))

@@ -14,7 +14,11 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from vit_demo.errors import ConfigError
+from vit_demo.errors import ConfigError, PhotoError
+from vit_demo.photo import MAX_PIXELS
+
+# Four times the largest input of any published checkpoint of these families.
+LARGEST_SIDE = 4096
 
 Size = tuple[int, int]
 Box = tuple[float, float, float, float]
@@ -80,6 +84,10 @@ class Preprocessing:
             sides = size if isinstance(size, tuple) else (1 if size is None else size,)
             if min(sides) < 1:
                 raise ConfigError(f"{name}={size}, but every side must be 1 pixel or more.")
+            if max(sides) > LARGEST_SIDE:
+                raise ConfigError(
+                    f"{name}={size}, but a side has at most {LARGEST_SIDE} pixels here."
+                )
 
     def __call__(self, photo: Image.Image) -> Prepared:
         """Prepare an upright RGB photo (see `read_photo`)."""
@@ -113,6 +121,11 @@ class Preprocessing:
             longer = int(self.resize * long / short)
             upright = photo.height >= photo.width
             width, height = (self.resize, longer) if upright else (longer, self.resize)
+        if width * height > MAX_PIXELS:
+            raise PhotoError(
+                f"A photo of {photo.width} × {photo.height} pixels is too narrow: this checkpoint "
+                f"would have it {width} × {height}; crop it first."
+            )
         return photo.resize((width, height), self.resample), whole
 
     def _cropped(self, picture: Image.Image, box: Box) -> tuple[Image.Image, Box]:

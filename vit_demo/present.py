@@ -69,7 +69,8 @@ def sheet(analysis: Analysis) -> Sheet:
 def title(analysis: Analysis) -> str:
     """The method and the options that shape its map, in a few words."""
     options = ", ".join(f"{name} {value}" for name, value in analysis.options.items())
-    asked = f" for {analysis.target.label}" if analysis.target else ""
+    specific = METHODS[analysis.method].class_specific
+    asked = f" for {analysis.target.label}" if analysis.target and specific else ""
     return f"{analysis.method}{asked}" + (f" ({options})" if options else "")
 
 

@@ -78,6 +78,36 @@ def test_another_photo_replaces_the_first(page):
     assert page.inner_text("#names h2").strip() == "daisy"
 
 
+def opacity(page, selector):
+    return float(page.eval_on_selector(selector, "element => getComputedStyle(element).opacity"))
+
+
+def test_a_result_is_greyed_once_its_photo_has_gone(page):
+    upload(page, EXAMPLES / "drawn-sunflower.png")
+    run(page)
+    page.wait_for_selector("#download:not([disabled])")
+    assert opacity(page, "#results") == opacity(page, "#names") == 1
+    first = source(page, "overlay")
+    page.locator("button.gallery-item").nth(1).click()
+    page.wait_for_function("document.body.dataset.old")
+    assert opacity(page, "#results") < 0.5 > opacity(page, "#names")
+    page.click("#run")
+    wait_for_change(page, "overlay", first)
+    page.wait_for_function("!document.body.dataset.old")
+    assert page.inner_text("#names h2").strip() == "daisy"
+
+
+def test_a_layer_that_does_not_exist_is_refused_in_words(page):
+    upload(page, EXAMPLES / "honey-bee.jpg")
+    run(page)
+    page.fill("#layer input[type=number]", "99")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".toast-body")
+    page.fill("#layer input[type=number]", "2")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(500)
+
+
 def test_an_example_is_one_click_away(page):
     page.locator("button.gallery-item").first.click()
     page.wait_for_selector("#photo img")

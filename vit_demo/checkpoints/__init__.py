@@ -12,7 +12,7 @@ from vit_demo.checkpoints.files import CONFIG, read_json
 from vit_demo.checkpoints.hub import fetch
 from vit_demo.checkpoints.reference import DEFAULT, bundled, parse
 from vit_demo.checkpoints.stored import Stored
-from vit_demo.errors import UnsupportedError
+from vit_demo.errors import CheckpointError, ConfigError, NotFoundError, UnsupportedError
 from vit_demo.settings import Settings
 
 __all__ = [
@@ -25,6 +25,9 @@ __all__ = [
     "load",
     "read_folder",
 ]
+
+# What reading values of the wrong kind or size from somebody's configuration ends in.
+MALFORMED = (ConfigError, TypeError, ValueError, IndexError, AttributeError, OverflowError)
 
 
 def load(
@@ -67,6 +70,18 @@ def read_folder(path: Path, ref: str, allow_pickle: bool = False) -> Stored:
     What its files say decides which layout it is read as.
     """
     source = f"'{ref}'"
+    if not path.exists():
+        raise NotFoundError(f"There is no {source}; name a folder that holds a checkpoint.")
+    try:
+        return _read(path, source, allow_pickle)
+    except MALFORMED as error:
+        raise CheckpointError(
+            f"{source} has a configuration that cannot be used ({error}); save it again, or "
+            "choose another checkpoint."
+        ) from error
+
+
+def _read(path: Path, source: str, allow_pickle: bool) -> Stored:
     if not path.is_dir():
         if path.suffix == tutorial.SUFFIX:
             return tutorial.read(path, source)

@@ -1,7 +1,7 @@
 """A map laid over the photo that it belongs to."""
 
 from jaxtyping import Float
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageDraw, ImageEnhance
 from torch import Tensor
 
 from vit_demo.figures.colour import ColourScale
@@ -13,6 +13,7 @@ LONG_SIDE = 1024
 
 # The photo keeps some of its own colour under the map, and outside the map becomes a shadow.
 SATURATION, UNSEEN = 0.35, 0.25
+FRAME = (150, 150, 150)
 
 
 def draw_overlay(
@@ -26,8 +27,8 @@ def draw_overlay(
 ) -> Image.Image:
     """Colour the part of the photo inside `box` (in its pixels) patch by patch.
 
-    What lies outside was never seen by the model and is darkened. Patches keep their edges
-    unless `smooth` is asked for: they are what the model reads.
+    What lies outside was never seen by the model: it is dark, behind a thin frame. Patches keep
+    their edges unless `smooth` is asked for: they are what the model reads.
     """
     zoom = long_side / max(photo.size)
     base = photo.resize((round(photo.width * zoom), round(photo.height * zoom)))
@@ -39,4 +40,6 @@ def draw_overlay(
     seen = base.crop((left, top, left + size[0], top + size[1]))
     drawn = ImageEnhance.Brightness(base).enhance(UNSEEN)
     drawn.paste(Image.blend(seen, colours, opacity), (left, top))
+    frame = (left - 1, top - 1, left + size[0], top + size[1])
+    ImageDraw.Draw(drawn).rectangle(frame, outline=FRAME)
     return drawn

@@ -23,6 +23,9 @@ WIDTH_INCHES, HEIGHT_INCHES, DOTS_PER_INCH = 12.8, 7.2, 150
 LEFT, TOP, GAP, PICTURE_WIDTH, PICTURE_HEIGHT = 0.03, 0.84, 0.025, 0.36, 0.61
 LINE = 150
 
+# So that the numbers under the bar of a tall photo do not run into each other.
+NARROWEST_BAR = 0.24
+
 FORMATS = ("png", "svg", "pdf")
 
 INK, QUIET, BAR = "#1f2430", "#667085", "#c2410c"
@@ -49,7 +52,7 @@ def draw_sheet(sheet: Sheet) -> Figure:
     _draw_picture(figure.add_axes((LEFT, TOP - height, width, height)), sheet.photo)
     second = LEFT + PICTURE_WIDTH + GAP
     _draw_picture(figure.add_axes((second, TOP - height, width, height)), sheet.overlay)
-    bar = figure.add_axes((second, TOP - height - 0.03, width, 0.018))
+    bar = figure.add_axes((second, TOP - height - 0.03, max(width, NARROWEST_BAR), 0.018))
     _draw_colour_bar(figure, bar, sheet)
     third = second + PICTURE_WIDTH + GAP
     _draw_classes(figure.add_axes((third, TOP - 0.58, 1 - LEFT - third, 0.58)), sheet.classes)

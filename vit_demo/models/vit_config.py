@@ -10,6 +10,9 @@ Pooling = Literal["class", "mean", "class and mean", "attention"]
 FinalNorm = Literal["tokens", "pooled", "none"]
 
 COUNTS = ("classes", "width", "depth", "heads", "mlp_width", "patch_size", "channels")
+# Far beyond any published model; a file that says more would only fill the memory.
+LARGEST_COUNT, DEEPEST = 1_000_000, 1_000
+
 RATES = ("dropout", "attention_dropout", "drop_path")
 
 
@@ -73,8 +76,14 @@ class ViTConfig:
 
     def __post_init__(self) -> None:
         for name in COUNTS:
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}, but it must be 1 or more.")
+            if not 1 <= getattr(self, name) <= LARGEST_COUNT:
+                raise ConfigError(
+                    f"{name}={getattr(self, name)}, but it must lie between 1 and {LARGEST_COUNT}."
+                )
+        if self.depth > DEEPEST:
+            raise ConfigError(f"depth={self.depth}, but at most {DEEPEST} blocks are built.")
+        if not 0 < self.layer_norm_eps < 1:
+            raise ConfigError(f"layer_norm_eps={self.layer_norm_eps}, but it must lie in (0, 1).")
         if self.registers < 0:
             raise ConfigError(f"registers={self.registers}, but it must be 0 or more.")
         for side in self.image_size:

@@ -21,9 +21,6 @@ from vit_demo.photo import read_photo
 from vit_demo.settings import MEGABYTE
 from vit_demo.ui.legend import about, legend
 
-# Longer side of what is sent back for a photo that the browser cannot show by itself.
-PREVIEW_SIDE = 1600
-
 # What every browser shows without help.
 SHOWN_BY_BROWSERS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif"}
 
@@ -82,9 +79,8 @@ class Handlers:
         if not photo or Path(photo).suffix.lower() in SHOWN_BY_BROWSERS:
             return gr.skip()
         with toasts():
-            picture = read_photo(Path(photo))
-        picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
-        return picture
+            # In full, and kept without loss: the model is to read what it would read from the file.
+            return read_photo(Path(photo))
 
 
 def likeliest(shown: Shown) -> dict[str, float]:
@@ -119,10 +115,10 @@ def main_map(shown: Shown) -> tuple[Image.Image, str]:
 
 
 def layer_map(
-    shown: Shown | None, layer: int | float
+    shown: Shown | None, layer: int | float | None
 ) -> tuple[Image.Image, str] | tuple[dict, dict]:
     """Raw attention of one layer, counted from 1, and its legend."""
-    if shown is None:
+    if shown is None or layer is None:
         return gr.skip(), gr.skip()
     # The slider's bounds are kept by the page alone, so what arrives is put in range again.
     place = min(max(int(layer), 1), len(shown.layers)) - 1

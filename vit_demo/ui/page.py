@@ -46,6 +46,17 @@ dark. The numbers are never changed.
 """
 
 
+# A result belongs to the photo and the checkpoint that were there when Run was pressed. Once one of
+# them changes it is greyed, and stays so until a result for the present pair has come.
+AGES = "() => { document.body.dataset.now = performance.now(); document.body.dataset.old = 'yes'; }"
+ASKED = "(...inputs) => { document.body.dataset.asked = document.body.dataset.now; return inputs; }"
+FRESH = """(...inputs) => {
+    const seen = document.body.dataset;
+    if (seen.asked === seen.now) delete seen.old;
+    return inputs;
+}"""
+
+
 def build_page(cache: CheckpointCache, default: str, any_checkpoint: bool = True) -> gr.Blocks:
     """Lay out the page. Nothing is loaded and nothing starts before it is launched."""
     events = Handlers(cache.get)
@@ -59,6 +70,7 @@ def build_page(cache: CheckpointCache, default: str, any_checkpoint: bool = True
                 photo = PhotoInput(
                     label="Photo",
                     type="filepath",
+                    format="png",
                     sources=["upload", "clipboard", "webcam"],
                     height=340,
                     buttons=[],
@@ -129,6 +141,8 @@ def build_page(cache: CheckpointCache, default: str, any_checkpoint: bool = True
             names, knows, results, patches, reads, overlay, overlay_legend, save,
             layer, layer_image, layer_legend,
         ]  # fmt: skip
+        for source in (photo, checkpoint):
+            source.change(None, js=AGES, api_visibility="private")
         photo.upload(events.preview, photo, photo, show_progress="hidden", api_visibility="private")
         run.click(
             events.analyse,
@@ -138,8 +152,12 @@ def build_page(cache: CheckpointCache, default: str, any_checkpoint: bool = True
             show_progress_on=names,
             concurrency_id="model",
             concurrency_limit=1,
+            trigger_mode="always_last",
+            js=ASKED,
             api_visibility="private",
-        ).success(show, state, shown, show_progress="hidden", api_visibility="private").success(
+        ).success(
+            show, state, shown, show_progress="hidden", js=FRESH, api_visibility="private"
+        ).success(
             slide,
             state,
             save,
@@ -150,7 +168,6 @@ def build_page(cache: CheckpointCache, default: str, any_checkpoint: bool = True
             handlers.layer_map,
             [state, layer],
             [layer_image, layer_legend],
-            queue=False,
             show_progress="hidden",
             trigger_mode="always_last",
             api_visibility="private",

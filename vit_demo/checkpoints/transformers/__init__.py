@@ -86,7 +86,7 @@ def _describe(
 def check_family(config_json: Mapping[str, Any], source: str) -> str:
     """The family that a config.json describes; refused, with what is read, when it is another."""
     family = config_json.get("model_type")
-    if family not in FAMILIES:
+    if not isinstance(family, str) or family not in FAMILIES:
         raise unreadable(source, family)
     return family
 
