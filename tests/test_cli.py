@@ -85,7 +85,7 @@ def test_methods_are_listed(run, our_checkpoint):
         (["explain", "PHOTO", "--loud"], "--loud"),
         (["explain"], "Missing argument"),
         (["explian"], "explian"),
-        (["finetune", "--data", "none", "--weights", "none", "--out", "new"], "'none' is a file"),
+        (["finetune", "--data", "none", "--weights", "none", "--out", "new"], "There is no 'none'"),
     ],
 )
 def test_what_a_person_can_mend_is_one_line_and_status_2(
