@@ -293,8 +293,8 @@ def test_a_frozen_backbone_leaves_only_the_head_to_learn(name, tiny_config):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"classes": 0}, "classes=0, but it must be 1 or more"),
-        ({"depth": -1}, "depth=-1, but it must be 1 or more"),
+        ({"classes": 0}, "classes=0, but it must lie between 1 and"),
+        ({"depth": -1}, "depth=-1, but it must lie between 1 and"),
         ({"image_size": (30, 32)}, "30 pixels is not a whole number of 8-pixel.*try 24 or 32"),
         ({"image_size": (32, 4)}, "4 pixels is not a whole number of 8-pixel.*try 8 or 16"),
         ({"heads": 5}, "24 cannot be shared evenly by 5 heads"),
