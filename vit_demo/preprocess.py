@@ -17,8 +17,11 @@ from torch import Tensor
 from vit_demo.errors import ConfigError, PhotoError
 from vit_demo.photo import MAX_PIXELS
 
-# Four times the largest input of any published checkpoint of these families.
+# No side of a checkpoint's input may be larger: one that is would only fill the memory.
 LARGEST_SIDE = 4096
+
+# Mean and standard deviation of ImageNet's photos, which most checkpoints were made with.
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 Size = tuple[int, int]
 Box = tuple[float, float, float, float]

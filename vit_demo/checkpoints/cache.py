@@ -37,10 +37,13 @@ class CheckpointCache:
                 if ref in self._kept:
                     self._kept.move_to_end(ref)
                     return self._kept[ref]
-            checkpoint = self._load(ref, progress)
+            try:
+                checkpoint = self._load(ref, progress)
+            finally:
+                with self._lock:
+                    self._loading.pop(ref, None)
             with self._lock:
                 self._kept[ref] = checkpoint
-                self._loading.pop(ref, None)
                 self._evict()
         return checkpoint
 

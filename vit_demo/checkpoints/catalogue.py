@@ -21,7 +21,7 @@ class Entry:
     @property
     def title(self) -> str:
         """One line for the picker."""
-        parts = [self.classes, self.licence or "licence unknown", self.note]
+        parts = [self.classes, self.licence or "licence unknown", self.accuracy, self.note]
         return f"{self.ref} — " + " · ".join(part for part in parts if part)
 
 

@@ -27,6 +27,7 @@ from vit_demo.models.layers import (
     PatchEmbedding,
     SelfAttention,
     SwiGlu,
+    initialise,
 )
 from vit_demo.models.positions import resample_positions
 from vit_demo.models.vit_config import PRESETS, ViTConfig, preset
@@ -215,11 +216,7 @@ class VisionTransformer(nn.Module):
 
     def _initialise(self) -> None:
         """Truncated normals of width 0.02, the usual start of ViT training; zero biases."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=0.02)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        initialise(self)
         for name, parameter in self.named_parameters():
             if name.endswith(("_token", "pos_embed", "latent")):
                 nn.init.trunc_normal_(parameter, std=0.02)

@@ -12,11 +12,10 @@ from PIL import Image
 from vit_demo.checkpoints import transformers
 from vit_demo.checkpoints.fit import fit
 from vit_demo.checkpoints.stored import Stored
-from vit_demo.checkpoints.transformers.processor import IMAGENET_MEAN, IMAGENET_STD
 from vit_demo.checkpoints.transformers.vit import check_plain
 from vit_demo.errors import UnsupportedError
 from vit_demo.models.vit import VisionTransformer, ViTConfig
-from vit_demo.preprocess import Preprocessing
+from vit_demo.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from vit_demo.training.adapt import adapt
 from vit_demo.training.data import scan, split
 from vit_demo.training.finetune import Recipe, Step, finetune

@@ -12,12 +12,11 @@ from PIL import Image
 
 from vit_demo.errors import CheckpointError, UnsupportedError
 from vit_demo.models.grids import Grid
-from vit_demo.preprocess import Preprocessing
+from vit_demo.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
 # What timm falls back on.
 SIDE = 224
 CROP = 0.875
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 CROP_MODES = ("center", "squash")
 

@@ -9,7 +9,6 @@ from vit_demo.checkpoints.files import PROCESSOR
 from vit_demo.errors import UnsupportedError
 from vit_demo.preprocess import Preprocessing, Size
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 
 # What BitImageProcessor (DINOv2's) falls back on: CLIP's mean and deviation, 224 pixels.
