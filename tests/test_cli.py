@@ -110,7 +110,7 @@ def test_a_bug_keeps_its_traceback(run, our_checkpoint, photo_file, monkeypatch)
     def broken(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("vit_demo.cli.explain", broken)
+    monkeypatch.setattr("vit_demo.cli.explain.explain", broken)
     with pytest.raises(ZeroDivisionError):
         run("explain", photo_file, "--checkpoint", our_checkpoint)
 

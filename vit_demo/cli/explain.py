@@ -1,51 +1,23 @@
-"""The command line: a thin face of `explain`, the method table and training."""
+"""`explain` and `methods`: one photo, and what can be asked about it."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
-from typer.exceptions import TyperException
 
 from vit_demo import present
 from vit_demo.analysis import TOP, Analysis, explain
-from vit_demo.checkpoints import DEFAULT, Checkpoint, load, read_folder
-from vit_demo.errors import DemoError, OptionError, OutputError
+from vit_demo.checkpoints import DEFAULT, Checkpoint
+from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, load_in_sight
+from vit_demo.errors import OptionError, OutputError
 from vit_demo.explanations import DEFAULT_METHOD, METHODS
 from vit_demo.figures.sheet import FORMATS, save_sheet
-from vit_demo.training.finetune import Recipe, Step
-from vit_demo.training.run import train_folder
-
-MENDABLE = 2
-
-app = typer.Typer(
-    help="Where does a Vision Transformer look?",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-
-CheckpointOption = Annotated[
-    str, typer.Option(metavar="REF", help="Bundled name, folder, or Hub id owner/name[@revision].")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-@app.command(name="explain")
 def explain_command(
     photo: Annotated[Path, typer.Argument(help="The photo.")],
     checkpoint: CheckpointOption = DEFAULT,
@@ -68,7 +40,7 @@ def explain_command(
     if out is not None:
         _check_out(out)
     options = _options(option or [])
-    analysis = explain(_load(checkpoint), photo, method, target, options)
+    analysis = explain(load_in_sight(checkpoint), photo, method, target, options)
     content = analysis.as_json(top, logits)
     if out is not None and out.suffix.lower() == ".json":
         _write_text(out, json.dumps(content) + "\n")
@@ -80,10 +52,9 @@ def explain_command(
         _print_analysis(analysis, top, out)
 
 
-@app.command(name="methods")
 def methods_command(checkpoint: CheckpointOption = DEFAULT, as_json: JsonOption = False) -> None:
     """List the explanations that fit a checkpoint."""
-    loaded = _load(checkpoint)
+    loaded = load_in_sight(checkpoint)
     rows = [_method_row(name, loaded) for name in METHODS]
     if as_json:
         typer.echo(json.dumps({"checkpoint": loaded.ref, "methods": rows}))
@@ -94,83 +65,6 @@ def methods_command(checkpoint: CheckpointOption = DEFAULT, as_json: JsonOption 
         flags = ("yes" if row[key] else "no" for key in ("class_specific", "exact"))
         table.add_row(row["name"], *flags, options or "–", row["summary"])
     Console().print(table)
-
-
-@app.command(name="finetune")
-def finetune_command(
-    data: Annotated[Path, typer.Option(help="A folder with one sub-folder of photos per class.")],
-    weights: Annotated[Path, typer.Option(help="Folder of the checkpoint to start from.")],
-    out: Annotated[Path, typer.Option(help="Folder for the new checkpoint.")],
-    epochs: Annotated[int, typer.Option(min=1)] = 6,
-    image_size: Annotated[int, typer.Option(min=1)] = 224,
-    patch_size: Annotated[int, typer.Option(min=1)] = 16,
-    held_out: Annotated[float, typer.Option(help="Share of the photos kept for scoring.")] = 0.1,
-    learning_rate: Annotated[float, typer.Option(min=0)] = Recipe.learning_rate,
-    seed: int = 0,
-) -> None:
-    """Fine-tune on your own flowers."""
-    start = read_folder(weights, str(weights))
-    recipe = Recipe(epochs=epochs, learning_rate=learning_rate, seed=seed)
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("training")
-
-        def report(step: Step) -> None:
-            words = f"epoch {step.epoch}  loss {step.loss:.3f}"
-            progress.update(bar, total=step.steps, completed=step.step, description=words)
-            if step.accuracy is not None:
-                console.print(f"epoch {step.epoch}: {step.accuracy:.4f} of the held-out photos")
-
-        score = train_folder(data, start, out, image_size, patch_size, held_out, recipe, report)
-    console.print(f"{score:.4f} of the held-out photos are named correctly; saved to {out}")
-
-
-def main() -> None:
-    """Run the command line: status 0, or 2 and one line on stderr for what a person can mend."""
-    try:
-        status = app(standalone_mode=False)
-    except DemoError as error:
-        status = _refuse(str(error))
-    except TyperException as error:
-        status = _refuse(f"{error.format_message()} Try: python -m vit_demo --help")
-    except typer.Abort:
-        status = _refuse("Stopped.")
-    sys.exit(status if isinstance(status, int) else 0)
-
-
-def _refuse(message: str) -> int:
-    typer.echo(" ".join(message.split()), err=True)
-    return MENDABLE
-
-
-def _load(ref: str) -> Checkpoint:
-    """Load a checkpoint; on a terminal, what comes from the Hub shows its progress."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-    )
-    progress = Progress(*columns, console=Console(stderr=True), transient=True)
-    bars: dict[str, TaskID] = {}
-
-    def report(name: str, done: int, total: int) -> None:
-        if name not in bars:
-            progress.start()
-            bars[name] = progress.add_task(escape(name))
-        progress.update(bars[name], completed=done, total=total)
-
-    try:
-        return load(ref, report if progress.console.is_terminal else None)
-    finally:
-        if bars:
-            progress.stop()
 
 
 def _options(given: list[str]) -> dict[str, int]:

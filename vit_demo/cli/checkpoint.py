@@ -1,0 +1,46 @@
+"""What several commands share: naming a checkpoint, loading it in sight, the JSON switch."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from vit_demo.checkpoints import Checkpoint, load
+
+CheckpointOption = Annotated[
+    str, typer.Option(metavar="REF", help="Bundled name, folder, or Hub id owner/name[@revision].")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def load_in_sight(ref: str) -> Checkpoint:
+    """Load a checkpoint; on a terminal, what comes from the Hub shows its progress."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
+    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    bars: dict[str, TaskID] = {}
+
+    def report(name: str, done: int, total: int) -> None:
+        if name not in bars:
+            progress.start()
+            bars[name] = progress.add_task(escape(name))
+        progress.update(bars[name], completed=done, total=total)
+
+    try:
+        return load(ref, report if progress.console.is_terminal else None)
+    finally:
+        if bars:
+            progress.stop()
