@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from vit_demo import explain, load
+from vit_demo.checkpoints.calibration import Calibration, store_calibration
 from vit_demo.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -44,6 +45,14 @@ def test_the_table_lists_the_likeliest(run, our_checkpoint, photo_file):
     assert status == 0
     assert all(p.label in out and f"{p.probability:.2%}" in out for p in best)
     assert "rollout on 4 × 4 patches" in out
+
+
+def test_an_unsure_answer_is_said_to_be_unsure(run, our_checkpoint, photo_file):
+    arguments = ("explain", photo_file, "--checkpoint", our_checkpoint)
+    assert "Unsure" not in run(*arguments)[1]
+    store_calibration(our_checkpoint, Calibration(50.0, 0.9))
+    assert "Unsure: the likeliest name has only" in run(*arguments)[1]
+    assert json.loads(run(*arguments, "--json")[1])["unsure"] is True
 
 
 def test_a_picture_and_the_numbers_can_be_written(run, our_checkpoint, photo_file, tmp_path):

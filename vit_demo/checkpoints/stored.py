@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from vit_demo.checkpoints.calibration import Calibration
 from vit_demo.models import ModelConfig
 from vit_demo.preprocess import Preprocessing
 
@@ -21,6 +22,7 @@ class Stored:
     tensors: Mapping[str, Tensor]
     labels: tuple[str, ...]
     preprocessing: Preprocessing
+    calibration: Calibration = Calibration()
 
     @property
     def has_head(self) -> bool:
