@@ -1,4 +1,4 @@
-"""The stored calibration: read with care, written whole, and harmless to the library's own reader."""
+"""The stored calibration: read with care, written whole, harmless to the library that reads it."""
 
 import json
 

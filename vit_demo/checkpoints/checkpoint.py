@@ -1,6 +1,6 @@
 """A checkpoint, ready to use."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vit_demo.checkpoints.calibration import Calibration
 from vit_demo.checkpoints.fit import fit
@@ -25,7 +25,7 @@ class Checkpoint:
     model: Model
     labels: tuple[str, ...]
     preprocessing: Preprocessing
-    calibration: Calibration = Calibration()
+    calibration: Calibration = field(default_factory=Calibration)
 
     @property
     def bytes(self) -> int:

@@ -1,7 +1,7 @@
 """What the files of one checkpoint say, in this package's terms."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -22,7 +22,7 @@ class Stored:
     tensors: Mapping[str, Tensor]
     labels: tuple[str, ...]
     preprocessing: Preprocessing
-    calibration: Calibration = Calibration()
+    calibration: Calibration = field(default_factory=Calibration)
 
     @property
     def has_head(self) -> bool:
