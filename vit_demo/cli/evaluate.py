@@ -15,12 +15,13 @@ from vit_demo.checkpoints.calibration import Calibration, store_calibration
 from vit_demo.checkpoints.reference import parse
 from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, load_in_sight
 from vit_demo.errors import DataError, OptionError
-from vit_demo.training.card import NOT_STATED, save_card
+from vit_demo.training.card import NOT_STATED, check_card, save_card
 from vit_demo.training.evaluate import Evaluation, evaluate
 from vit_demo.training.metrics import Reliability
 from vit_demo.training.report import as_json, make_folder, save_report
 from vit_demo.training.run import LOG
 from vit_demo.training.selection import Chosen, choose, held_out_photos
+from vit_demo.training.temperature import KEPT
 
 
 def evaluate_command(
@@ -43,38 +44,52 @@ def evaluate_command(
     credit: Annotated[str, typer.Option(help="Whose photos, for the card.")] = NOT_STATED,
 ) -> None:
     """Score a checkpoint on photos in folders named after their classes."""
-    folder = _folder(checkpoint)
-    if folder is None and (held_out or calibrate or card):
-        raise OptionError(
-            f"'{checkpoint}' is no checkpoint folder on this machine, as --held-out, --calibrate "
-            "and --card need; name such a folder, or leave them out."
-        )
+    folder = _folder(checkpoint, held_out or calibrate or card)
     loaded = load_in_sight(checkpoint)
     chosen = choose(data, loaded.labels, _listed(folder, held_out), held_out)
+    # What cannot be kept afterwards is refused before any work is done.
+    if calibrate:
+        _check_unseen(chosen)
+    if card and folder is not None:
+        check_card(folder)
     if out is not None:
         make_folder(out)
     notes = Console(stderr=True)
     _note(notes, chosen)
     scores = _evaluate_in_sight(loaded, chosen, notes)
-    done: list[str] = []
-    if out is not None:
-        done.append(f"Saved to {out}: {', '.join(save_report(scores, out))}")
-    if calibrate and folder is not None:
-        done.append(_calibrate(scores, folder))
-    if card and folder is not None:
-        done.append(f"Saved to {folder}: {', '.join(save_card(scores, folder, licence, credit))}")
+    for reason in scores.unreadable.values():
+        _say(notes, f"Not scored: {reason}")
     if as_json_:
         typer.echo(json.dumps(as_json(scores)))
     else:
         _print(scores, Console())
-    for line in done:
-        notes.print(Text(line))
+    if out is not None:
+        _say(notes, f"Saved to {out}: {', '.join(save_report(scores, out))}")
+    if calibrate and folder is not None:
+        _say(notes, _calibrate(scores, folder))
+    if card and folder is not None:
+        _say(notes, f"Saved to {folder}: {', '.join(save_card(scores, folder, licence, credit))}")
 
 
-def _folder(ref: str) -> Path | None:
+def _folder(ref: str, needed: bool) -> Path | None:
     """Where the checkpoint's files lie on this machine, for one that is a folder."""
     place = parse(ref)
-    return place if isinstance(place, Path) and place.is_dir() else None
+    if isinstance(place, Path) and place.is_dir():
+        return place
+    if needed:
+        raise OptionError(
+            f"'{ref}' is no checkpoint folder on this machine, as --held-out, --calibrate and "
+            "--card need; name such a folder, or leave them out."
+        )
+    return None
+
+
+def _check_unseen(chosen: Chosen) -> None:
+    if chosen.trained_on:
+        raise OptionError(
+            f"The checkpoint was trained on {chosen.trained_on} of these photos, and a temperature "
+            "fitted on them would boast; add --held-out, or give other photos."
+        )
 
 
 def _listed(folder: Path | None, held_out: bool) -> frozenset[str]:
@@ -98,7 +113,11 @@ def _note(console: Console, chosen: Chosen) -> None:
         named = ", ".join(f"{name} ({count})" for name, count in chosen.unknown.items())
         lines.append(f"Left out, as the checkpoint does not know these classes: {named}.")
     for line in lines:
-        console.print(Text(line), soft_wrap=True)
+        _say(console, line)
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(Text(line), soft_wrap=True)
 
 
 def _evaluate_in_sight(checkpoint: Checkpoint, chosen: Chosen, console: Console) -> Evaluation:
@@ -121,8 +140,7 @@ def _calibrate(scores: Evaluation, folder: Path) -> str:
             "no better than by chance; score more photos, and --calibrate then."
         )
     store_calibration(folder, Calibration(scores.temperature, scores.unsure_below))
-    flattered = "" if scores.chosen.trained_on == 0 else " (fitted on photos it was trained on)"
-    return f"Stored in {folder}: temperature {scores.temperature:.3f}{flattered}"
+    return f"Stored in {folder}: temperature {scores.temperature:.3f}{_doubt(scores)}."
 
 
 def _print(scores: Evaluation, console: Console) -> None:
@@ -141,18 +159,13 @@ def _print(scores: Evaluation, console: Console) -> None:
         )
     console.print(table)
     share = scores.accuracy
-    console.print(
-        Text(
-            f"{share.right} of {share.total} photos are named rightly: {share.value:.3f} "
-            f"(95 % {_interval(share.interval)})."
-        )
+    _say(
+        console,
+        f"{share.right} of {share.total} photos are named rightly: {share.value:.3f} "
+        f"(95 % {_interval(share.interval)}).",
     )
     for line in _calibration_lines(scores):
-        console.print(Text(line))
-    if scores.unreadable:
-        console.print(Text(f"Not scored, as they cannot be read: {len(scores.unreadable)}"))
-        for reason in scores.unreadable.values():
-            console.print(Text(f"  {reason}"))
+        _say(console, line)
 
 
 def _calibration_lines(scores: Evaluation) -> list[str]:
@@ -166,13 +179,17 @@ def _calibration_lines(scores: Evaluation) -> list[str]:
         *lines,
         f"Calibration error {_judged(scores.cross_fitted)} with a fitted temperature, "
         "each photo judged by the others'.",
-        f"On all of them the temperature is {scores.temperature:.3f}"
-        + (
-            ""
-            if scores.unsure_below is None
-            else f"; 95 % of the right answers have {scores.unsure_below:.0%} or more."
-        ),
+        f"Fitted on all of them the temperature is {scores.temperature:.3f}{_doubt(scores)}.",
     ]
+
+
+def _doubt(scores: Evaluation) -> str:
+    if scores.unsure_below is None or scores.doubted is None:
+        return ""
+    return (
+        f"; {KEPT:.0%} of the right answers then have {scores.unsure_below:.1%} or more, and "
+        f"{scores.doubted.right} of the {scores.doubted.total} wrong ones less"
+    )
 
 
 def _judged(judged: Reliability) -> str:

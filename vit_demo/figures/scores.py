@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Int
 from matplotlib.axes import Axes
@@ -20,10 +20,11 @@ CELL, LEAST_SIDE, MOST_SIDE, MARGIN = 0.62, 3.0, 16.0, 1.7
 # Above so many classes, numbers and names would only be dust.
 MOST_NUMBERED, MOST_NAMED = 25, 60
 
-PANEL = 4.4
+PANEL, HEADROOM = 4.4, 1.25
 TILE_WIDTH, TILE_HEIGHT, TILES_ACROSS = 2.6, 3.1, 4
 
 
+@runtime_checkable
 class Bar(Protocol):
     """Photos of like confidence, in (low, high]."""
 
@@ -89,7 +90,7 @@ def _write_counts(
 
 def draw_reliability(panels: Sequence[Panel]) -> Figure:
     """How often answers of each confidence are right; honest ones lie on the diagonal."""
-    figure = _figure(PANEL * len(panels), PANEL * 1.1)
+    figure = _figure(PANEL * len(panels), PANEL * HEADROOM)
     for number, panel in enumerate(panels, start=1):
         axes = figure.add_subplot(1, len(panels), number)
         axes.plot((0, 1), (0, 1), color=QUIET, linewidth=1, linestyle="--")
@@ -126,8 +127,8 @@ def draw_contact_sheet(title: str, tiles: Sequence[Tile]) -> Figure:
     for number, tile in enumerate(tiles, start=1):
         axes = figure.add_subplot(rows, TILES_ACROSS, number)
         axes.imshow(tile.photo)
-        axes.set_axis_off()
-        axes.set_title(tile.words, y=-0.02, va="top", fontsize=8, color=INK, parse_math=False)
+        axes.set(xticks=(), yticks=(), frame_on=False)
+        axes.set_xlabel(tile.words, fontsize=8, color=INK, parse_math=False)
     return figure
 
 

@@ -30,12 +30,8 @@ def save_card(evaluation: Evaluation, folder: Path, licence: str, credit: str) -
 
     Raises OutputError where a card lies there that somebody else wrote.
     """
+    check_card(folder)
     path = folder / CARD
-    if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace"):
-        raise OutputError(
-            f"'{path}' was not written by this command and is left as it is; move it away to have "
-            "another one written."
-        )
     log = folder / LOG
     text = card(
         name=folder.resolve().name,
@@ -52,6 +48,16 @@ def save_card(evaluation: Evaluation, folder: Path, licence: str, credit: str) -
     except OSError as error:
         raise OutputError(f"'{path}' cannot be written ({error.strerror}).") from error
     return [CARD, CONFUSION]
+
+
+def check_card(folder: Path) -> None:
+    """Raise OutputError where writing a card would destroy one that somebody else wrote."""
+    path = folder / CARD
+    if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace"):
+        raise OutputError(
+            f"'{path}' was not written by this command and is left as it is; move it away to have "
+            "another one written."
+        )
 
 
 def card(
@@ -81,7 +87,11 @@ def card(
 
 
 def front_matter(name: str, scores: Mapping[str, Any], licence: str) -> str:
-    """What the Hub itself reads, in YAML: free text is quoted as JSON, which YAML contains."""
+    """What the Hub itself reads, in YAML: free text is quoted as JSON, which YAML contains.
+
+    Its calibration error is that of the logits as they are, as other libraries use them.
+    """
+    judged = scores["calibration"]["raw"]
     lines = [
         f"library_name: {scores['checkpoint']['layout']}",
         "pipeline_tag: image-classification",
@@ -101,7 +111,7 @@ def front_matter(name: str, scores: Mapping[str, Any], licence: str) -> str:
         "    - type: accuracy",
         f"      value: {scores['accuracy']['share']!r}",
         "    - type: expected_calibration_error",
-        f"      value: {scores['calibration']['in_use']['calibration_error']!r}",
+        f"      value: {judged['calibration_error']!r}",
     ]
     if licence != NOT_STATED:
         lines.insert(0, f"license: {licence if licence in HUB_LICENCES else 'other'}")

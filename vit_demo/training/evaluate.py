@@ -71,6 +71,15 @@ class Evaluation:
         return Share(int((self.said == self.truth).sum()), len(self.samples))
 
     @property
+    def doubted(self) -> Share | None:
+        """The share of the wrong answers below `unsure_below`; None where that is None."""
+        if self.temperature is None or self.unsure_below is None:
+            return None
+        wrong = self.logits[self.said != self.truth].double() / self.temperature
+        below = wrong.softmax(dim=-1).max(dim=-1).values < self.unsure_below
+        return Share(int(below.sum()), len(wrong))
+
+    @property
     def classes(self) -> tuple[int, ...]:
         """The classes that occur, as truth or as answer."""
         return tuple(sorted({*self.truth.tolist(), *self.said.tolist()}))

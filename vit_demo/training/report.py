@@ -59,6 +59,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
             "cross_fitted": None if fair is None else _reliability(fair),
             "temperature": evaluation.temperature,
             "unsure_below": evaluation.unsure_below,
+            "doubted": None if evaluation.doubted is None else _share(evaluation.doubted),
         },
         "mistakes": [_mistake(mistake, chosen.folder) for mistake in evaluation.mistakes()],
     }
