@@ -30,7 +30,7 @@ def judged(error: float) -> dict[str, object]:
 
 
 SCORES = {
-    "checkpoint": {"ref": "x", "revision": None, "architecture": "ViT S/16", "layout": "transformers"},
+    "checkpoint": {"ref": "x", "architecture": "ViT S/16", "layout": "transformers"},
     "data": 'photos: "mine" # 1',
     "held_out": True,
     "trained_on": 0,
