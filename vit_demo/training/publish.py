@@ -35,9 +35,9 @@ UNNAMED = re.compile(r"(LABEL|class)_\d+")
 KIND = "image-classification"
 ANSWER_SECONDS = 8.0
 
-# Besides HTTP's own faults: ValueError for a card that the Hub refuses and RuntimeError for an
-# upload that broke off (LFS and Xet alike).
-FAULTS = (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, RuntimeError)
+# Besides these the client raises ValueError for a card that the Hub refuses, and RuntimeError
+# round an upload that broke off.
+FAULTS = (httpx2.HTTPError, httpx2.InvalidURL, OSError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -120,11 +120,13 @@ def refused(repo: str) -> Iterator[None]:
         yield
     except DemoError:
         raise
+    except ValueError as error:
+        raise PublishError(f"{repo} was not published: {_one_line(str(error))}.") from error
     except FAULTS as error:
         for cause in causes_of(error):
             if isinstance(cause, HfHubHTTPError):
                 raise _by_status(cause, repo) from error
-        if isinstance(error, ValueError | RuntimeError) and not isinstance(error, OSError):
+        if isinstance(error, RuntimeError):
             raise PublishError(f"{repo} was not published: {_one_line(str(error))}.") from error
         reason, step = silence(error)
         raise UnreachableError(f"{upper(reason)}, so {repo} was not published; {step}.") from error
