@@ -25,6 +25,26 @@ from vit_demo.training.run import BEST, CURVES, SUMMARY, Watcher, train
 from vit_demo.training.saved import LOG, STATE, RunFolder
 
 ROOT = Path(__file__).parents[1]
+
+
+class Told(Watcher):
+    """Remembers all that it is told, and stops after so many steps."""
+
+    def __init__(self, stop_after=None):
+        self.steps, self.before = [], []
+        self.stop_after = stop_after
+
+    def step(self, step):
+        self.steps.append(step)
+
+    def checked(self, checked):
+        assert not self.steps
+        self.before.append(checked)
+
+    def stop(self):
+        return self.stop_after is not None and len(self.steps) + 1 >= self.stop_after
+
+
 RECIPE = Recipe(
     head_epochs=1, epochs=2, batch_size=8, learning_rate=3e-3, warm_up_steps=4, workers=0,
     bfloat16=False, average=0.5, mixup=0.2,
@@ -66,10 +86,9 @@ def weights(folder):
 
 def test_photos_and_a_checkpoint_become_another_checkpoint(plan, start, photos, tmp_path):
     """From five classes at 32 pixels in patches of 8 to two at 24 pixels in patches of 12."""
-    steps = []
-    out = tmp_path / "out"
-    last = train(plan, start, out, Watcher(step=steps.append))
-    assert steps[-1] == last
+    out, told = tmp_path / "out", Told()
+    last = train(plan, start, out, told)
+    assert told.steps[-1] == last
     stored = transformers.read(out, "it")
     assert stored.labels == ("blue", "red")
     assert (stored.config.image_size, stored.config.patch_size) == ((24, 24), 12)
@@ -84,7 +103,7 @@ def test_photos_and_a_checkpoint_become_another_checkpoint(plan, start, photos, 
     # Half precision on disk, and the score holds all the same.
     right, _ = summed_score(model, kept, stored.preprocessing, RECIPE)
     assert right / 8 == last.score.accuracy == summary["accuracy"]
-    scored = [step for step in steps if step.score]
+    scored = [step for step in told.steps if step.score]
     assert [line["accuracy"] for line in summary["epochs"]] == [s.score.accuracy for s in scored]
     assert [line["stage"] for line in summary["epochs"]] == ["head", "all", "all"]
     assert summary["recipe"] == json.loads(json.dumps(RECIPE.as_json()))
@@ -135,16 +154,14 @@ def test_a_run_that_is_stopped_says_how_to_go_on_and_ends_as_if_it_had_not(
     plan, start, tmp_path, after
 ):
     train(plan, start, tmp_path / "whole", Watcher())
-    seen = []
-    watcher = Watcher(step=seen.append, stop=lambda: len(seen) + 1 >= after)
     out = tmp_path / "out"
     with pytest.raises(StoppedError, match=f"after step {after} of 9; go on with: .*--resume"):
-        train(plan, start, out, watcher)
+        train(plan, start, out, Told(stop_after=after))
     again = Plan.from_json(RunFolder(out).plan())
     assert again == plan
-    rest = []
-    train(again, start, out, Watcher(step=rest.append), resume=True)
-    assert [step.step for step in rest] == list(range(after + 1, 10))
+    rest = Told()
+    train(again, start, out, rest, resume=True)
+    assert [step.step for step in rest.steps] == list(range(after + 1, 10))
     assert torch.equal(weights(out), weights(tmp_path / "whole"))
     steps = [json.loads(line)["step"] for line in (out / LOG).read_text().splitlines()]
     assert steps == list(range(1, 10))
@@ -192,12 +209,12 @@ def test_a_run_that_is_killed_at_any_moment_ends_as_if_it_had_not(plan, photos, 
 def test_an_unfinished_run_is_not_overwritten_and_a_finished_one_is_over(plan, start, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(StoppedError):
-        train(plan, start, out, Watcher(stop=lambda: True))
+        train(plan, start, out, Told(stop_after=1))
     with pytest.raises(DataError, match="a run that is not finished; go on with it by --resume"):
         train(plan, start, out, Watcher())
     train(plan, start, out, Watcher(), resume=True)
     with pytest.raises(DataError, match="has come to its end"):
-        RunFolder(out).plan()
+        train(plan, start, out, Watcher(), resume=True)
     with pytest.raises(DataError, match="holds a finished run; name another folder"):
         train(plan, start, out, Watcher())
 
@@ -206,7 +223,7 @@ def test_going_on_without_a_run_or_with_other_photos_is_refused(plan, start, pho
     with pytest.raises(DataError, match="holds no run to go on with"):
         RunFolder(tmp_path / "nothing").plan()
     with pytest.raises(StoppedError):
-        train(plan, start, tmp_path / "out", Watcher(stop=lambda: True))
+        train(plan, start, tmp_path / "out", Told(stop_after=1))
     for name in ("00", "01", "02", "03"):
         (photos / "red" / f"{name}.png").unlink()
     with pytest.raises(DataError, match="have changed since the run began"):
@@ -215,11 +232,10 @@ def test_going_on_without_a_run_or_with_other_photos_is_refused(plan, start, pho
 
 def test_photos_are_reported_before_training_begins(plan, start, photos, tmp_path):
     (photos / "red" / "00.png").write_bytes(b"no photo")
-    told = []
-    watcher = Watcher(checked=told.append, step=lambda _: told.append("step"))
-    train(plan, start, tmp_path / "out", watcher)
-    assert [path.name for path, _ in told[0].unreadable] == ["00.png"]
-    assert told[1:] == ["step"] * (len(told) - 1)
+    told = Told()
+    train(plan, start, tmp_path / "out", told)
+    [checked] = told.before
+    assert [path.name for path, _ in checked.unreadable] == ["00.png"]
 
 
 def test_what_cannot_be_fine_tuned_is_refused(plan, tmp_path, start):

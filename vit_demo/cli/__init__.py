@@ -5,6 +5,7 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
+from vit_demo.cli.experiment import experiment_command
 from vit_demo.cli.explain import explain_command, methods_command
 from vit_demo.cli.finetune import finetune_command
 from vit_demo.errors import DemoError
@@ -20,6 +21,7 @@ app = typer.Typer(
 app.command(name="explain")(explain_command)
 app.command(name="methods")(methods_command)
 app.command(name="finetune")(finetune_command)
+app.command(name="experiment")(experiment_command)
 
 
 def main() -> None:

@@ -28,8 +28,8 @@ MARGIN = 15 / 14
 class Plan:
     """All that decides a run, as it is written down for going on with it.
 
-    `weights` names the checkpoint to start from; "none" is a start from chance, with the shape of
-    the preset `size`.
+    `weights` names the checkpoint to start from; "none" is a start from chance. `size` is the
+    preset that gives such a model its shape, unless a checkpoint is at hand to be shaped like.
     """
 
     data: str

@@ -1,7 +1,7 @@
 """A whole training run: photos and starting weights in, a checkpoint folder out."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from vit_demo.errors import DataError, StoppedError
 from vit_demo.figures.curves import save_curves
 from vit_demo.training.data import Checked, Sample, check, read_split
 from vit_demo.training.finetune import Step, Trainer
-from vit_demo.training.plan import Plan, fresh_model, shape
+from vit_demo.training.plan import SCRATCH, Plan, fresh_model, shape
 from vit_demo.training.saved import RunFolder
 from vit_demo.training.world import World
 
@@ -23,13 +23,18 @@ SUMMARY, CURVES, BEST = "training.json", "curves.png", "best"
 EPOCH_FIGURES = ("epoch", "stage", "step", "loss", "accuracy", "held_out_loss", "seconds")
 
 
-@dataclass(frozen=True)
 class Watcher:
-    """Who is told of every step and of what the photos were found to be, and who may stop it."""
+    """Who is told of what happens, and may stop it; this one is silent and never does."""
 
-    step: Callable[[Step], None] = lambda _: None
-    checked: Callable[[Checked], None] = lambda _: None
-    stop: Callable[[], bool] = lambda: False
+    def step(self, step: Step) -> None:
+        """A step has been taken."""
+
+    def checked(self, checked: Checked) -> None:
+        """All photos have been looked at, before the first step."""
+
+    def stop(self) -> bool:
+        """Whether to stop after the step at hand."""
+        return False
 
 
 def train(
@@ -56,7 +61,7 @@ def train(
     watcher.checked(checked)
     config, preprocessing = shape(plan, start, len(checked.split.labels))
     trainer = Trainer(
-        fresh_model(config, start, plan.recipe.seed),
+        fresh_model(config, start if plan.weights != SCRATCH else None, plan.recipe.seed),
         checked.split.training,
         checked.split.held_out,
         preprocessing,
@@ -85,6 +90,8 @@ class _Run:
 
     def go_on(self) -> float:
         """Take up the last state; the seconds that were spent until then."""
+        if self.folder.finished:
+            raise DataError(f"The run in '{self.folder.path}' has come to its end.")
         state = self.folder.restored(cut=self.trainer.world.leads)
         if state is None:
             return 0.0

@@ -30,18 +30,25 @@ class RunFolder:
                 f"'{self.path}' holds a run that is not finished; go on with it by --resume, or "
                 "name another folder."
             )
-        if (self.path / PLAN).exists() and self._read()[FINISHED]:
+        if self.finished:
             raise DataError(f"'{self.path}' holds a finished run; name another folder.")
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.path / PLAN, {FINISHED: False, "plan": plan})
         (self.path / LOG).write_text("", encoding="utf-8")
 
+    @property
+    def begun(self) -> bool:
+        """Whether a run has been here."""
+        return (self.path / PLAN).exists()
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has come to its end."""
+        return self.begun and self._read()[FINISHED]
+
     def plan(self) -> dict[str, Any]:
-        """The plan to go on with; raises DataError when there is none, or nothing left to do."""
-        content = self._read()
-        if content[FINISHED]:
-            raise DataError(f"The run in '{self.path}' has come to its end.")
-        return content["plan"]
+        """The plan that was written; raises DataError when there is none."""
+        return self._read()["plan"]
 
     def finish(self) -> None:
         """Nothing is left to go on with."""
