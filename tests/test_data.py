@@ -49,6 +49,15 @@ def test_classes_are_the_folders_with_photos_in_alphabetical_order(folder):
         assert path.suffix in (".png", ".JPG")
 
 
+def test_a_class_can_be_left_out_and_the_others_are_numbered_without_it(folder):
+    photos = scan(folder, leave_out="roses")
+    assert photos.labels == ("daisy", "tulips")
+    assert [label for _, label in photos.samples] == [0] * 10 + [1] * 20
+    assert read_split(folder, 0.2, 0, leave_out="roses").labels == ("daisy", "tulips")
+    with pytest.raises(DataError, match="no class 'rose'; did you mean 'roses'"):
+        scan(folder, leave_out="rose")
+
+
 def test_scanning_twice_gives_the_same_order(folder):
     assert scan(folder) == scan(folder)
 

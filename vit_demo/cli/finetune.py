@@ -39,6 +39,9 @@ def finetune_command(
     held_out: Annotated[
         float, typer.Option(help="Share of the photos kept for scoring.")
     ] = Plan.held_out,
+    leave_out: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="Train without this class.")
+    ] = None,
     learning_rate: Annotated[float, typer.Option(min=0)] = Recipe.learning_rate,
     batch_size: Annotated[int, typer.Option(min=1)] = Recipe.batch_size,
     changes: Annotated[
@@ -72,6 +75,7 @@ def finetune_command(
             image_size=image_size,
             patch_size=patch_size,
             held_out=held_out,
+            leave_out=leave_out,
             command=shlex.join(["python", "-m", "vit_demo", *sys.argv[1:]]),
         )
     _train_in_sight(plan, out, resume, save_every)

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vit_demo.errors import DataError, PhotoError
+from vit_demo.errors import DataError, PhotoError, nearest
 from vit_demo.photo import read_photo
 from vit_demo.preprocess import Preprocessing
 from vit_demo.training.augment import Augmentation
@@ -41,10 +41,11 @@ class PhotoFolder:
     samples: tuple[Sample, ...]
 
 
-def scan(folder: Path) -> PhotoFolder:
-    """Find the photos of a folder with one sub-folder per class.
+def scan(folder: Path, leave_out: str | None = None) -> PhotoFolder:
+    """Find the photos of a folder with one sub-folder per class, all but one if asked.
 
-    Raises DataError when there are fewer than two classes with photos in them.
+    Raises DataError when there are fewer than two classes with photos in them, or the one to
+    leave out is not among them.
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder '{folder}'; name one with a sub-folder per class.")
@@ -53,6 +54,8 @@ def scan(folder: Path) -> PhotoFolder:
         for child in sorted(folder.iterdir())
         if child.is_dir()
     }
+    if leave_out is not None and not found.pop(leave_out, None):
+        raise DataError(f"'{folder}' has no class '{leave_out}'; {nearest(leave_out, list(found))}")
     labels = tuple(label for label, paths in found.items() if paths)
     if len(labels) < FEWEST_CLASSES:
         raise DataError(
@@ -93,17 +96,18 @@ class Checked:
     duplicates: tuple[tuple[Path, Path], ...]
 
 
-def read_split(data: Path, held_out: float, seed: int) -> Split:
+def read_split(data: Path, held_out: float, seed: int, leave_out: str | None = None) -> Split:
     """A folder of classes, split here; or one with `train` and `val`, split by its owner.
 
-    Raises DataError when there are fewer than two classes, or the two parts name different ones.
+    With `leave_out` the photos of one class are not there at all. Raises DataError when there are
+    fewer than two classes, or the two parts name different ones.
     """
     pair = _pair(data)
     if pair is None:
-        photos = scan(data)
+        photos = scan(data, leave_out)
         training, kept = split(photos, held_out, seed)
         return Split(photos.labels, training, kept)
-    first, second = (scan(part) for part in pair)
+    first, second = (scan(part, leave_out) for part in pair)
     if first.labels != second.labels:
         odd = sorted(set(first.labels) ^ set(second.labels))
         raise DataError(

@@ -30,6 +30,7 @@ class Plan:
 
     `weights` names the checkpoint to start from; "none" is a start from chance. `size` is the
     preset that gives such a model its shape, unless a checkpoint is at hand to be shaped like.
+    `leave_out` is a class that the model is never to hear of, to see how it meets a stranger.
     """
 
     data: str
@@ -39,6 +40,7 @@ class Plan:
     image_size: int = 256
     patch_size: int = 16
     held_out: float = 0.1
+    leave_out: str | None = None
     command: str | None = None
 
     def as_json(self) -> dict[str, Any]:

@@ -57,7 +57,8 @@ def train(
     cannot be fine-tuned, StoppedError when the watcher stopped it.
     """
     world = world or World()
-    checked = check(read_split(Path(plan.data), plan.held_out, plan.recipe.seed))
+    photos = read_split(Path(plan.data), plan.held_out, plan.recipe.seed, plan.leave_out)
+    checked = check(photos)
     watcher.checked(checked)
     config, preprocessing = shape(plan, start, len(checked.split.labels))
     trainer = Trainer(
