@@ -119,3 +119,16 @@ def test_training_an_adapted_model_leaves_the_stored_weights_alone(tiny_config, 
         for parameter in model.parameters():
             parameter += 1
     assert all(torch.equal(tensors[name], before[name]) for name in before)
+
+
+def test_a_distillation_token_goes_with_its_place(tiny_config, make_model):
+    """What is left is the model with that token's column of attention taken away."""
+    old = replace(tiny_config, distilled=True)
+    before = make_model(old)
+    after = adapted_model(before.state_dict(), old, tiny_config)
+    pixels = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        tokens = before.embed(pixels)
+        torch.testing.assert_close(
+            after.embed(pixels), torch.cat([tokens[:, :1], tokens[:, 2:]], dim=1)
+        )

@@ -16,6 +16,7 @@ from vit_demo.training.report import as_json
 from vit_demo.training.selection import choose
 
 SUMMARY = {
+    "weights": "flowers",
     "recipe": {"epochs": 2, "learning_rate": 0.003, "augmentation": {"area": [0.35, 1.0]}},
     "photos": {"training": 24, "held_out": 8},
     "epochs": [{"epoch": 1}, {"epoch": 2}],
@@ -51,10 +52,10 @@ SCORES = {
 
 @pytest.fixture
 def write() -> Callable[..., str]:
-    def write(licence=NOT_STATED, calibration=None, summary=SUMMARY, **changes):
+    def write(licence=NOT_STATED, calibration=None, summary=SUMMARY, chosen=False, **changes):
         scores = {**SCORES, **changes}
         stated = calibration or Calibration()
-        return card("my: flowers", scores, LABELS, stated, summary, licence, "Ann, Bo")
+        return card("my: flowers", scores, LABELS, stated, summary, licence, "Ann, Bo", chosen)
 
     return write
 
@@ -93,7 +94,8 @@ def test_what_was_measured_and_how_it_was_made_is_said(write):
     for words in (
         "**9 of 12 held-out photos, 0.750** (95 % interval, Wilson: 0.468 to 0.911)",
         "| daisy | 5 of 6 | 0.833 | 0.400 to 0.970 | roses &#124; pink 1 |",
-        "* **Photos.** 24 training, 8 held out",
+        "* **Photos.** 24 to learn from, 8 held out",
+        "* **Start.** flowers",
         "* **Epochs.** 2",
         "* **Time.** 1.5 minutes",
         "epochs 2, learning rate 0.003, augmentation (area [0.35, 1.0])",
@@ -118,6 +120,8 @@ def test_what_is_not_known_is_not_made_up(write):
 
 
 def test_what_flatters_is_said(write):
+    assert "epoch was chosen on the same photos" in write(chosen=True)
+    assert "epoch was chosen" not in write()
     assert "trained on 5 of these photos" in write(trained_on=5, held_out=False)
     assert "9 of 12 photos in photos" in write(held_out=False)
     assert "1 photos could not be read" in write(unreadable=[{"photo": "a", "reason": "b"}])

@@ -94,7 +94,10 @@ def test_methods_are_listed(run, our_checkpoint):
         (["explain", "PHOTO", "--loud"], "--loud"),
         (["explain"], "Missing argument"),
         (["explian"], "explian"),
-        (["finetune", "--data", "none", "--weights", "none", "--out", "new"], "There is no 'none'"),
+        (["finetune", "--data", "gone", "--weights", "none", "--out", "new"], "no folder 'gone'"),
+        (["finetune", "--data", "gone", "--weights", "gone", "--out", "new"], "'gone'"),
+        (["finetune", "--out", "new"], "--data and --weights are missing"),
+        (["finetune", "--out", "new", "--resume"], "no run to go on with"),
     ],
 )
 def test_what_a_person_can_mend_is_one_line_and_status_2(

@@ -1,13 +1,24 @@
 """Folders of photos: found, split fairly, and seen at random but at the right size."""
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from vit_demo.errors import DataError
 from vit_demo.preprocess import Preprocessing
-from vit_demo.training.data import Augmentation, PhotoFolder, Photos, input_size, scan, split
+from vit_demo.training.augment import Augmentation
+from vit_demo.training.data import (
+    PhotoFolder,
+    Photos,
+    Split,
+    Views,
+    batches,
+    check,
+    fingerprint,
+    read_split,
+    scan,
+    split,
+)
 
 SQUEEZE = Preprocessing(resize=(16, 24))
 
@@ -36,6 +47,15 @@ def test_classes_are_the_folders_with_photos_in_alphabetical_order(folder):
     for path, label in photos.samples:
         assert path.relative_to(folder).parts[0] == photos.labels[label]
         assert path.suffix in (".png", ".JPG")
+
+
+def test_a_class_can_be_left_out_and_the_others_are_numbered_without_it(folder):
+    photos = scan(folder, leave_out="roses")
+    assert photos.labels == ("daisy", "tulips")
+    assert [label for _, label in photos.samples] == [0] * 10 + [1] * 20
+    assert read_split(folder, 0.2, 0, leave_out="roses").labels == ("daisy", "tulips")
+    with pytest.raises(DataError, match="no class 'rose'; did you mean 'roses'"):
+        scan(folder, leave_out="rose")
 
 
 def test_scanning_twice_gives_the_same_order(folder):
@@ -102,60 +122,6 @@ def test_a_class_that_would_have_nothing_left_to_learn_from_is_refused(folder):
         split(lonely, held_out=0.1, seed=0)
 
 
-@pytest.mark.parametrize("size", [(100, 60), (5, 90), (3, 3)])
-def test_an_augmented_view_has_the_size_that_the_model_reads(noise_photo, size):
-    photo = noise_photo(*size)
-    for _ in range(20):
-        assert Augmentation()(photo, SQUEEZE).size == (24, 16)
-
-
-def test_views_lie_inside_the_photo_and_have_the_area_and_aspect_asked_for():
-    augmentation = Augmentation(area=(0.35, 0.6), aspect=(3 / 4, 4 / 3))
-    shares, aspects = [], []
-    for _ in range(300):
-        left, top, right, bottom = augmentation._box(120, 100)
-        assert 0 <= left < right <= 120 + 1e-9
-        assert 0 <= top < bottom <= 100 + 1e-9
-        shares.append((right - left) * (bottom - top) / 12_000)
-        aspects.append((right - left) / (bottom - top))
-    assert 0.35 - 1e-9 <= min(shares) < 0.4
-    assert 0.55 < max(shares) <= 0.6 + 1e-9
-    assert 0.75 - 1e-9 <= min(aspects) < 0.85
-    assert 1.2 < max(aspects) <= 4 / 3 + 1e-9
-
-
-def test_half_of_the_views_are_mirrored():
-    """Red left of blue, without any other change: about half come out blue left of red."""
-    photo = Image.new("RGB", (24, 16), (255, 0, 0))
-    photo.paste((0, 0, 255), (12, 0, 24, 16))
-    still = Augmentation(area=(1.0, 1.0), aspect=(1.5, 1.5), brightness=0.0, saturation=0.0)
-    mirrored = [still(photo, SQUEEZE).getpixel((2, 8))[2] > 128 for _ in range(200)]
-    assert 70 < sum(mirrored) < 130
-
-
-def test_light_and_colour_vary_within_their_bounds():
-    grey = Image.new("RGB", (24, 16), (100, 100, 100))
-    lit = [Augmentation(brightness=0.3)(grey, SQUEEZE).getpixel((5, 5))[0] for _ in range(200)]
-    assert 69 <= min(lit) < 80
-    assert 120 < max(lit) <= 130
-    red = Image.new("RGB", (24, 16), (150, 100, 100))
-    only = Augmentation(brightness=0.0, saturation=0.5)
-    seen = [only(red, SQUEEZE).getpixel((5, 5)) for _ in range(100)]
-    spread = [r - g for r, g, _ in seen]
-    assert 24 <= min(spread) < 35
-    assert 65 < max(spread) <= 76
-
-
-def test_the_same_seed_gives_the_same_view(noise_photo):
-    photo = noise_photo(50, 40)
-    views = []
-    for seed in (5, 5, 6):
-        torch.manual_seed(seed)
-        views.append(np.asarray(Augmentation()(photo, SQUEEZE)))
-    assert np.array_equal(views[0], views[1])
-    assert not np.array_equal(views[0], views[2])
-
-
 def test_held_out_photos_are_read_exactly_as_in_use(folder):
     samples = scan(folder).samples
     pixels, label = Photos(samples, SQUEEZE)[12]
@@ -164,19 +130,107 @@ def test_held_out_photos_are_read_exactly_as_in_use(folder):
     assert torch.equal(pixels, SQUEEZE(Image.open(path).convert("RGB")).pixels[0])
 
 
-def test_training_photos_have_the_models_size_and_vary(folder, noise_photo):
-    path, label = scan(folder).samples[0]
-    noise_photo(60, 40).save(path, "PNG")
-    photos = Photos([(path, label)], SQUEEZE, Augmentation())
-    assert len(photos) == 1
-    first, second = photos[0][0], photos[0][0]
+@pytest.fixture
+def three(tmp_path, noise_photo):
+    """Two classes of four different photos each."""
+    for number, label in enumerate(("daisy", "roses")):
+        (tmp_path / label).mkdir()
+        for photo in range(4):
+            noise_photo(40, 30, seed=10 * number + photo).save(tmp_path / label / f"{photo}.png")
+    return tmp_path
+
+
+def split_of(folder):
+    samples = scan(folder).samples
+    return Split(("daisy", "roses"), samples[:3] + samples[4:7], (samples[3], samples[7]))
+
+
+def test_a_train_and_val_pair_keeps_its_owners_split(three, tmp_path):
+    pair = tmp_path / "pair"
+    for part in ("train", "val"):
+        (pair / part).mkdir(parents=True)
+    (three / "daisy").rename(pair / "train" / "daisy")
+    (three / "roses").rename(pair / "train" / "roses")
+    for label in ("daisy", "roses"):
+        (pair / "val" / label).mkdir()
+        (pair / "train" / label / "0.png").rename(pair / "val" / label / "0.png")
+    found = read_split(pair, held_out=0.5, seed=0)
+    assert found.labels == ("daisy", "roses")
+    assert found.counts(found.training) == {"daisy": 3, "roses": 3}
+    assert found.counts(found.held_out) == {"daisy": 1, "roses": 1}
+    (pair / "val" / "roses" / "0.png").rename(pair / "val" / "daisy" / "1.png")
+    with pytest.raises(DataError, match="photos of 1 classes"):
+        read_split(pair, held_out=0.5, seed=0)
+    (pair / "val" / "tulips").mkdir()
+    (pair / "val" / "daisy" / "1.png").rename(pair / "val" / "tulips" / "1.png")
+    with pytest.raises(DataError, match=r"the same classes, and only one .*: roses, tulips"):
+        read_split(pair, held_out=0.5, seed=0)
+
+
+def test_a_folder_without_such_a_pair_is_split_here(folder):
+    photos = scan(folder)
+    found = read_split(folder, 0.2, seed=4)
+    assert (found.training, found.held_out) == split(photos, 0.2, seed=4)
+
+
+def test_what_cannot_be_read_is_left_out_and_reported(three):
+    (three / "daisy" / "1.png").write_bytes(b"no photo")
+    checked = check(split_of(three))
+    [(path, why)] = checked.unreadable
+    assert path == three / "daisy" / "1.png"
+    assert "is not a picture" in why
+    assert path not in [sample[0] for sample in checked.split.training]
+    assert len(checked.split.training) == 5
+    assert checked.duplicates == ()
+
+
+def test_a_class_without_a_readable_photo_on_one_side_is_refused(three):
+    (three / "roses" / "3.png").write_bytes(b"no photo")
+    with pytest.raises(DataError, match="No photo of the class 'roses' can be read on one side"):
+        check(split_of(three))
+
+
+def test_a_copy_on_the_other_side_is_found_though_scaled_and_saved_again(three):
+    original = Image.open(three / "roses" / "1.png")
+    original.resize((80, 60), Image.Resampling.BICUBIC).save(three / "roses" / "3.png", "JPEG")
+    checked = check(split_of(three))
+    assert checked.duplicates == ((three / "roses" / "3.png", three / "roses" / "1.png"),)
+
+
+def test_fingerprints_of_different_photos_differ(noise_photo):
+    assert len({fingerprint(noise_photo(40, 30, seed)) for seed in range(50)}) == 50
+
+
+def test_views_are_a_function_of_seed_epoch_and_photo(three):
+    views = Views(scan(three).samples, SQUEEZE, Augmentation(), seed=0)
+    first, label = views[2, 1]
     assert first.shape == (3, 16, 24)
-    assert not torch.equal(first, second)
+    assert label == 0
+    torch.manual_seed(99)
+    assert torch.equal(first, views[2, 1][0])
+    assert not torch.equal(first, views[2, 2][0])
+    other = Views(scan(three).samples, SQUEEZE, Augmentation(), seed=1)
+    assert not torch.equal(first, other[2, 1][0])
 
 
-def test_the_input_size_is_the_crop_or_the_exact_resize():
-    assert input_size(SQUEEZE) == (16, 24)
-    assert input_size(Preprocessing(resize=40, crop=(32, 24))) == (32, 24)
-    for open_ended in (Preprocessing(resize=40), Preprocessing(resize=None)):
-        with pytest.raises(DataError, match="give the preprocessing a crop"):
-            input_size(open_ended)
+def test_an_epoch_shows_every_photo_once_in_an_order_of_its_own():
+    one, two = batches(24, 8, seed=0, epoch=1), batches(24, 8, seed=0, epoch=2)
+    for epoch, found in ((1, one), (2, two)):
+        assert [len(batch) for batch in found] == [8, 8, 8]
+        flat = [view for batch in found for view in batch]
+        assert sorted(index for index, _ in flat) == list(range(24))
+        assert {number for _, number in flat} == {epoch}
+    assert [i for batch in one for i, _ in batch] != [i for batch in two for i, _ in batch]
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(25, [8, 8, 8]), (8, [8]), (5, [5])])
+def test_what_is_left_over_waits_unless_it_is_all_there_is(count, sizes):
+    assert [len(batch) for batch in batches(count, 8, seed=0, epoch=1)] == sizes
+
+
+def test_several_processes_share_every_batch():
+    whole = batches(20, 6, seed=3, epoch=2)
+    parts = [batches(20, 6, seed=3, epoch=2, part=part, parts=2) for part in range(2)]
+    for all_of_it, first, second in zip(whole, *parts, strict=True):
+        assert sorted(all_of_it) == sorted(first + second)
+        assert len(first) == len(second) == 3

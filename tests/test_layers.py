@@ -9,7 +9,6 @@ from torch.nn import functional
 
 from vit_demo.flow import Trace
 from vit_demo.models.layers import (
-    DropPath,
     LayerScale,
     Mlp,
     PatchEmbedding,
@@ -115,22 +114,6 @@ def test_layer_scale_multiplies_channel_by_channel():
     assert torch.equal(scale(torch.ones(1, 2, 4)), torch.full((1, 2, 4), 0.5))
     scale.gamma.data = torch.tensor([1.0, 2.0, 0.0, -1.0])
     assert torch.equal(scale(torch.ones(1, 1, 4))[0, 0], scale.gamma)
-
-
-def test_drop_path_drops_whole_samples_and_keeps_the_expectation():
-    rate, samples = 0.4, 20_000
-    out = DropPath(rate).train()(torch.ones(samples, 2, 3))
-    assert torch.equal(out.amin(dim=(1, 2)), out.amax(dim=(1, 2)))
-    kept = out[:, 0, 0] > 0
-    torch.testing.assert_close(out[kept], torch.full_like(out[kept], 1 / (1 - rate)))
-    five_sigma = 5 * math.sqrt(rate / (1 - rate) / samples)
-    assert out.mean().item() == pytest.approx(1, abs=five_sigma)
-
-
-@pytest.mark.parametrize("drop_path", [DropPath(0.4).eval(), DropPath(0.0).train()])
-def test_drop_path_is_the_identity_in_use_and_at_rate_zero(drop_path):
-    branch = torch.randn(4, 2, 3)
-    assert torch.equal(drop_path(branch), branch)
 
 
 def test_axes_are_checked_while_the_tests_run():

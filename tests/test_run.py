@@ -1,6 +1,14 @@
-"""A whole training run, from a folder of photos to a checkpoint folder."""
+"""A whole training run: another shape, other classes, a folder that says how it was made."""
 
 import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,14 +16,39 @@ from PIL import Image
 
 from vit_demo.checkpoints import transformers
 from vit_demo.checkpoints.fit import fit
+from vit_demo.errors import ConfigError, DataError, StoppedError, UnsupportedError
 from vit_demo.models.vit import VisionTransformer
-from vit_demo.training import run
-from vit_demo.training.finetune import Recipe, accuracy
-from vit_demo.training.run import LOG, train_folder
+from vit_demo.training.finetune import Trainer, summed_score
+from vit_demo.training.plan import SCRATCH, Plan
+from vit_demo.training.recipe import Recipe
+from vit_demo.training.run import BEST, CURVES, SUMMARY, Watcher, train
+from vit_demo.training.saved import LOG, STATE, RunFolder
+
+ROOT = Path(__file__).parents[1]
+
+
+class Told(Watcher):
+    """Remembers all that it is told, and stops after so many steps."""
+
+    def __init__(self, stop_after=None):
+        self.steps, self.before = [], []
+        self.stop_after = stop_after
+
+    def step(self, step):
+        self.steps.append(step)
+
+    def checked(self, checked):
+        assert not self.steps
+        self.before.append(checked)
+
+    def stop(self):
+        return self.stop_after is not None and len(self.steps) + 1 >= self.stop_after
+
 
 RECIPE = Recipe(
-    epochs=2, batch_size=8, learning_rate=3e-3, warm_up_steps=4, workers=0, bfloat16=False
-)
+    head_epochs=1, epochs=2, batch_size=8, learning_rate=3e-3, warm_up_steps=4, workers=0,
+    bfloat16=False, average=0.5, mixup=0.2,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -29,69 +62,186 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
-def trained(photos, start, out, image_size=24, patch_size=12, recipe=RECIPE):
-    steps = []
-    score = train_folder(photos, start, out, image_size, patch_size, 0.25, recipe, steps.append)
-    return score, steps
+@pytest.fixture
+def plan(photos, our_checkpoint):
+    return Plan(
+        data=str(photos),
+        weights=str(our_checkpoint),
+        recipe=RECIPE,
+        image_size=24,
+        patch_size=12,
+        held_out=0.25,
+        command="python -m vit_demo finetune …",
+    )
+
+
+@pytest.fixture
+def start(our_checkpoint):
+    return transformers.read(our_checkpoint, "it")
 
 
 def weights(folder):
     return torch.cat([v.flatten() for v in transformers.read(folder, "it").tensors.values()])
 
 
-def test_photos_and_a_checkpoint_become_another_checkpoint(photos, our_checkpoint, tmp_path):
+def test_photos_and_a_checkpoint_become_another_checkpoint(plan, start, photos, tmp_path):
     """From five classes at 32 pixels in patches of 8 to two at 24 pixels in patches of 12."""
-    start = transformers.read(our_checkpoint, "it")
-    score, steps = trained(photos, start, tmp_path / "out")
-    stored = transformers.read(tmp_path / "out", "it")
+    out, told = tmp_path / "out", Told()
+    last = train(plan, start, out, told)
+    assert told.steps[-1] == last
+    stored = transformers.read(out, "it")
     assert stored.labels == ("blue", "red")
     assert (stored.config.image_size, stored.config.patch_size) == ((24, 24), 12)
     assert (stored.preprocessing.resize, stored.preprocessing.crop) == (26, (24, 24))
     model = VisionTransformer(stored.config)
     fit(model, stored.tensors, "it")
-    log = json.loads((tmp_path / "out" / LOG).read_text(encoding="utf-8"))
-    assert log["photos"] == {"training": 24, "held_out": 8}
-    kept = [(photos / name, int(name.startswith("red"))) for name in log["held_out_photos"]]
+    summary = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
+    assert summary["photos"]["training"] == 24
+    assert summary["photos"]["classes"] == {"blue": 16, "red": 16}
+    kept = [(photos / name, int(name.startswith("red"))) for name in summary["held_out_photos"]]
     assert len(kept) == 8
     # Half precision on disk, and the score holds all the same.
-    assert accuracy(model, kept, stored.preprocessing, RECIPE) == score == log["accuracy"]
-    assert [epoch["accuracy"] for epoch in log["epochs"]] == [
-        step.accuracy for step in steps if step.accuracy is not None
-    ]
-    assert log["recipe"]["learning_rate"] == RECIPE.learning_rate
+    right, _ = summed_score(model, kept, stored.preprocessing, RECIPE)
+    assert right / 8 == last.score.accuracy == summary["accuracy"]
+    scored = [step for step in told.steps if step.score]
+    assert [line["accuracy"] for line in summary["epochs"]] == [s.score.accuracy for s in scored]
+    assert [line["stage"] for line in summary["epochs"]] == ["head", "all", "all"]
+    assert summary["recipe"] == json.loads(json.dumps(RECIPE.as_json()))
+    assert summary["command"] == plan.command
+    lines = [json.loads(line) for line in (out / LOG).read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 10))
+    with Image.open(out / CURVES) as curves:
+        assert curves.width > 500
 
 
-def test_the_folder_holds_the_best_epoch(photos, our_checkpoint, tmp_path, monkeypatch):
-    """Scored 0.5, 0.9, 0.7 in turn, what is written is the second epoch."""
+def test_the_folder_holds_the_last_epoch_and_the_best_one_beside_it(
+    plan, start, tmp_path, monkeypatch
+):
+    """Scored 0.5, 0.9, 0.7 in turn, the best is the second."""
+    scores = iter((0.5, 0.9, 0.7))
     seen = []
 
-    def epochs(model, *_):
-        for number, score in enumerate((0.5, 0.9, 0.7), start=1):
-            with torch.no_grad():
-                model.head.bias.fill_(number)
-            seen.append(score)
-            yield run.Step(number, 3, number, 1.0, score)
+    def score(self):
+        seen.append(self.result.state_dict()["head.bias"].half().clone())
+        return replace(real(self), accuracy=next(scores))
 
-    monkeypatch.setattr(run, "finetune", epochs)
-    start = transformers.read(our_checkpoint, "it")
-    score, _ = trained(photos, start, tmp_path / "out")
-    assert seen == [0.5, 0.9, 0.7]
-    assert score == 0.9
-    assert transformers.read(tmp_path / "out", "it").tensors["head.bias"].tolist() == [2, 2]
+    real = Trainer.score
+    monkeypatch.setattr(Trainer, "score", score)
+    train(plan, start, tmp_path / "out", Watcher())
+    for folder, expected in ((tmp_path / "out", seen[2]), (tmp_path / "out" / BEST, seen[1])):
+        written = transformers.read(folder, "it").tensors["head.bias"]
+        assert torch.equal(written, expected)
+    assert not torch.equal(seen[1], seen[2])
 
 
-def test_a_run_that_is_never_right_still_leaves_a_checkpoint(
-    photos, our_checkpoint, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(run, "finetune", lambda *_: iter([run.Step(1, 1, 1, 1.0, 0.0)]))
-    score, _ = trained(photos, transformers.read(our_checkpoint, "it"), tmp_path / "out")
-    assert score == 0
+def test_two_runs_from_one_checkpoint_end_alike(plan, start, tmp_path):
+    """The first must leave the checkpoint it started from as it was."""
+    same = replace(plan, image_size=32, patch_size=8)
+    for name in ("one", "two"):
+        train(same, start, tmp_path / name, Watcher())
+    assert torch.equal(weights(tmp_path / "one"), weights(tmp_path / "two"))
+
+
+def test_a_start_from_chance_needs_no_checkpoint(plan, tmp_path, monkeypatch, tiny_config):
+    monkeypatch.setattr("vit_demo.training.plan.preset", lambda _: tiny_config)
+    scratch = replace(plan, weights=SCRATCH, recipe=replace(RECIPE, head_epochs=0))
+    train(scratch, None, tmp_path / "out", Watcher())
     assert transformers.read(tmp_path / "out", "it").labels == ("blue", "red")
 
 
-def test_two_runs_from_one_checkpoint_end_alike(photos, our_checkpoint, tmp_path):
-    """The first must leave the checkpoint it started from as it was."""
-    start = transformers.read(our_checkpoint, "it")
-    for name in ("one", "two"):
-        trained(photos, start, tmp_path / name, image_size=32, patch_size=8)
-    assert torch.equal(weights(tmp_path / "one"), weights(tmp_path / "two"))
+@pytest.mark.parametrize("after", [1, 3, 4, 8])
+def test_a_run_that_is_stopped_says_how_to_go_on_and_ends_as_if_it_had_not(
+    plan, start, tmp_path, after
+):
+    train(plan, start, tmp_path / "whole", Watcher())
+    out = tmp_path / "out"
+    with pytest.raises(StoppedError, match=f"after step {after} of 9; go on with: .*--resume"):
+        train(plan, start, out, Told(stop_after=after))
+    again = Plan.from_json(RunFolder(out).plan())
+    assert again == plan
+    rest = Told()
+    train(again, start, out, rest, resume=True)
+    assert [step.step for step in rest.steps] == list(range(after + 1, 10))
+    assert torch.equal(weights(out), weights(tmp_path / "whole"))
+    steps = [json.loads(line)["step"] for line in (out / LOG).read_text().splitlines()]
+    assert steps == list(range(1, 10))
+    assert not (out / STATE).exists()
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_at_any_moment_ends_as_if_it_had_not(plan, photos, tmp_path):
+    """The real command, and SIGKILL at moments of its own choosing."""
+    recipe = ["--learning-rate", "0.003", "--epochs", "4", "--batch-size", "4", "--set",
+              "workers=0", "--set", "mixup=0.2"]  # fmt: skip
+    common = ["--data", str(photos), "--weights", plan.weights, "--image-size", "32",
+              "--patch-size", "8", "--save-every", "3", *recipe]  # fmt: skip
+
+    def command(*arguments):
+        line = [sys.executable, "-m", "vit_demo", "finetune", *arguments]
+        return subprocess.Popen(
+            line, cwd=ROOT, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+
+    whole = command("--out", str(tmp_path / "whole"), *common)
+    assert whole.wait() == 0, whole.stderr.read()
+    out = tmp_path / "out"
+    chance = random.Random(4)
+    broken = command("--out", str(out), *common)
+    log = out / LOG
+    for _ in range(3):
+        seen = len(log.read_text().splitlines()) if log.exists() else 0
+        wanted = seen + chance.randrange(1, 12)
+        while broken.poll() is None and (
+            not log.exists() or len(log.read_text().splitlines()) < wanted
+        ):
+            time.sleep(0.002)
+        broken.send_signal(signal.SIGKILL)
+        assert broken.wait() in (-signal.SIGKILL, 0)
+        broken.stderr.close()
+        broken = command("--out", str(out), "--resume")
+    assert broken.wait() == 0, broken.stderr.read()
+    assert torch.equal(weights(out), weights(tmp_path / "whole"))
+    broken.stderr.close()
+    whole.stderr.close()
+
+
+def test_an_unfinished_run_is_not_overwritten_and_a_finished_one_is_over(plan, start, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(StoppedError):
+        train(plan, start, out, Told(stop_after=1))
+    with pytest.raises(DataError, match="a run that is not finished; go on with it by --resume"):
+        train(plan, start, out, Watcher())
+    train(plan, start, out, Watcher(), resume=True)
+    with pytest.raises(DataError, match="has come to its end"):
+        train(plan, start, out, Watcher(), resume=True)
+    with pytest.raises(DataError, match="holds a finished run; name another folder"):
+        train(plan, start, out, Watcher())
+
+
+def test_going_on_without_a_run_or_with_other_photos_is_refused(plan, start, photos, tmp_path):
+    with pytest.raises(DataError, match="holds no run to go on with"):
+        RunFolder(tmp_path / "nothing").plan()
+    with pytest.raises(StoppedError):
+        train(plan, start, tmp_path / "out", Told(stop_after=1))
+    for name in ("00", "01", "02", "03"):
+        (photos / "red" / f"{name}.png").unlink()
+    with pytest.raises(DataError, match="have changed since the run began"):
+        train(plan, start, tmp_path / "out", Watcher(), resume=True)
+
+
+def test_photos_are_reported_before_training_begins(plan, start, photos, tmp_path):
+    (photos / "red" / "00.png").write_bytes(b"no photo")
+    told = Told()
+    train(plan, start, tmp_path / "out", told)
+    [checked] = told.before
+    assert [path.name for path, _ in checked.unreadable] == ["00.png"]
+
+
+def test_what_cannot_be_fine_tuned_is_refused(plan, tmp_path, start):
+    mean = replace(start.config, class_token=False, pooling="mean")
+    with pytest.raises(UnsupportedError, match="start from a ViT, DeiT or DINOv2 with a class"):
+        train(plan, replace(start, config=mean), tmp_path / "out", Watcher())
+    with pytest.raises(ConfigError, match="not a whole number of"):
+        train(replace(plan, image_size=25), start, tmp_path / "out", Watcher())
+    assert not (tmp_path / "out").exists()

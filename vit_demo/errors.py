@@ -16,7 +16,8 @@
     ├── OptionError          an option that does not exist, or a value outside its range
     ├── OutputError          a file that cannot be written
     ├── DataError            a folder of photos that cannot be trained or scored on
-    └── PublishError         a folder that cannot be uploaded, or a repository that cannot take it
+    ├── PublishError         a folder that cannot be uploaded, or a repository that cannot take it
+    └── StoppedError         a training run that was stopped on request, and can go on
 
 The page shows the message in a toast, the command line prints it on one line and ends with
 status 2. Anything else is a bug of ours and keeps its traceback.
@@ -120,6 +121,10 @@ class OptionError(DemoError):
 
 class OutputError(DemoError):
     """A file that cannot be written."""
+
+
+class StoppedError(DemoError):
+    """A run that was stopped on request; the message says how to go on."""
 
 
 class DataError(DemoError):

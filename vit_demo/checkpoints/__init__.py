@@ -23,6 +23,7 @@ __all__ = [
     "bundled",
     "check_family",
     "load",
+    "read",
     "read_folder",
 ]
 
@@ -38,15 +39,29 @@ def load(
 ) -> Checkpoint:
     """Load a checkpoint: a bundled name, a folder or .pth, or a Hub id `owner/name[@revision]`.
 
+    See `read` for the arguments, and for what is raised; MisfitError comes on top, where the
+    tensors do not fit the model.
+    """
+    stored, revision = read(ref, progress, cancelled, allow_pickle)
+    return build(stored, ref, revision)
+
+
+def read(
+    ref: str,
+    progress: Progress | None = None,
+    cancelled: Event | None = None,
+    allow_pickle: bool = False,
+) -> tuple[Stored, str | None]:
+    """What a checkpoint's files say, and the commit they are of; no model is built.
+
     While files come from the Hub, `progress` is told the file, the bytes that are here and the
     bytes in all, and `cancelled` stops it. With `allow_pickle`, pytorch_model.bin is opened where
     there is no model.safetensors; only tensors are read from it, and no code is run. Raises
-    NotFoundError, UnsupportedError, MisfitError or another CheckpointError, each saying what to
-    do next.
+    NotFoundError, UnsupportedError or another CheckpointError, each saying what to do next.
     """
     reference = parse(ref)
     if isinstance(reference, Path):
-        return build(read_folder(reference, ref, allow_pickle), ref)
+        return read_folder(reference, ref, allow_pickle), None
     snapshot = fetch(
         reference,
         lambda config_json: check_family(config_json, f"'{ref}'"),
@@ -55,7 +70,7 @@ def load(
         allow_pickle=allow_pickle,
         limit=Settings.from_environment().download_bytes,
     )
-    return build(read_folder(snapshot.folder, ref, allow_pickle), ref, snapshot.revision)
+    return read_folder(snapshot.folder, ref, allow_pickle), snapshot.revision
 
 
 def check_family(config_json: Mapping[str, Any], source: str) -> str:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 from vit_demo.checkpoints.files import CONFIG, read_json, write_json
@@ -80,17 +79,9 @@ def store_calibration(folder: Path, calibration: Calibration) -> None:
     Raises CheckpointError where there is no such file, OutputError where it cannot be written.
     """
     config_json = read_json(folder / CONFIG, f"'{folder}'")
-    config_json[KEY] = calibration.as_json()
-    temporary: Path | None = None
     try:
-        with NamedTemporaryFile(dir=folder, prefix=f".{CONFIG}.", delete=False) as file:
-            temporary = Path(file.name)
-        write_json(temporary, config_json)
-        temporary.chmod((folder / CONFIG).stat().st_mode)
-        temporary.replace(folder / CONFIG)
+        write_json(folder / CONFIG, config_json | {KEY: calibration.as_json()})
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise OutputError(
             f"'{folder / CONFIG}' cannot be written ({error.strerror}); "
             "copy the checkpoint to a folder of your own and calibrate that."

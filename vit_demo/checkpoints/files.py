@@ -1,8 +1,10 @@
 """Open the files that checkpoints are made of, or say in one sentence what is wrong with them."""
 
 import json
+import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,22 @@ def read_json(path: Path, source: str) -> dict[str, Any]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write one JSON object, indented, in UTF-8."""
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with replacing(path) as unfinished:
+        text = json.dumps(content, indent=2, ensure_ascii=False)
+        unfinished.write_text(text + "\n", encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to write beside `path`, which takes its place once it is whole and on the disk.
+
+    Whoever reads, or is interrupted, finds the old file or the new one, never half of either.
+    """
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    yield unfinished
+    with unfinished.open("rb") as file:
+        os.fsync(file.fileno())
+    unfinished.replace(path)
 
 
 def load_weights(folder: Path, source: str, allow_pickle: bool) -> dict[str, Tensor]:

@@ -1,5 +1,7 @@
 """What several commands share: naming a checkpoint, loading it in sight, the JSON switch."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -14,7 +16,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from vit_demo.checkpoints import Checkpoint, load
+from vit_demo.checkpoints import Checkpoint, Stored, load, read
+from vit_demo.checkpoints.cache import Progress as Report
 
 CheckpointOption = Annotated[
     str, typer.Option(metavar="REF", help="Bundled name, folder, or Hub id owner/name[@revision].")
@@ -24,6 +27,20 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.
 
 def load_in_sight(ref: str) -> Checkpoint:
     """Load a checkpoint; on a terminal, what comes from the Hub shows its progress."""
+    with downloads_in_sight() as report:
+        return load(ref, report)
+
+
+def read_in_sight(ref: str) -> Stored:
+    """Read a checkpoint to start training from, likewise."""
+    with downloads_in_sight() as report:
+        stored, _ = read(ref, report)
+    return stored
+
+
+@contextmanager
+def downloads_in_sight() -> Iterator[Report | None]:
+    """A bar for every file that is fetched, on a terminal; None elsewhere."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -40,7 +57,7 @@ def load_in_sight(ref: str) -> Checkpoint:
         progress.update(bars[name], completed=done, total=total)
 
     try:
-        return load(ref, report if progress.console.is_terminal else None)
+        yield report if progress.console.is_terminal else None
     finally:
         if bars:
             progress.stop()

@@ -19,8 +19,7 @@ from vit_demo.training.card import NOT_STATED, check_card, save_card
 from vit_demo.training.evaluate import Evaluation, evaluate
 from vit_demo.training.metrics import Reliability
 from vit_demo.training.report import as_json, make_folder, save_report
-from vit_demo.training.run import LOG
-from vit_demo.training.selection import Chosen, choose, held_out_photos
+from vit_demo.training.selection import Chosen, choose, held_out_photos, summary_of
 from vit_demo.training.temperature import KEPT
 
 
@@ -94,7 +93,7 @@ def _check_unseen(chosen: Chosen) -> None:
 
 def _listed(folder: Path | None, held_out: bool) -> frozenset[str]:
     """The held-out photos; without --held-out only to warn, so that there need be no list."""
-    if folder is None or not (held_out or (folder / LOG).exists()):
+    if folder is None or not (held_out or summary_of(folder)):
         return frozenset()
     return held_out_photos(folder)
 

@@ -1,46 +1,112 @@
-"""`finetune`: training in sight."""
+"""`finetune`: training in sight, stopped and gone on with at will."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from vit_demo.checkpoints import read_folder
-from vit_demo.training.finetune import Recipe, Step
-from vit_demo.training.run import train_folder
+from vit_demo.cli.checkpoint import read_in_sight
+from vit_demo.cli.progress import training_in_sight
+from vit_demo.errors import DataError, OptionError
+from vit_demo.training.plan import SCRATCH, Plan
+from vit_demo.training.recipe import Recipe
+from vit_demo.training.run import train
+from vit_demo.training.saved import RunFolder
+from vit_demo.training.world import joined
 
 
 def finetune_command(
-    data: Annotated[Path, typer.Option(help="A folder with one sub-folder of photos per class.")],
-    weights: Annotated[Path, typer.Option(help="Folder of the checkpoint to start from.")],
     out: Annotated[Path, typer.Option(help="Folder for the new checkpoint.")],
-    epochs: Annotated[int, typer.Option(min=1)] = 6,
-    image_size: Annotated[int, typer.Option(min=1)] = 224,
-    patch_size: Annotated[int, typer.Option(min=1)] = 16,
-    held_out: Annotated[float, typer.Option(help="Share of the photos kept for scoring.")] = 0.1,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="A folder with one sub-folder of photos per class, or train and val."),
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="REF|none", help="Checkpoint to start from, or none.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    head_epochs: Annotated[
+        int, typer.Option(min=0, help="Epochs in which the head alone learns.")
+    ] = Recipe.head_epochs,
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Epochs after that, in which all learns.")
+    ] = Recipe.epochs,
+    image_size: Annotated[int, typer.Option(min=1, help="In pixels.")] = Plan.image_size,
+    patch_size: Annotated[int, typer.Option(min=1, help="In pixels.")] = Plan.patch_size,
+    size: Annotated[str, typer.Option(help="Shape of a model that starts from none.")] = Plan.size,
+    held_out: Annotated[
+        float, typer.Option(help="Share of the photos kept for scoring.")
+    ] = Plan.held_out,
+    leave_out: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="Train without this class.")
+    ] = None,
     learning_rate: Annotated[float, typer.Option(min=0)] = Recipe.learning_rate,
+    batch_size: Annotated[int, typer.Option(min=1)] = Recipe.batch_size,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=NUMBER", help="Another number of the recipe."),
+    ] = None,
     seed: int = 0,
+    save_every: Annotated[int, typer.Option(min=1, help="Steps between saved states.")] = 50,
 ) -> None:
-    """Fine-tune on your own flowers."""
-    start = read_folder(weights, str(weights))
-    recipe = Recipe(epochs=epochs, learning_rate=learning_rate, seed=seed)
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("training")
+    """Fine-tune on your own flowers: first the head, then all of the model.
 
-        def report(step: Step) -> None:
-            words = f"epoch {step.epoch}  loss {step.loss:.3f}"
-            progress.update(bar, total=step.steps, completed=step.step, description=words)
-            if step.accuracy is not None:
-                console.print(f"epoch {step.epoch}: {step.accuracy:.4f} of the held-out photos")
+    Ctrl-C saves and says how to go on. Several processes share the work under torchrun.
+    """
+    if resume:
+        plan = _plan_to_go_on_with(out, data, weights)
+    elif data is None or weights is None:
+        raise OptionError("--data and --weights are missing; or go on with a run by --resume.")
+    else:
+        recipe = Recipe(
+            head_epochs=head_epochs if weights != SCRATCH else 0,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            seed=seed,
+        ).changed(pairs(changes or []))
+        plan = Plan(
+            data=str(data),
+            weights=weights,
+            recipe=recipe,
+            size=size,
+            image_size=image_size,
+            patch_size=patch_size,
+            held_out=held_out,
+            leave_out=leave_out,
+            command=shlex.join(["python", "-m", "vit_demo", *sys.argv[1:]]),
+        )
+    _train_in_sight(plan, out, resume, save_every)
 
-        score = train_folder(data, start, out, image_size, patch_size, held_out, recipe, report)
-    console.print(f"{score:.4f} of the held-out photos are named correctly; saved to {out}")
+
+def _train_in_sight(plan: Plan, out: Path, resume: bool, save_every: int) -> None:
+    start = None if plan.weights == SCRATCH else read_in_sight(plan.weights)
+    with joined() as world, training_in_sight(world) as watch:
+        watcher = watch("")
+        last = train(plan, start, out, watcher, resume=resume, save_every=save_every, world=world)
+        if last.score:
+            watcher.say(f"{last.score.accuracy:.4f} of the held-out photos; saved to {out}")
+
+
+def _plan_to_go_on_with(out: Path, data: Path | None, weights: str | None) -> Plan:
+    folder = RunFolder(out)
+    plan = Plan.from_json(folder.plan())
+    if folder.finished:
+        raise DataError(f"The run in '{out}' has come to its end; there is nothing to go on with.")
+    for name, given, planned in (("--data", data, plan.data), ("--weights", weights, plan.weights)):
+        if given is not None and str(given) != planned:
+            raise DataError(f"The run in '{out}' was begun with {name} {planned}, not {given}.")
+    return plan
+
+
+def pairs(given: list[str]) -> dict[str, str]:
+    """What was given as NAME=NUMBER; raises OptionError where a value is missing."""
+    pairs = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise OptionError(f"'{text}' lacks its value; write it like mixup=0.2.")
+        pairs[name] = value
+    return pairs

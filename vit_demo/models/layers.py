@@ -197,23 +197,6 @@ class LayerScale(nn.Module):
         return tokens * self.gamma
 
 
-class DropPath(nn.Module):
-    """Stochastic depth: in training, drop a residual branch for whole samples (arXiv 1603.09382).
-
-    What survives is divided by the chance of survival, so that its expectation is unchanged.
-    """
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.rate = rate
-
-    def forward(self, branch: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        if not self.training or self.rate == 0:
-            return branch
-        survives = torch.rand(branch.shape[0], 1, 1, device=branch.device) >= self.rate
-        return branch * survives / (1 - self.rate)
-
-
 class MeanHead(nn.Module):
     """Average every place of a feature map, then one linear layer."""
 

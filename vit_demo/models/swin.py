@@ -24,8 +24,9 @@ from torch.nn import functional
 
 from vit_demo.errors import ConfigError
 from vit_demo.flow import Trace, token_sharing
+from vit_demo.models.dropping import DropPath
 from vit_demo.models.grids import Grid, square_sharing
-from vit_demo.models.layers import DropPath, Gelu, MeanHead, Mlp, PatchEmbedding, initialise
+from vit_demo.models.layers import Gelu, MeanHead, Mlp, PatchEmbedding, initialise
 from vit_demo.models.windows import WindowAttention, Windows, cut_windows
 
 Convention = Literal["transformers", "timm"]

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from vit_demo.flow import Trace, prefix_sharing, token_sharing
 from vit_demo.models.attention_pool import AttentionPool
+from vit_demo.models.dropping import DropPath, PatchDropout
 from vit_demo.models.layers import (
-    DropPath,
     LayerScale,
     Mlp,
     PatchEmbedding,
@@ -102,6 +102,7 @@ class VisionTransformer(nn.Module):
             setattr(self, name, nn.Parameter(torch.zeros(1, count, width)))
         self.pos_embed = nn.Parameter(torch.zeros(1, config.placed_prefix + rows * cols, width))
         self.pos_drop = nn.Dropout(config.dropout)
+        self.patch_drop = PatchDropout(config.patch_dropout, config.prefix)
         self.norm_pre = _norm(width, config, config.pre_norm)
         rising = torch.linspace(0, config.drop_path, config.depth, device="cpu").tolist()
         self.blocks = nn.ModuleList(Block(config, rate) for rate in rising)
@@ -159,7 +160,7 @@ class VisionTransformer(nn.Module):
         if trace is not None:
             trace.begin(grid)
             trace.flows.append(prefix_sharing(config.prefix, grid[0] * grid[1], pixels.device))
-        return self.norm_pre(self.pos_drop(tokens))
+        return self.norm_pre(self.patch_drop(self.pos_drop(tokens)))
 
     def read_out(
         self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None

@@ -13,7 +13,7 @@ COUNTS = ("classes", "width", "depth", "heads", "mlp_width", "patch_size", "chan
 # Far beyond any published model; a file that says more would only fill the memory.
 LARGEST_COUNT, DEEPEST = 1_000_000, 1_000
 
-RATES = ("dropout", "attention_dropout", "drop_path")
+RATES = ("dropout", "attention_dropout", "drop_path", "patch_dropout")
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class ViTConfig:
     `pooling` says what the head reads: the class token, the mean of the patches, DINOv2's both
     side by side, or SigLIP's attention of a learned query to the patches; `final_norm` whether the
     last norm stands before pooling, after it, or nowhere.
+    `patch_dropout` is the share of the patches that are left out while training
+    (arXiv 2208.07220).
     `representation` is the width of the tanh layer before the head ("pre-logits"), which the
     paper keeps for pre-training.
     """
@@ -73,6 +75,7 @@ class ViTConfig:
     dropout: float = 0.0
     attention_dropout: float = 0.0
     drop_path: float = 0.0
+    patch_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         for name in COUNTS:

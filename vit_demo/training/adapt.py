@@ -19,7 +19,8 @@ def adapt(
     """The encoder of `old`, for a model of shape `new`: heads dropped, the rest brought over.
 
     Layer scale is folded when `new` has none, the patch kernel and the positions are resampled
-    when patch size or grid differ. Every tensor is a copy: training it leaves `tensors` alone.
+    when patch size or grid differ, and a distillation token goes with its head. Every tensor is
+    a copy: training it leaves `tensors` alone.
     """
     adapted = {
         name: tensor.to(torch.float32, copy=True)
@@ -28,13 +29,23 @@ def adapt(
     }
     if old.layer_scale is not None and new.layer_scale is None:
         adapted = fold_layer_scale(adapted)
+    if old.distilled and not new.distilled:
+        adapted = without_teacher(adapted)
     adapted["patch_embed.proj.weight"] = resample_patch_kernel(
         adapted["patch_embed.proj.weight"], new.patch_size
     )
     adapted["pos_embed"] = resample_positions(
-        adapted["pos_embed"], old.placed_prefix, old.grid, new.grid, antialias=True
+        adapted["pos_embed"], new.placed_prefix, old.grid, new.grid, antialias=True
     )
     return adapted
+
+
+def without_teacher(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without DeiT's distillation token, and without its place behind the class token."""
+    kept = {name: tensor for name, tensor in tensors.items() if name != "dist_token"}
+    positions = kept["pos_embed"]
+    kept["pos_embed"] = torch.cat([positions[:, :1], positions[:, 2:]], dim=1)
+    return kept
 
 
 def fold_layer_scale(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

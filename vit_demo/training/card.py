@@ -10,10 +10,19 @@ from vit_demo.checkpoints.files import CONFIG, read_json
 from vit_demo.errors import OutputError
 from vit_demo.training.evaluate import Evaluation
 from vit_demo.training.report import CONFUSION, as_json, save_confusion
-from vit_demo.training.run import LOG
+from vit_demo.training.run import BEST
+from vit_demo.training.selection import summary_of
 
 CARD = "README.md"
 NOT_STATED = "not stated"
+
+# What training.json counts, and how it is said.
+COUNTED = {
+    "training": "to learn from",
+    "held_out": "held out",
+    "unreadable": "unreadable and left out",
+    "duplicates": "on both sides of the split",
+}
 
 # By this line a card that was written here is known, and only such a card is written over.
 MARK = "<!-- Written by `python -m vit_demo evaluate --card`. -->"
@@ -32,13 +41,14 @@ def save_card(evaluation: Evaluation, folder: Path, licence: str, credit: str) -
     """
     check_card(folder)
     path = folder / CARD
-    log = folder / LOG
+    log = summary_of(folder)
     text = card(
         name=folder.resolve().name,
         scores=as_json(evaluation),
         labels=evaluation.checkpoint.labels,
         calibration=read_calibration(read_json(folder / CONFIG, f"'{folder}'"), f"'{folder}'"),
-        summary=read_json(log, f"'{folder}'") if log.exists() else {},
+        summary=read_json(log, f"'{folder}'") if log else {},
+        chosen_on_them=folder.resolve().name == BEST,
         licence=licence,
         credit=credit,
     )
@@ -68,17 +78,19 @@ def card(
     summary: Mapping[str, Any],
     licence: str = NOT_STATED,
     credit: str = NOT_STATED,
+    chosen_on_them: bool = False,
 ) -> str:
     """The whole card. `scores` are those of `report.as_json`, `summary` is training.json.
 
-    It says what these say and nothing else; what they leave out is "not recorded".
+    `chosen_on_them` says that the epoch was chosen on the held-out photos. The card says what
+    these say and nothing else; what they leave out is "not recorded".
     """
     parts = (
         front_matter(name, scores, licence),
         MARK,
         _about(name, scores, labels),
         "\n".join(_making(summary)),
-        "\n".join(_scoring(scores, summary)),
+        "\n".join(_scoring(scores, chosen_on_them)),
         "\n".join(_honesty(scores, calibration)),
         f"## The photos\n\n* **Licence.** {licence}\n* **Credit.** {credit}",
         _limits(len(labels)),
@@ -137,8 +149,9 @@ def _making(summary: Mapping[str, Any]) -> Iterator[str]:
         yield "Not recorded."
         return
     photos, epochs = summary.get("photos", {}), summary.get("epochs", [])
-    counts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in photos.items())
-    yield f"* **Photos.** {counts or 'not recorded'}"
+    counts = [f"{photos[kind]:,} {words}" for kind, words in COUNTED.items() if kind in photos]
+    yield f"* **Start.** {summary.get('weights') or 'not recorded'}"
+    yield f"* **Photos.** {', '.join(counts) or 'not recorded'}"
     yield f"* **Epochs.** {len(epochs) or 'not recorded'}"
     minutes = summary.get("minutes")
     yield f"* **Time.** {'not recorded' if minutes is None else f'{minutes} minutes'}"
@@ -156,7 +169,7 @@ def _recipe(recipe: Mapping[str, Any]) -> str:
     return ", ".join(words)
 
 
-def _scoring(scores: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterator[str]:
+def _scoring(scores: Mapping[str, Any], chosen_on_them: bool) -> Iterator[str]:
     """Accuracy with its interval, class by class."""
     accuracy = scores["accuracy"]
     which = "held-out photos" if scores["held_out"] else f"photos in {scores['data']}"
@@ -165,8 +178,8 @@ def _scoring(scores: Mapping[str, Any], summary: Mapping[str, Any]) -> Iterator[
         f"**{accuracy['right']} of {accuracy['total']} {which}, {accuracy['share']:.3f}** "
         f"(95 % interval, Wilson: {_interval(accuracy['interval'])}).\n"
     )
-    if scores["held_out"] and summary.get("epochs"):
-        yield "Where the epoch was chosen on the same photos, that flatters it a little.\n"
+    if scores["held_out"] and chosen_on_them:
+        yield "The epoch was chosen on the same photos, which flatters it a little.\n"
     if scores["trained_on"]:
         yield f"It was trained on {scores['trained_on']} of these photos, which flatters it.\n"
     if scores["unreadable"]:

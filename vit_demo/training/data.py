@@ -1,25 +1,36 @@
-"""A folder of photos, one sub-folder per class: found, split, and read as training pixels."""
+"""Folders of photos, one sub-folder per class: found, checked, split, and read as pixels."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vit_demo.errors import DataError
+from vit_demo.errors import DataError, PhotoError, nearest
 from vit_demo.photo import read_photo
 from vit_demo.preprocess import Preprocessing
+from vit_demo.training.augment import Augmentation
+from vit_demo.training.dice import dice
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic"}
+
+# A folder that holds two of these holds two sets of classes, already split.
+TRAINING_NAMES, HELD_OUT_NAMES = ("train", "training"), ("val", "valid", "validation", "test")
 
 FEWEST_CLASSES = 2
 
 Sample = tuple[Path, int]
+
+# Rows and columns of the small picture whose light and dark edges tell photos apart.
+FINGERPRINT = 8
+# Two photos that differ in no more of its bits are taken for one.
+ALIKE = 3
 
 
 @dataclass(frozen=True)
@@ -30,10 +41,11 @@ class PhotoFolder:
     samples: tuple[Sample, ...]
 
 
-def scan(folder: Path) -> PhotoFolder:
-    """Find the photos of a folder with one sub-folder per class.
+def scan(folder: Path, leave_out: str | None = None) -> PhotoFolder:
+    """Find the photos of a folder with one sub-folder per class, all but one if asked.
 
-    Raises DataError when there are fewer than two classes with photos in them.
+    Raises DataError when there are fewer than two classes with photos in them, or the one to
+    leave out is not among them.
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder '{folder}'; name one with a sub-folder per class.")
@@ -42,6 +54,8 @@ def scan(folder: Path) -> PhotoFolder:
         for child in sorted(folder.iterdir())
         if child.is_dir()
     }
+    if leave_out is not None and not found.pop(leave_out, None):
+        raise DataError(f"'{folder}' has no class '{leave_out}'; {nearest(leave_out, list(found))}")
     labels = tuple(label for label, paths in found.items() if paths)
     if len(labels) < FEWEST_CLASSES:
         raise DataError(
@@ -51,6 +65,62 @@ def scan(folder: Path) -> PhotoFolder:
     return PhotoFolder(
         labels, tuple((path, labels.index(label)) for label in labels for path in found[label])
     )
+
+
+@dataclass(frozen=True)
+class Split:
+    """Photos to learn from, and photos held out to score on."""
+
+    labels: tuple[str, ...]
+    training: tuple[Sample, ...]
+    held_out: tuple[Sample, ...]
+
+    def counts(self, samples: Sequence[Sample]) -> dict[str, int]:
+        """How many of the samples each class has."""
+        return {
+            label: sum(index == number for _, index in samples)
+            for number, label in enumerate(self.labels)
+        }
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What looking at every photo has shown.
+
+    `unreadable` are (file, why); they have been left out. `duplicates` are (held out, training)
+    pairs that look alike: such a photo is scored on what was learnt by heart.
+    """
+
+    split: Split
+    unreadable: tuple[tuple[Path, str], ...]
+    duplicates: tuple[tuple[Path, Path], ...]
+
+
+def read_split(data: Path, held_out: float, seed: int, leave_out: str | None = None) -> Split:
+    """A folder of classes, split here; or one with `train` and `val`, split by its owner.
+
+    With `leave_out` the photos of one class are not there at all. Raises DataError when there are
+    fewer than two classes, or the two parts name different ones.
+    """
+    pair = _pair(data)
+    if pair is None:
+        photos = scan(data, leave_out)
+        training, kept = split(photos, held_out, seed)
+        return Split(photos.labels, training, kept)
+    first, second = (scan(part, leave_out) for part in pair)
+    if first.labels != second.labels:
+        odd = sorted(set(first.labels) ^ set(second.labels))
+        raise DataError(
+            f"'{pair[0]}' and '{pair[1]}' must hold the same classes, and only one of them has "
+            f"photos of: {', '.join(odd)}."
+        )
+    return Split(first.labels, first.samples, second.samples)
+
+
+def _pair(data: Path) -> tuple[Path, Path] | None:
+    training = [data / name for name in TRAINING_NAMES if (data / name).is_dir()]
+    held_out = [data / name for name in HELD_OUT_NAMES if (data / name).is_dir()]
+    return (training[0], held_out[0]) if training and held_out else None
 
 
 def split(
@@ -79,72 +149,107 @@ def split(
     return tuple(training), tuple(kept)
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """Random views of a photo: a crop of some area and aspect, a mirror image, other light."""
+def check(photos: Split, threads: int = 2) -> Checked:
+    """Open every photo once: leave out what cannot be read, find what stands on both sides.
 
-    area: tuple[float, float] = (0.35, 1.0)
-    aspect: tuple[float, float] = (3 / 4, 4 / 3)
-    brightness: float = 0.3
-    saturation: float = 0.3
-
-    def __call__(self, photo: Image.Image, preprocessing: Preprocessing) -> Image.Image:
-        """One random view, at the size the model reads. Draws from torch's generator."""
-        box = self._box(photo.width, photo.height)
-        height, width = input_size(preprocessing)
-        view = photo.resize((width, height), preprocessing.resample, box=box)
-        if torch.rand(()) < 1 / 2:
-            view = ImageOps.mirror(view)
-        view = ImageEnhance.Brightness(view).enhance(_between(_around(self.brightness)))
-        return ImageEnhance.Color(view).enhance(_between(_around(self.saturation)))
-
-    def _box(self, width: int, height: int) -> tuple[float, float, float, float]:
-        low, high = (math.log(ratio) for ratio in self.aspect)
-        area = _between(self.area) * width * height
-        aspect = math.exp(_between((low, high)))
-        across = min(math.sqrt(area * aspect), float(width))
-        down = min(math.sqrt(area / aspect), float(height))
-        left, top = _between((0.0, width - across)), _between((0.0, height - down))
-        return left, top, left + across, top + down
+    Raises DataError when a class has no photo left on either side.
+    """
+    everything = [path for path, _ in (*photos.training, *photos.held_out)]
+    with ThreadPoolExecutor(threads) as pool:
+        seen = dict(zip(everything, pool.map(_look, everything), strict=True))
+    unreadable = tuple((path, look) for path, look in seen.items() if isinstance(look, str))
+    readable = seen.keys() - {path for path, _ in unreadable}
+    kept = Split(
+        photos.labels,
+        tuple(sample for sample in photos.training if sample[0] in readable),
+        tuple(sample for sample in photos.held_out if sample[0] in readable),
+    )
+    for side in (kept.training, kept.held_out):
+        for label, count in kept.counts(side).items():
+            if not count:
+                raise DataError(
+                    f"No photo of the class '{label}' can be read on one side of the split; "
+                    "add photos, or hold out another share."
+                )
+    prints = {path: look for path, look in seen.items() if not isinstance(look, str)}
+    return Checked(kept, unreadable, tuple(_duplicates(kept, prints)))
 
 
-def input_size(preprocessing: Preprocessing) -> tuple[int, int]:
-    """Height and width of what the model reads; raises DataError when they are not fixed."""
-    size = preprocessing.crop or preprocessing.resize
-    if not isinstance(size, tuple):
-        raise DataError("Training needs a fixed input size; give the preprocessing a crop.")
-    return size
+def _duplicates(photos: Split, prints: Mapping[Path, int]) -> Iterator[tuple[Path, Path]]:
+    known = np.array([prints[path] for path, _ in photos.training], dtype=np.uint64)
+    for path, _ in photos.held_out:
+        differing = np.bitwise_count(known ^ np.uint64(prints[path]))
+        if differing.min() <= ALIKE:
+            yield path, photos.training[int(differing.argmin())][0]
+
+
+def _look(path: Path) -> int | str:
+    """A photo's fingerprint, or why it cannot be read."""
+    try:
+        return fingerprint(read_photo(path))
+    except PhotoError as error:
+        return str(error)
+
+
+def fingerprint(photo: Image.Image) -> int:
+    """Where a small grey copy grows lighter from left to right, one bit for each place.
+
+    Copies of one photo differ in a few bits at the most, also after scaling and saving again.
+    """
+    grey = photo.convert("L").resize((FINGERPRINT + 1, FINGERPRINT), Image.Resampling.BOX)
+    values = np.asarray(grey, dtype=np.int16)
+    return int.from_bytes(np.packbits(values[:, 1:] > values[:, :-1]).tobytes(), "big")
 
 
 class Photos(Dataset[tuple[Float[Tensor, "3 h w"], int]]):
-    """Samples as (pixels, class): augmented for training, exactly as in use without."""
+    """Samples as (pixels, class), exactly as in use."""
 
-    def __init__(
-        self,
-        samples: Sequence[Sample],
-        preprocessing: Preprocessing,
-        augmentation: Augmentation | None = None,
-    ) -> None:
+    def __init__(self, samples: Sequence[Sample], preprocessing: Preprocessing) -> None:
         self.samples = samples
         self.preprocessing = preprocessing
-        self.augmentation = augmentation
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> tuple[Float[Tensor, "3 h w"], int]:
         path, label = self.samples[index]
-        photo = read_photo(path)
-        if self.augmentation is None:
-            return self.preprocessing(photo).pixels[0], label
-        view = self.augmentation(photo, self.preprocessing)
-        return self.preprocessing.pixels(view)[0], label
+        return self.preprocessing(read_photo(path)).pixels[0], label
 
 
-def _around(spread: float) -> tuple[float, float]:
-    return 1 - spread, 1 + spread
+class Views(Dataset[tuple[Float[Tensor, "3 h w"], int]]):
+    """Random views of samples as (pixels, class), one for every (sample, epoch)."""
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        preprocessing: Preprocessing,
+        augmentation: Augmentation,
+        seed: int,
+    ) -> None:
+        self.samples = samples
+        self.preprocessing = preprocessing
+        self.augmentation = augmentation
+        self.seed = seed
+
+    def __getitem__(self, view: tuple[int, int]) -> tuple[Float[Tensor, "3 h w"], int]:
+        index, epoch = view
+        path, label = self.samples[index]
+        throws = dice(self.seed, "view", epoch, index)
+        seen = self.augmentation(read_photo(path), self.preprocessing, throws)
+        return self.preprocessing.pixels(seen)[0], label
 
 
-def _between(bounds: tuple[float, float]) -> float:
-    low, high = bounds
-    return low + (high - low) * torch.rand(()).item()
+def batches(
+    count: int, batch_size: int, seed: int, epoch: int, part: int = 0, parts: int = 1
+) -> list[list[tuple[int, int]]]:
+    """One epoch as batches of (sample, epoch), in an order of its own.
+
+    What is left over after the last whole batch waits for another epoch. With several `parts`,
+    each takes its share of every batch.
+    """
+    order = dice(seed, "order", epoch).sample(range(count), count)
+    whole = count - count % batch_size if count > batch_size else count
+    return [
+        [(index, epoch) for index in order[start : start + batch_size][part::parts]]
+        for start in range(0, whole, batch_size)
+    ]

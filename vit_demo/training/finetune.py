@@ -1,164 +1,236 @@
-"""Fine-tune a Vision Transformer on a folder of photos."""
+"""Fine-tune a Vision Transformer: stages, steps, scores, and a state to go on from."""
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from statistics import fmean
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
-from vit_demo.errors import ConfigError
+from vit_demo.errors import DataError
 from vit_demo.models.vit import VisionTransformer
 from vit_demo.preprocess import Preprocessing
-from vit_demo.training.data import Augmentation, Photos, Sample
+from vit_demo.training.augment import mix
+from vit_demo.training.data import Photos, Sample, Views, batches
+from vit_demo.training.dice import dice, torch_seed
+from vit_demo.training.recipe import Recipe, Stage
+from vit_demo.training.schedule import parameter_groups, running_mean, warm_up_then_cosine
+from vit_demo.training.world import World
+
+State = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How to train. The learning rate is that of the last encoder block.
+class Score:
+    """How the held-out photos are named: the share that is right, and the mean loss in nats."""
 
-    Each block further from the head learns `layer_decay` times as fast as the one after it, the
-    new head `head_factor` times as fast as the last block.
-    """
-
-    epochs: int = 6
-    batch_size: int = 32
-    learning_rate: float = 1.5e-4
-    layer_decay: float = 0.75
-    head_factor: float = 3.0
-    weight_decay: float = 0.05
-    warm_up_steps: int = 60
-    label_smoothing: float = 0.1
-    gradient_clip: float = 1.0
-    bfloat16: bool = True
-    workers: int = 1
-    seed: int = 0
-    augmentation: Augmentation = field(default_factory=Augmentation)
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate", "layer_decay", "head_factor"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name}={getattr(self, name)}, but it must be above 0.")
+    accuracy: float
+    loss: float
 
 
 @dataclass(frozen=True)
 class Step:
-    """One training step, as reported while it runs.
-
-    After a whole epoch `accuracy` is set, and `loss` is the mean over the epoch.
-    """
+    """One training step, as reported while it runs; with a `score` at the end of an epoch."""
 
     step: int
     steps: int
+    stage: str
     epoch: int
     loss: float
-    accuracy: float | None = None
+    rate: float
+    score: Score | None = None
 
 
-def finetune(
-    model: VisionTransformer,
-    training: Sequence[Sample],
-    held_out: Sequence[Sample],
-    preprocessing: Preprocessing,
-    recipe: Recipe,
-) -> Iterator[Step]:
-    """Train `model` in place, step by step, and score it on the held-out photos every epoch."""
-    torch.manual_seed(recipe.seed)
-    loader = DataLoader(
-        Photos(training, preprocessing, recipe.augmentation),
-        batch_size=recipe.batch_size,
-        shuffle=True,
-        drop_last=len(training) > recipe.batch_size,
-        num_workers=recipe.workers,
-        persistent_workers=recipe.workers > 0,
-        generator=torch.Generator().manual_seed(recipe.seed),
-    )
-    steps = recipe.epochs * len(loader)
-    optimiser = torch.optim.AdamW(parameter_groups(model, recipe), weight_decay=recipe.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: warm_up_then_cosine(step, recipe.warm_up_steps, steps)
-    )
-    done = 0
-    for epoch in range(1, recipe.epochs + 1):
-        losses = []
-        for pixels, labels in loader:
-            losses.append(_step(model, pixels, labels, optimiser, recipe))
-            schedule.step()
-            done += 1
-            yield Step(done, steps, epoch, losses[-1])
-        score = accuracy(model, held_out, preprocessing, recipe)
-        yield Step(done, steps, epoch, fmean(losses), score)
+class Trainer:
+    """Trains `model` in place; iterate over it, and it takes one step after the other.
+
+    `state` after any step, given to `restore` of a trainer made alike, goes on to the same
+    weights. In a `world` of several processes each takes its part of every batch.
+    """
+
+    def __init__(
+        self,
+        model: VisionTransformer,
+        training: Sequence[Sample],
+        held_out: Sequence[Sample],
+        preprocessing: Preprocessing,
+        recipe: Recipe,
+        world: World | None = None,
+    ) -> None:
+        self.world = world or World()
+        if recipe.batch_size % self.world.size:
+            raise DataError(
+                f"A batch of {recipe.batch_size} cannot be shared evenly by {self.world.size} "
+                "processes; choose a multiple."
+            )
+        self.model = model.to(self.world.device)
+        self.training, self.held_out = training, held_out
+        self.preprocessing, self.recipe = preprocessing, recipe
+        self.per_epoch = len(batches(len(training), recipe.batch_size, recipe.seed, 0))
+        self.steps = self.per_epoch * sum(stage.epochs for stage in recipe.stages)
+        self.step = 0
+        self.losses: list[float] = []
+        self._enter(recipe.stages[0])
+
+    @property
+    def result(self) -> VisionTransformer:
+        """What is scored and written: the running mean of the model, or the model."""
+        return cast(VisionTransformer, self.averaged.module) if self.averaged else self.model
+
+    def state(self) -> State:
+        """All that is needed to go on from here."""
+        return {
+            "step": self.step,
+            "losses": self.losses,
+            "stage": self.stage.name,
+            "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict() if self.averaged else None,
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from what `state` gave."""
+        self.step, self.losses = state["step"], list(state["losses"])
+        self.model.load_state_dict(state["model"])
+        stage = next(stage for stage in self.recipe.stages if stage.name == state["stage"])
+        self._enter(stage)
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.averaged:
+            self.averaged.load_state_dict(state["averaged"])
+
+    def __iter__(self) -> Iterator[Step]:
+        for epoch, stage in enumerate(self._epochs(), start=1):
+            if self.step >= epoch * self.per_epoch:
+                continue
+            if stage != self.stage:
+                self._enter(stage)
+            yield from self._epoch(epoch)
+
+    def _epochs(self) -> list[Stage]:
+        return [stage for stage in self.recipe.stages for _ in range(stage.epochs)]
+
+    def _epoch(self, epoch: int) -> Iterator[Step]:
+        begun = self.step - (epoch - 1) * self.per_epoch
+        rate = 0.0
+        for pixels, labels in self._loader(epoch, begun):
+            rate = self._set_rates()
+            loss = self._learn(pixels.to(self.world.device), labels.to(self.world.device))
+            self.step += 1
+            self.losses.append(loss)
+            if self.step % self.per_epoch:
+                yield self._report(epoch, loss, rate)
+        mean, self.losses = fmean(self.losses), []
+        yield self._report(epoch, mean, rate, self.score())
+
+    def _report(self, epoch: int, loss: float, rate: float, score: Score | None = None) -> Step:
+        return Step(self.step, self.steps, self.stage.name, epoch, loss, rate, score)
+
+    def _enter(self, stage: Stage) -> None:
+        """Begin a stage: what learns, how fast, and a running mean that starts afresh."""
+        self.stage = stage
+        (self.model.freeze_backbone if stage.frozen else self.model.unfreeze)()
+        self.optimiser = torch.optim.AdamW(parameter_groups(self.model, self.recipe))
+        self.tops = [group["lr"] for group in self.optimiser.param_groups]
+        self.averaged = (
+            AveragedModel(self.model, multi_avg_fn=running_mean(self.recipe.average))
+            if self.recipe.average
+            else None
+        )
+        self.shared = DistributedDataParallel(self.model) if self.world.size > 1 else self.model
+
+    def _set_rates(self) -> float:
+        """Set every group's learning rate for the step to come; the largest of them."""
+        names = [stage.name for stage in self._epochs()]
+        first = names.index(self.stage.name) * self.per_epoch
+        steps = names.count(self.stage.name) * self.per_epoch
+        factor = warm_up_then_cosine(self.step - first, self.recipe.warm_up_steps, steps)
+        for group, top in zip(self.optimiser.param_groups, self.tops, strict=True):
+            group["lr"] = top * factor
+        return factor * max(self.tops)
+
+    def _loader(
+        self, epoch: int, begun: int
+    ) -> Iterable[tuple[Float[Tensor, "b 3 h w"], Int[Tensor, " b"]]]:
+        recipe, world = self.recipe, self.world
+        views = Views(self.training, self.preprocessing, recipe.augmentation, recipe.seed)
+        every = batches(
+            len(self.training), recipe.batch_size, recipe.seed, epoch, world.rank, world.size
+        )
+        return DataLoader[Any](
+            views,
+            batch_sampler=every[begun:],
+            num_workers=recipe.workers,
+            worker_init_fn=_deaf_to_interrupts,
+            generator=torch.Generator(),  # without its own it draws from the caller's
+        )
+
+    def _learn(self, pixels: Float[Tensor, "b 3 h w"], labels: Int[Tensor, " b"]) -> float:
+        """One step down the gradient; the loss before it, over all processes."""
+        recipe, device = self.recipe, pixels.device
+        purpose = (recipe.seed, "step", self.step, self.world.rank)
+        smooth = functional.one_hot(labels, self.model.config.classes).float()
+        pixels, targets = mix(pixels, smooth, recipe.mixup, recipe.cutmix, dice(*purpose))
+        self.shared.train()
+        self.optimiser.zero_grad()
+        # Drop path and dropout draw from torch's own generator, which is the caller's otherwise.
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(torch_seed(*purpose))
+            with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bfloat16):
+                logits = self.shared(pixels)
+        loss = functional.cross_entropy(
+            logits.float(), targets, label_smoothing=recipe.label_smoothing
+        )
+        loss.backward()
+        learning = [p for p in self.model.parameters() if p.requires_grad]
+        nn.utils.clip_grad_norm_(learning, recipe.gradient_clip)
+        self.optimiser.step()
+        if self.averaged:
+            self.averaged.update_parameters(self.model)
+        return self.world.total(loss.item()) / self.world.size
+
+    def score(self) -> Score:
+        """Name the held-out photos with the weights that would be written."""
+        own = self.held_out[self.world.rank :: self.world.size]
+        right, loss = summed_score(self.result, own, self.preprocessing, self.recipe)
+        count = len(self.held_out)
+        return Score(self.world.total(right) / count, self.world.total(loss) / count)
 
 
-def _step(
-    model: VisionTransformer,
-    pixels: Float[Tensor, "b 3 h w"],
-    labels: Int[Tensor, " b"],
-    optimiser: torch.optim.Optimizer,
-    recipe: Recipe,
-) -> float:
-    model.train()
-    optimiser.zero_grad()
-    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=recipe.bfloat16):
-        logits = model(pixels)
-    loss = functional.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
-    optimiser.step()
-    return loss.item()
-
-
-def accuracy(
+def summed_score(
     model: VisionTransformer,
     samples: Sequence[Sample],
     preprocessing: Preprocessing,
     recipe: Recipe,
-) -> float:
-    """Share of the samples that are named correctly, in float32, as in use."""
+) -> tuple[float, float]:
+    """How many samples are named correctly, and the sum of their losses; in float32, as in use."""
+    was_training = model.training
     model.eval()
-    loader = DataLoader(Photos(samples, preprocessing), batch_size=recipe.batch_size)
+    device = model.pos_embed.device
+    photos = Photos(samples, preprocessing)
+    loader = DataLoader(
+        photos,
+        recipe.batch_size,
+        num_workers=recipe.workers,
+        worker_init_fn=_deaf_to_interrupts,
+        generator=torch.Generator(),
+    )
+    right, loss = 0.0, 0.0
     with torch.inference_mode():
-        right = sum(
-            int((model(pixels).argmax(dim=-1) == labels).sum()) for pixels, labels in loader
-        )
-    return right / len(samples)
+        for pixels, labels in loader:
+            logits, labels = model(pixels.to(device)), labels.to(device)
+            right += (logits.argmax(dim=-1) == labels).sum().item()
+            loss += functional.cross_entropy(logits, labels, reduction="sum").item()
+    model.train(was_training)
+    return right, loss
 
 
-def parameter_groups(model: VisionTransformer, recipe: Recipe) -> list[dict[str, object]]:
-    """Layer-wise learning rates (arXiv 2106.08254, appendix); no decay on vectors or positions."""
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        decays = parameter.ndim > 1 and not name.endswith(("_token", "pos_embed"))
-        groups.setdefault((_rate_factor(name, model, recipe), decays), []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "lr": recipe.learning_rate * factor,
-            "weight_decay": recipe.weight_decay if decays else 0.0,
-        }
-        for (factor, decays), parameters in groups.items()
-    ]
-
-
-def _rate_factor(name: str, model: VisionTransformer, recipe: Recipe) -> float:
-    depth = model.config.depth
-    match name.split("."):
-        case ["head" | "head_dist" | "pre_logits", *_]:
-            return recipe.head_factor
-        case ["blocks", number, *_]:
-            return recipe.layer_decay ** (depth - 1 - int(number))
-        case ["norm", *_]:
-            return 1.0
-    return recipe.layer_decay**depth
-
-
-def warm_up_then_cosine(step: int, warm_up: int, steps: int) -> float:
-    """Factor on the learning rate: a straight rise, then half a cosine down to zero."""
-    if step < warm_up:
-        return (step + 1) / warm_up
-    progress = (step - warm_up) / max(1, steps - warm_up)
-    return (1 + math.cos(math.pi * min(progress, 1.0))) / 2
+def _deaf_to_interrupts(_: int) -> None:
+    """Ctrl-C reaches every process of the terminal; only the one that saves may answer it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -23,10 +23,10 @@ from vit_demo.checkpoints.hub.faults import LOG_IN, causes_of, phrase, silence, 
 from vit_demo.errors import AccessError, DemoError, PublishError, UnreachableError
 from vit_demo.training.card import CARD
 from vit_demo.training.report import CONFUSION, RELIABILITY
-from vit_demo.training.run import LOG
+from vit_demo.training.run import CURVES, SUMMARY
 
 # What makes up a checkpoint and its story. Anything else in the folder stays here.
-PUBLISHED = (CARD, CONFIG, PROCESSOR, WEIGHTS, LOG, CONFUSION, RELIABILITY)
+PUBLISHED = (CARD, CONFIG, PROCESSOR, WEIGHTS, SUMMARY, CURVES, CONFUSION, RELIABILITY)
 NEEDED = (CARD, CONFIG, WEIGHTS)
 
 # What both layouts call classes that nobody has named.

@@ -1,97 +1,191 @@
 """A whole training run: photos and starting weights in, a checkpoint folder out."""
 
-import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from vit_demo.checkpoints import transformers
-from vit_demo.checkpoints.fit import fit
+from vit_demo.checkpoints.files import write_json
 from vit_demo.checkpoints.stored import Stored
-from vit_demo.checkpoints.transformers.vit import check_plain
-from vit_demo.errors import UnsupportedError
-from vit_demo.models.vit import VisionTransformer, ViTConfig
-from vit_demo.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from vit_demo.training.adapt import adapt
-from vit_demo.training.data import scan, split
-from vit_demo.training.finetune import Recipe, Step, finetune
+from vit_demo.errors import DataError, StoppedError
+from vit_demo.figures.curves import save_curves
+from vit_demo.training.data import Checked, Sample, check, read_split
+from vit_demo.training.finetune import Step, Trainer
+from vit_demo.training.plan import SCRATCH, Plan, fresh_model, shape
+from vit_demo.training.saved import RunFolder
+from vit_demo.training.world import World
 
-LOG = "training.json"
+SUMMARY, CURVES, BEST = "training.json", "curves.png", "best"
 
-# The shorter side before the centre crop, in sizes of that crop. The aspect is kept: photos of 4:3
-# squeezed to a square were named worse by the same weights (0.948 against 0.957).
-MARGIN = 15 / 14
+EPOCH_FIGURES = ("epoch", "stage", "step", "loss", "accuracy", "held_out_loss", "seconds")
 
 
-def train_folder(
-    data: Path,
-    start: Stored,
+class Watcher:
+    """Who is told of what happens, and may stop it; this one is silent and never does."""
+
+    def step(self, step: Step) -> None:
+        """A step has been taken."""
+
+    def checked(self, checked: Checked) -> None:
+        """All photos have been looked at, before the first step."""
+
+    def stop(self) -> bool:
+        """Whether to stop after the step at hand."""
+        return False
+
+
+def train(
+    plan: Plan,
+    start: Stored | None,
     out: Path,
-    image_size: int,
-    patch_size: int,
-    held_out: float,
-    recipe: Recipe,
-    report: Callable[[Step], None],
-) -> float:
-    """Fine-tune `start` on `data` and write a checkpoint and its log to `out`.
+    watcher: Watcher,
+    *,
+    resume: bool = False,
+    save_every: int = 50,
+    world: World | None = None,
+) -> Step:
+    """Train as planned and write a checkpoint and its records to `out`; the last step.
 
-    The folder holds the best epoch so far, chosen on the held-out photos, which flatters the
-    returned accuracy a little. The model is made plain (no layer scale) and reads the middle
-    square of a photo, at `image_size` pixels in patches of `patch_size`.
+    After every epoch `out` holds that epoch's checkpoint and `out/best` the best one so far,
+    which was chosen on the held-out photos, so that its score flatters. Every `save_every` steps
+    the state is kept, and with `resume` a run goes on from there to the same weights.
+
+    Raises DataError for photos or a folder that will not do, UnsupportedError for a start that
+    cannot be fine-tuned, StoppedError when the watcher stopped it.
     """
-    if not isinstance(start.config, ViTConfig) or not start.config.class_token:
-        raise UnsupportedError(
-            f"{start.architecture} cannot be fine-tuned here; start from a ViT or DINOv2 with a "
-            "class token."
-        )
-    photos = scan(data)
-    training, kept = split(photos, held_out, recipe.seed)
-    preprocessing = Preprocessing(
-        resize=round(image_size * MARGIN),
-        crop=(image_size, image_size),
-        resample=Image.Resampling.BICUBIC,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
+    world = world or World()
+    photos = read_split(Path(plan.data), plan.held_out, plan.recipe.seed, plan.leave_out)
+    checked = check(photos)
+    watcher.checked(checked)
+    config, preprocessing = shape(plan, start, len(checked.split.labels))
+    trainer = Trainer(
+        fresh_model(config, start if plan.weights != SCRATCH else None, plan.recipe.seed),
+        checked.split.training,
+        checked.split.held_out,
+        preprocessing,
+        plan.recipe,
+        world,
     )
-    config = replace(
-        start.config,
-        classes=len(photos.labels),
-        image_size=(image_size, image_size),
-        patch_size=patch_size,
-        layer_scale=None,
-        representation=None,
-        pooling="class",
-        antialias=False,
-    )
-    check_plain(config)
-    torch.manual_seed(recipe.seed)
-    model = VisionTransformer(config)
-    fresh = {name: value for name, value in model.state_dict().items() if name.startswith("head.")}
-    fit(model, {**adapt(start.tensors, start.config, config), **fresh}, "the starting checkpoint")
+    run = _Run(plan, checked, trainer, RunFolder(out))
+    before = run.go_on() if resume else run.begin()
+    return run.follow(watcher, save_every, before)
 
-    epochs: list[dict[str, float]] = []
-    best = 0.0
-    begun = time.monotonic()
-    for step in finetune(model, training, kept, preprocessing, recipe):
-        report(step)
-        if step.accuracy is None:
-            continue
-        epochs.append({"epoch": step.epoch, "loss": step.loss, "accuracy": step.accuracy})
-        if len(epochs) == 1 or step.accuracy > best:
-            best = step.accuracy
-            weights = model.state_dict()
-            transformers.write(out, config, weights, photos.labels, preprocessing, torch.float16)
-        summary = {
-            "recipe": asdict(recipe),
-            "photos": {"training": len(training), "held_out": len(kept)},
-            "epochs": epochs,
-            "accuracy": best,
-            "minutes": round((time.monotonic() - begun) / 60, 1),
-            "held_out_photos": [f"{path.parent.name}/{path.name}" for path, _ in kept],
+
+@dataclass(frozen=True)
+class _Run:
+    """One run on its way, and where it is written down."""
+
+    plan: Plan
+    checked: Checked
+    trainer: Trainer
+    folder: RunFolder
+
+    def begin(self) -> float:
+        """Start the records of a new run; no seconds have been spent on it."""
+        if self.trainer.world.leads:
+            self.folder.begin(self.plan.as_json())
+        return 0.0
+
+    def go_on(self) -> float:
+        """Take up the last state; the seconds that were spent until then."""
+        if self.folder.finished:
+            raise DataError(f"The run in '{self.folder.path}' has come to its end.")
+        state = self.folder.restored(cut=self.trainer.world.leads)
+        if state is None:
+            return 0.0
+        if state["photos"] != self._photos():
+            raise DataError(f"The photos in '{self.plan.data}' have changed since the run began.")
+        self.trainer.restore(state["trainer"])
+        return state["seconds"]
+
+    def _photos(self) -> list[str]:
+        split = self.checked.split
+        return names_of((*split.training, *split.held_out))
+
+    def follow(self, watcher: Watcher, save_every: int, before: float) -> Step:
+        """Take the steps, and write down what they gave; `before` are seconds spent earlier."""
+        begun = time.monotonic()
+        world = self.trainer.world
+        last: Step | None = None
+        for last in self.trainer:
+            seconds = before + time.monotonic() - begun
+            stops = world.total(float(world.leads and watcher.stop())) > 0
+            if world.leads:
+                self.folder.note(last, seconds)
+                if last.score:
+                    self.write(last, seconds)
+                if last.score or stops or last.step % save_every == 0:
+                    self.save(seconds)
+                watcher.step(last)
+            if stops and last.step < last.steps:
+                raise StoppedError(
+                    f"Stopped after step {last.step} of {last.steps}; go on with: "
+                    f"python -m vit_demo finetune --resume --out {self.folder.path}"
+                )
+        if last is None:
+            raise DataError(f"The run in '{self.folder.path}' had no step left to take.")
+        if world.leads:
+            self.folder.finish()
+        return last
+
+    def save(self, seconds: float) -> None:
+        """Keep all that going on from here needs."""
+        state = {
+            "step": self.trainer.step,
+            "seconds": seconds,
+            "photos": self._photos(),
+            "trainer": self.trainer.state(),
         }
-        (out / LOG).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-    return best
+        self.folder.save(state)
+
+    def write(self, step: Step, seconds: float) -> None:
+        """The checkpoint of this epoch, the best one so far, the summary and the curves."""
+        out = self.folder.path
+        lines = self.folder.log()
+        epochs = [line for line in lines if "accuracy" in line]
+        self._write_checkpoint(out)
+        if epochs[-1]["accuracy"] == max(line["accuracy"] for line in epochs):
+            self._write_checkpoint(out / BEST)
+        split = self.checked.split
+        summary = {
+            **self.plan.as_json(),
+            "photos": {
+                "training": len(split.training),
+                "held_out": len(split.held_out),
+                "classes": split.counts((*split.training, *split.held_out)),
+                "unreadable": len(self.checked.unreadable),
+                "duplicates": len(self.checked.duplicates),
+            },
+            "epochs": [{name: line[name] for name in EPOCH_FIGURES} for line in epochs],
+            "accuracy": epochs[-1]["accuracy"],
+            "minutes": round(seconds / 60, 1),
+            "processes": self.trainer.world.size,
+            "held_out_photos": names_of(split.held_out),
+        }
+        write_json(out / SUMMARY, summary)
+        save_curves(
+            [(line["step"], line["loss"]) for line in lines],
+            [(line["step"], line["accuracy"]) for line in epochs],
+            out / CURVES,
+        )
+
+    def _write_checkpoint(self, folder: Path) -> None:
+        trainer = self.trainer
+        config = replace(trainer.model.config, drop_path=0.0, patch_dropout=0.0)
+        labels = self.checked.split.labels
+        transformers.write(
+            folder,
+            config,
+            trainer.result.state_dict(),
+            labels,
+            trainer.preprocessing,
+            torch.float16,
+        )
+
+
+def names_of(samples: Sequence[Sample]) -> list[str]:
+    """Photos by class folder and file, as they are written down."""
+    return [f"{path.parent.name}/{path.name}" for path, _ in samples]

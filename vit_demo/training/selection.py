@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vit_demo.errors import DataError, nearest
 from vit_demo.training.data import PhotoFolder, Sample, scan
-from vit_demo.training.run import LOG
+from vit_demo.training.run import BEST, SUMMARY, names_of
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,29 @@ class Chosen:
     missing: int = 0
 
 
+def summary_of(folder: Path) -> Path | None:
+    """The summary of the run that wrote a checkpoint; the best epoch's lies a folder higher."""
+    for place in (folder, *([folder.resolve().parent] if folder.resolve().name == BEST else [])):
+        if (place / SUMMARY).exists():
+            return place / SUMMARY
+    return None
+
+
 def held_out_photos(folder: Path) -> frozenset[str]:
     """The photos, as "class/file.jpg", that a checkpoint's training left out to score itself on.
 
     Raises DataError where the checkpoint's folder has no such list.
     """
+    path = summary_of(folder)
     try:
-        names = json.loads((folder / LOG).read_text(encoding="utf-8"))["held_out_photos"]
+        names = json.loads(path.read_text(encoding="utf-8"))["held_out_photos"] if path else None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"'{folder}' has no {LOG} that lists held-out photos; leave out --held-out, and score "
-            "it on photos that it has not learnt from."
-        ) from error
+        raise DataError(f"'{path}' lists no held-out photos ({error!r}); mend the file.") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise DataError(f"held_out_photos in '{folder / LOG}' is no list of file names; mend it.")
+        raise DataError(
+            f"'{folder}' has no {SUMMARY} that lists held-out photos; leave out --held-out, and "
+            "score it on photos that it has not learnt from."
+        )
     return frozenset(names)
 
 
@@ -60,8 +69,8 @@ def choose(
     known = _match(photos, labels, folder)
     unknown = Counter(photos.labels[label] for _, label in photos.samples if label not in known)
     samples = tuple((path, known[label]) for path, label in photos.samples if label in known)
-    names = {path: _names(path, folder) & listed for path, _ in samples}
-    kept = tuple(sample for sample in samples if names[sample[0]])
+    names = names_of(samples)
+    kept = tuple(sample for sample, name in zip(samples, names, strict=True) if name in listed)
     if held_out and not kept:
         raise DataError(
             f"None of the {len(listed)} held-out photos is in '{folder}'; name the folder that "
@@ -73,7 +82,7 @@ def choose(
         unknown=dict(unknown),
         held_out=held_out,
         trained_on=len(samples) - len(kept) if kept and not held_out else 0,
-        missing=len(listed.difference(*names.values())) if held_out else 0,
+        missing=len(listed.difference(names)) if held_out else 0,
     )
 
 
@@ -95,9 +104,3 @@ def _match(photos: PhotoFolder, labels: Sequence[str], folder: Path) -> dict[int
             f"{nearest(photos.labels[0], list(labels))}"
         )
     return known
-
-
-def _names(path: Path, folder: Path) -> frozenset[str]:
-    """What training may call a photo: its class and its own name, or the way to it."""
-    way = path.relative_to(folder)
-    return frozenset({way.as_posix(), f"{way.parts[0]}/{path.name}"})

@@ -18,6 +18,7 @@ from vit_demo.checkpoints.files import (
     WEIGHTS,
     load_weights,
     read_json,
+    replacing,
     write_json,
 )
 from vit_demo.checkpoints.naming import unreadable
@@ -110,7 +111,8 @@ def write(
     named = {
         name: tensor.to(dtype).contiguous() for name, tensor in vit.their_names(tensors).items()
     }
-    save_file(named, folder / WEIGHTS, metadata={"format": "pt"})
+    with replacing(folder / WEIGHTS) as unfinished:
+        save_file(named, unfinished, metadata={"format": "pt"})
 
 
 def _labels(config_json: Mapping[str, Any], source: str) -> tuple[str, ...]:

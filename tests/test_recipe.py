@@ -1,0 +1,67 @@
+"""A recipe that cannot be followed is refused, and one that can be is written down and read."""
+
+import json
+
+import pytest
+
+from vit_demo.errors import ConfigError
+from vit_demo.training.augment import Augmentation
+from vit_demo.training.recipe import Recipe, Stage
+
+
+@pytest.mark.parametrize("name", ["epochs", "batch_size", "learning_rate", "layer_decay"])
+def test_a_recipe_that_cannot_be_followed_is_refused(name):
+    zero = type(getattr(Recipe(), name))(0)
+    with pytest.raises(ConfigError, match=f"{name}={zero}, but it must be above 0"):
+        Recipe(**{name: zero})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"head_epochs": -1}, "head_epochs=-1, but it must be 0 or more"),
+        ({"mixup": -0.1}, "mixup=-0.1"),
+        ({"average": 1.0}, r"average=1.0, but it must lie in \[0, 1\)"),
+        ({"patch_dropout": 1.5}, "patch_dropout=1.5"),
+    ],
+)
+def test_other_nonsense_is_refused_too(change, words):
+    with pytest.raises(ConfigError, match=words):
+        Recipe(**change)
+
+
+def test_first_the_head_then_all():
+    assert Recipe(head_epochs=2, epochs=3).stages == (Stage("head", 2), Stage("all", 3))
+    assert Recipe(head_epochs=0, epochs=3).stages == (Stage("all", 3),)
+    assert [stage.frozen for stage in Recipe().stages] == [True, False]
+
+
+def test_a_recipe_survives_being_written_down():
+    recipe = Recipe(mixup=0.2, augmentation=Augmentation(area=(0.5, 0.9), operations=2))
+    assert Recipe.from_json(json.loads(json.dumps(recipe.as_json()))) == recipe
+    with pytest.raises(ConfigError, match="no moonlight; it was written by another version"):
+        Recipe.from_json({**recipe.as_json(), "moonlight": 1})
+
+
+def test_single_numbers_can_be_changed_by_name():
+    changed = Recipe().changed({"mixup": "0.2", "erase": "0.25", "operations": "2"})
+    assert changed.mixup == 0.2
+    assert (changed.augmentation.erase, changed.augmentation.operations) == (0.25, 2)
+    assert Recipe().changed({"bfloat16": "false"}).bfloat16 is False
+    assert Recipe().changed({}) == Recipe()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"mixp": "0.2"}, "no 'mixp'; did you mean 'mixup'"),
+        ({"area": "0.2"}, "no 'area'"),
+        ({"mixup": "much"}, "mixup=much, but it must be a number"),
+        ({"operations": "1.5"}, "operations=1.5, but it must be a whole number"),
+        ({"bfloat16": "maybe"}, "must be true or false"),
+        ({"mixup": "-1"}, "0 or more"),
+    ],
+)
+def test_a_change_that_means_nothing_is_refused(changes, words):
+    with pytest.raises(ConfigError, match=words):
+        Recipe().changed(changes)

@@ -1,0 +1,70 @@
+"""`experiment`: is a pretrained start worth it, on the reader's own photos?"""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from vit_demo.cli.checkpoint import read_in_sight
+from vit_demo.cli.finetune import pairs
+from vit_demo.cli.progress import training_in_sight
+from vit_demo.training.experiment import PLOT, Arm, compare
+from vit_demo.training.plan import Plan
+from vit_demo.training.recipe import Recipe
+from vit_demo.training.world import World
+
+
+def experiment_command(
+    data: Annotated[Path, typer.Option(help="A folder with one sub-folder of photos per class.")],
+    weights: Annotated[
+        str, typer.Option(metavar="REF", help="The pretrained checkpoint to compare with.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for both runs, the table and the plot.")],
+    head_epochs: Annotated[int, typer.Option(min=0)] = Recipe.head_epochs,
+    epochs: Annotated[int, typer.Option(min=1)] = Recipe.epochs,
+    image_size: Annotated[int, typer.Option(min=1, help="In pixels.")] = Plan.image_size,
+    patch_size: Annotated[int, typer.Option(min=1, help="In pixels.")] = Plan.patch_size,
+    held_out: Annotated[
+        float, typer.Option(help="Share of the photos kept for scoring.")
+    ] = Plan.held_out,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=NUMBER", help="Another number of the recipe."),
+    ] = None,
+    seed: int = 0,
+) -> None:
+    """Train one shape of model twice, pretrained and from scratch, and compare.
+
+    Broken off, the same command goes on where it was.
+    """
+    recipe = Recipe(head_epochs=head_epochs, epochs=epochs, seed=seed).changed(pairs(changes or []))
+    plan = Plan(
+        data=str(data),
+        weights=weights,
+        recipe=recipe,
+        image_size=image_size,
+        patch_size=patch_size,
+        held_out=held_out,
+        command=shlex.join(["python", "-m", "vit_demo", *sys.argv[1:]]),
+    )
+    with training_in_sight(World()) as watch:
+        arms = compare(plan, read_in_sight(weights), out, watch)
+    _print_table(arms, out)
+
+
+def _print_table(arms: tuple[Arm, Arm], out: Path) -> None:
+    table = Table("start", "epochs", "held-out accuracy", "best epoch", "minutes", box=None)
+    for arm in arms:
+        table.add_row(
+            arm.name,
+            str(len(arm.accuracies)),
+            f"{arm.accuracies[-1]:.3f}",
+            f"{max(arm.accuracies):.3f}",
+            f"{arm.summary['minutes']:.1f}",
+        )
+    Console().print(table)
+    Console().print(f"{arms[0].summary['photos']['held_out']} photos held out; {out / PLOT}")

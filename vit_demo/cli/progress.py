@@ -1,0 +1,94 @@
+"""Training in sight: a bar, the scores, what was found among the photos, and Ctrl-C."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from vit_demo.training.data import Checked
+from vit_demo.training.finetune import Step
+from vit_demo.training.run import Watcher
+from vit_demo.training.world import World
+
+MOST_TOLD = 5
+
+
+@dataclass(frozen=True)
+class Shown(Watcher):
+    """The watcher of one run, with its bar."""
+
+    bars: Progress
+    bar: TaskID
+    name: str
+    stopped: Event
+
+    def step(self, step: Step) -> None:
+        words = f"{self.name} epoch {step.epoch} ({step.stage})  loss {step.loss:.3f}".strip()
+        self.bars.update(self.bar, total=step.steps, completed=step.step, description=words)
+        if step.score:
+            self.say(f"{words}: {step.score.accuracy:.4f} of the held-out photos")
+
+    def checked(self, checked: Checked) -> None:
+        split = checked.split
+        counts = split.counts((*split.training, *split.held_out))
+        classes = ", ".join(f"{label} {count}" for label, count in counts.items())
+        learn, kept = len(split.training), len(split.held_out)
+        self.say(f"{learn} photos to learn from, {kept} held out: {classes}")
+        self._some([f"left out: {path}: {why}" for path, why in checked.unreadable])
+        self._some([f"on both sides of the split: {a} and {b}" for a, b in checked.duplicates])
+
+    def stop(self) -> bool:
+        return self.stopped.is_set()
+
+    def say(self, words: str) -> None:
+        """A line above the bars."""
+        self.bars.console.print(Text(words))
+
+    def _some(self, lines: list[str]) -> None:
+        for line in lines[:MOST_TOLD]:
+            self.say(line)
+        if len(lines) > MOST_TOLD:
+            self.say(f"… and {len(lines) - MOST_TOLD} more")
+
+
+@contextmanager
+def training_in_sight(world: World) -> Iterator[Callable[[str], Shown]]:
+    """Watchers that show the run of a given name; of several processes only the first shows."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True, quiet=not world.leads)
+    bars = Progress(*columns, console=console, disable=not console.is_terminal)
+    with _interruptible() as stopped, bars:
+        yield lambda name: Shown(bars, bars.add_task("reading photos", total=None), name, stopped)
+
+
+@contextmanager
+def _interruptible() -> Iterator[Event]:
+    """Ctrl-C asks for a stop after the step at hand; a second one stops at once."""
+    stopped = Event()
+
+    def ask(*_: object) -> None:
+        stopped.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,87 @@
+"""The tutorials' lesson as an experiment: the same model from scratch and pretrained."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vit_demo.checkpoints.files import read_json, write_json
+from vit_demo.checkpoints.stored import Stored
+from vit_demo.errors import DataError
+from vit_demo.figures.curves import save_comparison
+from vit_demo.training.plan import SCRATCH, Plan
+from vit_demo.training.run import SUMMARY, Watcher, train
+from vit_demo.training.saved import RunFolder
+
+PRETRAINED, FROM_SCRATCH = "pretrained", "from scratch"
+COMPARISON, PLOT = "comparison.json", "comparison.png"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One side of the comparison: its name, its plan, and what it came to."""
+
+    name: str
+    plan: Plan
+    summary: dict[str, Any]
+
+    @property
+    def accuracies(self) -> list[float]:
+        """Share of the held-out photos named rightly, after each epoch."""
+        return [epoch["accuracy"] for epoch in self.summary["epochs"]]
+
+
+def compare(
+    plan: Plan,
+    start: Stored,
+    out: Path,
+    watch: Callable[[str], Watcher],
+) -> tuple[Arm, Arm]:
+    """Train as planned, and again from scratch; a table as JSON and a plot are left in `out`.
+
+    Both have the same shape of model, photos, split, augmentation and number of epochs. From
+    scratch there is no backbone to freeze and no reason to slow its lower layers, so all learns
+    at one pace from the beginning. A side that was broken off is gone on with, a finished one is
+    kept. `watch` gives each side's watcher, by its name.
+
+    Raises what `train` raises; DataError where `out` holds another experiment.
+    """
+    recipe = plan.recipe
+    scratch = replace(
+        recipe,
+        head_epochs=0,
+        epochs=recipe.head_epochs + recipe.epochs,
+        layer_decay=1.0,
+        head_factor=1.0,
+    )
+    plans = {
+        PRETRAINED: plan,
+        FROM_SCRATCH: replace(plan, weights=SCRATCH, recipe=scratch),
+    }
+    arms = [
+        Arm(name, each, _finished(each, start, out / name.replace(" ", "-"), watch(name)))
+        for name, each in plans.items()
+    ]
+    table = {
+        arm.name: {
+            "accuracy": arm.accuracies[-1],
+            "best": max(arm.accuracies),
+            "epochs": arm.accuracies,
+            "held_out": arm.summary["photos"]["held_out"],
+            "minutes": arm.summary["minutes"],
+        }
+        for arm in arms
+    }
+    write_json(out / COMPARISON, table)
+    save_comparison({arm.name: arm.accuracies for arm in arms}, out / PLOT)
+    return arms[0], arms[1]
+
+
+def _finished(plan: Plan, start: Stored, folder: Path, watcher: Watcher) -> dict[str, Any]:
+    """The summary of a run that has come to its end, now if need be."""
+    run = RunFolder(folder)
+    if run.begun and Plan.from_json(run.plan()) != plan:
+        raise DataError(f"'{folder}' holds a run with another plan; name another folder.")
+    if not run.finished:
+        train(plan, start, folder, watcher, resume=run.begun)
+    return read_json(folder / SUMMARY, f"'{folder}'")
