@@ -108,6 +108,13 @@ def test_judged_fairly_is_no_better_than_judged_by_its_own():
     assert fair > own
 
 
+@pytest.mark.parametrize("photos", [6, 9, 24])
+def test_folds_of_unequal_sizes_will_do(photos):
+    logits, truth = honest(photos)
+    judged = cross_fitted(logits, truth, folds(photos))
+    torch.testing.assert_close(judged.exp().sum(dim=-1), torch.ones(photos, dtype=torch.float64))
+
+
 def test_one_photo_keeps_its_logits():
     logits = torch.tensor([[2.0, 0.0]])
     kept = cross_fitted(logits, torch.tensor([0]), folds(1))

@@ -54,7 +54,7 @@ def fit_temperature(
     return float(((cold + hot) / 2).exp())
 
 
-def folds(photos: int, count: int = FOLDS, seed: int = 0) -> list[Int[Tensor, " fold"]]:
+def folds(photos: int, count: int = FOLDS, seed: int = 0) -> list[Int[Tensor, " _"]]:
     """Every photo in exactly one of `count` folds, chosen by `seed`, of sizes that differ by one.
 
     With fewer photos than folds each photo is one.
@@ -66,7 +66,7 @@ def folds(photos: int, count: int = FOLDS, seed: int = 0) -> list[Int[Tensor, " 
 def cross_fitted(
     logits: Float[Tensor, "photos classes"],
     truth: Int[Tensor, " photos"],
-    parts: Sequence[Int[Tensor, " fold"]],
+    parts: Sequence[Int[Tensor, " _"]],
 ) -> Float[Tensor, "photos classes"]:
     """Log-probabilities, each photo's with the temperature fitted on the other folds.
 
