@@ -126,7 +126,7 @@ def refused(repo: str) -> Iterator[None]:
         for cause in causes_of(error):
             if isinstance(cause, HfHubHTTPError):
                 raise _by_status(cause, repo) from error
-        if isinstance(error, ConnectionError):  # hf_xet's, whatever the reason; it has no causes
+        if type(error) is ConnectionError:  # hf_xet's, whatever the reason
             raise UnreachableError(
                 f"The upload to {repo} broke off ({_one_line(str(error))}), and nothing was "
                 "published; try again, or set HF_HUB_DISABLE_XET=1 to upload another way."

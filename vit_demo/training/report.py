@@ -25,8 +25,6 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
     """All figures. Shares are of one, intervals 95 %, losses in nats; `confusion` has the true
     classes in rows and the answers in columns."""
     source, chosen = evaluation.checkpoint, evaluation.chosen
-    stated = source.calibration
-    fair = evaluation.cross_fitted
     return {
         "checkpoint": {
             "ref": source.ref,
@@ -50,17 +48,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
             "labels": [source.labels[label] for label in evaluation.classes],
             "counts": evaluation.confusion().tolist(),
         },
-        "calibration": {
-            "bins": BINS,
-            "folds": FOLDS,
-            "raw": _reliability(evaluation.raw),
-            "in_use": {"temperature": stated.temperature, "unsure_below": stated.unsure_below}
-            | _reliability(evaluation.in_use),
-            "cross_fitted": None if fair is None else _reliability(fair),
-            "temperature": evaluation.temperature,
-            "unsure_below": evaluation.unsure_below,
-            "doubted": None if evaluation.doubted is None else _share(evaluation.doubted),
-        },
+        "calibration": _calibration(evaluation),
         "mistakes": [_mistake(mistake, chosen.folder) for mistake in evaluation.mistakes()],
     }
 
@@ -87,6 +75,20 @@ def _classes(evaluation: Evaluation) -> list[dict[str, Any]]:
         | {"mistaken_for": dict(wrong[label].most_common())}
         for label in sorted(wrong)
     ]
+
+
+def _calibration(evaluation: Evaluation) -> dict[str, Any]:
+    stated, fair = evaluation.checkpoint.calibration, evaluation.cross_fitted
+    return {
+        "bins": BINS,
+        "folds": FOLDS,
+        "raw": _reliability(evaluation.raw),
+        "in_use": stated.as_json() | _reliability(evaluation.in_use),
+        "cross_fitted": None if fair is None else _reliability(fair),
+        "temperature": evaluation.temperature,
+        "unsure_below": evaluation.unsure_below,
+        "doubted": None if evaluation.doubted is None else _share(evaluation.doubted),
+    }
 
 
 def _reliability(judged: Reliability) -> dict[str, Any]:
