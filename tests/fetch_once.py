@@ -11,11 +11,12 @@ import json
 import os
 import sys
 import traceback
+from pathlib import Path
 from threading import Event, Timer
 from time import monotonic
 from typing import Any
 
-import torch  # noqa: F401  (takes most of the time of a start)
+import torch  # it takes most of the time of a start
 
 
 def main() -> None:
@@ -61,6 +62,10 @@ def _call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
             case "search":
                 found = hub.search(**arguments)
                 result = {"found": [[str(f.reference), f.license, f.downloads] for f in found]}
+            case "publish":
+                result = _publish(**arguments)
+            case "logits":
+                result = _logits(**arguments)
     except DemoError as error:
         result = {"error": type(error).__name__, "message": str(error)}
     return result | {"seconds": monotonic() - started, "progress": seen}
@@ -79,6 +84,23 @@ def _fetch(hub: Any, seen: list[tuple[str, int, int]], **arguments: Any) -> dict
     )
     files = {path.name: path.stat().st_size for path in snapshot.folder.iterdir()}
     return {"folder": str(snapshot.folder), "revision": snapshot.revision, "files": files}
+
+
+def _publish(folder: str, name: str, private: bool = False) -> dict[str, Any]:
+    from vit_demo.training.publish import publish
+
+    return vars(publish(Path(folder), name, private))
+
+
+def _logits(reference: str) -> dict[str, Any]:
+    """What a checkpoint answers to pixels that are always the same."""
+    from vit_demo import load
+
+    checkpoint = load(reference)
+    pixels = torch.linspace(-1, 1, 3 * 32 * 32).reshape(1, 3, 32, 32)
+    with torch.inference_mode():
+        logits = checkpoint.model(pixels)[0].tolist()
+    return {"logits": logits, "labels": checkpoint.labels, "revision": checkpoint.revision}
 
 
 def _accept(config_json: dict[str, Any]) -> None:

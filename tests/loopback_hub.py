@@ -2,8 +2,12 @@
 
 Small files are answered at once. Large files (LFS) are redirected to another host name, as the
 Hub does: the client notes the commit on the redirect, and follows it only to fetch the bytes.
+
+It takes uploads, too: a repository is made, large files come by the LFS protocol to the other host
+name and are held to their SHA-256, and a commit names them all. `ann` is who all tokens belong to.
 """
 
+import base64
 import hashlib
 import json
 import time
@@ -16,6 +20,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 GOOD_TOKEN = "hf_good"
 GRANTED_TOKEN = "hf_granted"
 LARGE = (".safetensors", ".bin")
+OWNER = "ann"
 
 
 @dataclass
@@ -42,6 +47,8 @@ class Repo:
     extra: bytes = b""  # follows every large body
     pause: float = 0.0  # between the pieces of a body
     retry_after: str | None = None
+    pipeline_tag: str | None = "image-classification"
+    commits: list[list[str]] = field(default_factory=list)  # the paths of each
 
     @property
     def commit(self) -> str:
@@ -65,6 +72,10 @@ class LoopbackHub:
     def __init__(self) -> None:
         self.repos: dict[str, Repo] = {}
         self.log: list[Request] = []
+        self.blobs: dict[str, bytes] = {}  # what was uploaded, by its SHA-256
+        self.taken: set[str] = set()  # names of repositories of another kind
+        self.upload_status: int | None = None  # every upload of a large file answers with this
+        self.card_fault: str | None = None  # what is wrong with every card
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("H", (Handler,), {"hub": self}))
         self.server.daemon_threads = True
         self.port = self.server.server_port
@@ -116,6 +127,9 @@ class Handler(BaseHTTPRequestHandler):
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.do_GET()
 
+    def do_PUT(self) -> None:
+        self.do_POST()
+
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         self.token = (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
@@ -127,6 +141,17 @@ class Handler(BaseHTTPRequestHandler):
         match [unquote(part) for part in url.path.split("/")[1:]]:
             case ["api", "models"]:
                 self.search()
+            case ["api", "repos", "create"]:
+                self.create()
+            case ["api", "validate-yaml"]:
+                faults = [{"message": self.hub.card_fault}] if self.hub.card_fault else []
+                self.json({"errors": faults, "warnings": []}, 400 if faults else 200)
+            case ["api", "models", owner, name, ("preupload" | "commit") as step, "main"]:
+                self.write(f"{owner}/{name}", step)
+            case [owner, repository, "info", "lfs", "objects", "batch"]:
+                self.offer(f"{owner}/{repository.removesuffix('.git')}")
+            case ["upload", digest]:
+                self.take(digest)
             case ["api", "models", owner, name, *rest]:
                 self.api(f"{owner}/{name}", rest)
             case ["large", owner, name, file]:
@@ -209,7 +234,7 @@ class Handler(BaseHTTPRequestHandler):
             "downloads": 7,
             "likes": 3,
             "tags": list(repo.tags),
-            "pipeline_tag": "image-classification",
+            "pipeline_tag": repo.pipeline_tag,
             "lastModified": DATE,
             "createdAt": DATE,
             "siblings": siblings,
@@ -264,8 +289,87 @@ class Handler(BaseHTTPRequestHandler):
             return None
         return repo
 
-    def json(self, content: Any) -> None:
-        self.answer(json.dumps(content).encode(), {"Content-Type": "application/json"})
+    def create(self) -> None:
+        wanted = json.loads(self.body)
+        name = f"{wanted['organization']}/{wanted['name']}"
+        if self.token is None:
+            self.refuse(401, "", "Invalid username or password.")
+        elif wanted["organization"] != OWNER:
+            self.refuse(403, "", f"You don't have the rights to create a model under {name}")
+        elif name in self.hub.repos or name in self.hub.taken:
+            self.refuse(409, "", "You already created this repo")
+        else:
+            private = wanted.get("visibility") == "private"
+            self.hub.add(name, {".gitattributes": b""}, private=private, pipeline_tag=None)
+            self.json({"url": f"{self.hub.endpoint}/{name}"})
+
+    def write(self, name: str, step: str) -> None:
+        repo = self.writable(name)
+        if repo is None:
+            return
+        if step == "preupload":
+            files = json.loads(self.body)["files"]
+            self.json({"files": [self.mode(repo, file["path"]) for file in files]})
+            return
+        header, *lines = [json.loads(line) for line in self.body.splitlines()]
+        assert header["value"]["summary"]
+        written = {line["value"]["path"]: self.content(line) for line in lines}
+        repo.files |= written
+        repo.pipeline_tag = "image-classification"
+        repo.commits.append(sorted(written))
+        address = f"{self.hub.endpoint}/{name}/commit/{repo.commit}"
+        self.json({"commitUrl": address, "commitOid": repo.commit})
+
+    def mode(self, repo: Repo, path: str) -> dict[str, Any]:
+        present = repo.files.get(path)
+        digest = sha256 if is_large(path) else git_sha1
+        return {
+            "path": path,
+            "uploadMode": "lfs" if is_large(path) else "regular",
+            "shouldIgnore": False,
+            "oid": None if present is None else digest(present),
+        }
+
+    def content(self, line: dict[str, Any]) -> bytes:
+        value = line["value"]
+        if line["key"] == "lfsFile":
+            data = self.hub.blobs[value["oid"]]
+            assert len(data) == value["size"]
+            return data
+        assert (line["key"], value["encoding"]) == ("file", "base64")
+        return base64.b64decode(value["content"])
+
+    def offer(self, name: str) -> None:
+        if self.writable(name) is None:
+            return
+        objects = json.loads(self.body)["objects"]
+        for wanted in objects:
+            if wanted["oid"] not in self.hub.blobs:
+                target = f"http://localhost:{self.hub.port}/upload/{wanted['oid']}"
+                wanted["actions"] = {"upload": {"href": target}}
+        self.json({"transfer": "basic", "objects": objects})
+
+    def take(self, digest: str) -> None:
+        if self.hub.upload_status:
+            self.refuse(self.hub.upload_status, "", "no room")
+        elif sha256(self.body) != digest:
+            self.refuse(400, "", "The content is not what its SHA-256 says")
+        else:
+            self.hub.blobs[digest] = self.body
+            self.json({})
+
+    def writable(self, name: str) -> Repo | None:
+        repo = self.allowed(name)
+        if repo is not None and (self.token is None or not name.startswith(f"{OWNER}/")):
+            status = 403 if self.token else 401
+            self.refuse(status, "", "You don't have the rights to write here")
+            return None
+        return repo
+
+    def json(self, content: Any, status: int = 200) -> None:
+        self.answer(
+            json.dumps(content).encode(), {"Content-Type": "application/json"}, None, status
+        )
 
     def redirect(self, target: str, headers: dict[str, str]) -> None:
         self.send_response(302 if headers else 307)
@@ -288,14 +392,20 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
-    def answer(self, data: bytes, headers: dict[str, str], repo: Repo | None = None) -> None:
+    def answer(
+        self,
+        data: bytes,
+        headers: dict[str, str],
+        repo: Repo | None = None,
+        status: int = 200,
+    ) -> None:
         asked = self.headers["Range"]
         start, end = 0, len(data) - 1
         if asked:
             first, _, last = asked.removeprefix("bytes=").partition("-")
             start, end = int(first), min(int(last or end), end)
             headers = headers | {"Content-Range": f"bytes {start}-{end}/{len(data)}"}
-        self.send_response(206 if asked else 200)
+        self.send_response(206 if asked else status)
         length = {"Content-Length": str(end + 1 - start), "Accept-Ranges": "bytes"}
         for key, value in (headers | length).items():
             self.send_header(key, value)

@@ -13,7 +13,7 @@ from vit_demo.photo import read_photo
 
 KEYS = {
     "checkpoint", "photo", "predictions", "method", "target", "grid", "heatmap", "signed",
-    "exact", "options", "box",
+    "exact", "options", "box", "unsure",
 }  # fmt: skip
 
 

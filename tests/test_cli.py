@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from vit_demo import explain, load
+from vit_demo.checkpoints.calibration import Calibration, store_calibration
 from vit_demo.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -44,6 +45,70 @@ def test_the_table_lists_the_likeliest(run, our_checkpoint, photo_file):
     assert status == 0
     assert all(p.label in out and f"{p.probability:.2%}" in out for p in best)
     assert "rollout on 4 × 4 patches" in out
+
+
+def test_an_unsure_answer_is_said_to_be_unsure(run, our_checkpoint, photo_file):
+    arguments = ("explain", photo_file, "--checkpoint", our_checkpoint)
+    assert "Unsure" not in run(*arguments)[1]
+    store_calibration(our_checkpoint, Calibration(50.0, 0.9))
+    assert "Unsure: the likeliest name has only" in run(*arguments)[1]
+    assert json.loads(run(*arguments, "--json")[1])["unsure"] is True
+
+
+@pytest.fixture
+def sorted_photos(our_checkpoint, tmp_path, noise_photo):
+    """Twelve photos in the folders of their answers, but every third in the second answer's."""
+    checkpoint = load(str(our_checkpoint))
+    for number in range(12):
+        photo = noise_photo(40, 36, seed=number)
+        label = explain(checkpoint, photo).predictions[int(number % 3 == 0)].label
+        (tmp_path / "photos" / label).mkdir(parents=True, exist_ok=True)
+        photo.save(tmp_path / "photos" / label / f"{number:02}.png")
+    (tmp_path / "photos" / "orchids").mkdir()
+    noise_photo(20, 20).save(tmp_path / "photos" / "orchids" / "a.png")
+    return tmp_path / "photos"
+
+
+def test_evaluate_says_the_same_in_words_and_numbers(run, our_checkpoint, sorted_photos, tmp_path):
+    asked = ("evaluate", "--checkpoint", our_checkpoint, "--data", sorted_photos)
+    status, words, notes = run(*asked, "--out", tmp_path / "figures")
+    assert status == 0
+    assert "8 of 12 photos are named rightly: 0.667" in words
+    assert "Left out, as the checkpoint does not know these classes: orchids (1)." in notes
+    assert "trained on" not in notes
+    status, numbers, _ = run(*asked, "--json")
+    content = json.loads(numbers)
+    assert content == json.loads((tmp_path / "figures" / "evaluation.json").read_text("utf-8"))
+    assert content["accuracy"]["right"] == 8
+    assert f"{content['calibration']['temperature']:.3f}" in words
+    for name in ("confusion.png", "reliability.png", "mistakes.png"):
+        assert (tmp_path / "figures" / name).exists()
+
+
+def test_held_out_photos_alone_are_scored_calibrated_on_and_put_on_the_card(
+    run, our_checkpoint, sorted_photos
+):
+    names = sorted(f"{path.parent.name}/{path.name}" for path in sorted_photos.rglob("*.png"))
+    listed = [name for name in names if "orchids" not in name][:9]
+    summary = {"held_out_photos": listed, "minutes": 7}
+    (our_checkpoint / "training.json").write_text(json.dumps(summary))
+    asked = ("evaluate", "--checkpoint", our_checkpoint, "--data", sorted_photos)
+    status, _, notes = run(*asked)
+    assert (status, notes.count("was trained on 3 of these photos")) == (0, 1)
+    status, _, notes = run(*asked, "--calibrate")
+    assert status == 2
+    assert "would boast; add --held-out" in notes
+    keep = ("--calibrate", "--card", "--licence", "mit", "--credit", "Ann")
+    status, out, _ = run(*asked, "--held-out", "--json", *keep)
+    content = json.loads(out)
+    assert (status, content["photos"], content["held_out"]) == (0, 9, True)
+    stored = load(str(our_checkpoint)).calibration
+    assert stored.temperature == content["calibration"]["temperature"]
+    assert stored.unsure_below == content["calibration"]["unsure_below"]
+    card = (our_checkpoint / "README.md").read_text("utf-8")
+    assert f"{content['accuracy']['right']} of 9 held-out photos" in card
+    assert "7 minutes" in card
+    assert f"states the temperature {stored.temperature:.3f}" in card
 
 
 def test_a_picture_and_the_numbers_can_be_written(run, our_checkpoint, photo_file, tmp_path):
@@ -85,6 +150,10 @@ def test_methods_are_listed(run, our_checkpoint):
         (["explain", "PHOTO", "--loud"], "--loud"),
         (["explain"], "Missing argument"),
         (["explian"], "explian"),
+        (["evaluate", "--data", "none"], "There is no folder 'none'"),
+        (["evaluate", "--data", "x", "--checkpoint", "ann/b", "--card"], "is no checkpoint folder"),
+        (["publish", "none", "ann/flowers"], "There is no folder 'none'"),
+        (["publish", "none", "flowers"], "is not the name of a Hub repository"),
         (["finetune", "--data", "gone", "--weights", "none", "--out", "new"], "no folder 'gone'"),
         (["finetune", "--data", "gone", "--weights", "gone", "--out", "new"], "'gone'"),
         (["finetune", "--out", "new"], "--data and --weights are missing"),

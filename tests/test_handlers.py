@@ -93,6 +93,19 @@ def test_only_photos_that_browsers_cannot_show_are_turned_into_pictures(
 def test_names_from_files_are_escaped():
     assert "<b>&lt;i&gt;" in about("<i>", "<script>")
     assert "<script>" not in about("<i>", "<script>")
+    assert "<i>" not in about("a", "b", "<i>")
+
+
+def test_an_unsure_answer_is_said_to_be_unsure(events, our_checkpoint, photo_file):
+    from vit_demo.checkpoints.calibration import Calibration, store_calibration
+
+    store_calibration(our_checkpoint, Calibration(50.0, 0.9))
+    unsure = events.analyse(str(photo_file), str(our_checkpoint))
+    assert "Unsure: the likeliest name has only" in handlers.knowledge(unsure)
+
+
+def test_a_sure_answer_says_nothing_of_doubt(shown):
+    assert "nsure" not in handlers.knowledge(shown)
 
 
 def test_the_legend_has_its_numbers(shown):

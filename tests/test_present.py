@@ -55,3 +55,23 @@ def test_what_a_checkpoint_knows_fits_on_one_line():
     many = present.knows(tuple(str(number) for number in range(1000)))
     assert many.startswith("knows 1000 classes: 0, 1,")
     assert many.endswith("11, …")
+
+
+def test_a_doubtful_answer_says_so_and_what_could_have_been_named(checkpoint, photo_file):
+    from dataclasses import replace
+
+    from vit_demo.checkpoints.calibration import Calibration
+
+    sure = explain(checkpoint, photo_file)
+    assert present.doubt(sure) == ""
+    assert not present.sheet(sure).title.startswith("unsure")
+    careful = replace(checkpoint, calibration=Calibration(50.0, 0.62))
+    unsure = explain(careful, photo_file)
+    best = unsure.predictions[0].probability
+    assert best < 0.3
+    assert present.doubt(unsure) == (
+        f"Unsure: the likeliest name has only {best:.0%}, and below 62% this checkpoint's answers "
+        "are doubtful; it knows 5 classes: daisy, dandelion, roses, sunflowers, tulips."
+    )
+    assert present.sheet(unsure).title.startswith(f"unsure: {unsure.predictions[0].label}")
+    assert present.sheet(unsure).caption.startswith(present.doubt(unsure))

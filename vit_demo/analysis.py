@@ -54,6 +54,12 @@ class Analysis:
     box: Box
 
     @property
+    def unsure(self) -> bool:
+        """Whether even the likeliest class stays below the checkpoint's own threshold."""
+        threshold = self.checkpoint.calibration.unsure_below
+        return threshold is not None and self.predictions[0].probability < threshold
+
+    @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of the patch grid."""
         rows, cols = self.heatmap.shape
@@ -74,6 +80,7 @@ class Analysis:
                 {"index": p.index, "label": p.label, "probability": p.probability}
                 for p in self.predictions[:top]
             ],
+            "unsure": self.unsure,
             "method": self.method,
             "target": self.target and {"index": self.target.index, "label": self.target.label},
             "grid": list(self.grid),
@@ -114,7 +121,7 @@ class Look:
         chosen = find_method(method)
         complete = chosen.options(options or {})
         logits = self.watched.logits[0]
-        ranked = rank(logits, self.checkpoint.labels)
+        ranked = rank(logits, self.checkpoint.labels, self.checkpoint.calibration.temperature)
         asked = _target(chosen, target, ranked)
         index = (asked or ranked[0]).index
         heatmap = chosen(self.watched, torch.tensor([index]), complete)[0]
@@ -159,9 +166,11 @@ def explain(
     return look(checkpoint, photo).explain(method, target, options)
 
 
-def rank(logits: Float[Tensor, " classes"], labels: tuple[str, ...]) -> tuple[Prediction, ...]:
-    """All classes, the likeliest first, with softmax probabilities."""
-    probabilities = logits.softmax(dim=-1)
+def rank(
+    logits: Float[Tensor, " classes"], labels: tuple[str, ...], temperature: float = 1.0
+) -> tuple[Prediction, ...]:
+    """All classes, the likeliest first, with the softmax of logits / temperature."""
+    probabilities = (logits / temperature).softmax(dim=-1)
     order = probabilities.argsort(descending=True, stable=True).tolist()
     return tuple(Prediction(i, labels[i], float(probabilities[i])) for i in order)
 

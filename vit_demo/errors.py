@@ -15,7 +15,8 @@
     ├── TargetError          a class that the checkpoint does not know
     ├── OptionError          an option that does not exist, or a value outside its range
     ├── OutputError          a file that cannot be written
-    ├── DataError            a folder of photos that cannot be trained on
+    ├── DataError            a folder of photos that cannot be trained or scored on
+    ├── PublishError         a folder that cannot be uploaded, or a repository that cannot take it
     └── StoppedError         a training run that was stopped on request, and can go on
 
 The page shows the message in a toast, the command line prints it on one line and ends with
@@ -127,7 +128,11 @@ class StoppedError(DemoError):
 
 
 class DataError(DemoError):
-    """A folder of photos that cannot be trained on."""
+    """A folder of photos that cannot be trained or scored on."""
+
+
+class PublishError(DemoError):
+    """A folder that cannot be uploaded, or a repository that cannot take it."""
 
 
 def nearest(given: str, known: Sequence[str]) -> str:

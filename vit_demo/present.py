@@ -55,9 +55,12 @@ def sheet(analysis: Analysis) -> Sheet:
     """Photo, map and likeliest classes on one slide."""
     drawn = picture(analysis)
     best = analysis.predictions[0]
+    unsure = "unsure: " if analysis.unsure else ""
+    named = f"{unsure}{best.label} {best.probability:.0%}"
+    words = (doubt(analysis), drawn.caption, source(analysis))
     return Sheet(
-        title=f"{best.label} {best.probability:.0%} · where the model looked: {title(analysis)}",
-        caption=f"{drawn.caption}\n{source(analysis)}",
+        title=f"{named} · where the model looked: {title(analysis)}",
+        caption="\n".join(line for line in words if line),
         unit=drawn.unit,
         photo=analysis.photo,
         overlay=drawn.image,
@@ -105,6 +108,18 @@ def source(analysis: Analysis) -> str:
     checkpoint = analysis.checkpoint
     commit = f" at {checkpoint.revision}" if checkpoint.revision else ""
     return f"{checkpoint.ref}{commit} · {checkpoint.architecture}"
+
+
+def doubt(analysis: Analysis) -> str:
+    """That the answer is unsure and what the checkpoint can name; empty where it is not."""
+    threshold = analysis.checkpoint.calibration.unsure_below
+    if threshold is None or not analysis.unsure:
+        return ""
+    return (
+        f"Unsure: the likeliest name has only {analysis.predictions[0].probability:.0%}, and below "
+        f"{threshold:.0%} this checkpoint's answers are doubtful; "
+        f"it {knows(analysis.checkpoint.labels)}."
+    )
 
 
 def knows(labels: tuple[str, ...], most: int = 12) -> str:

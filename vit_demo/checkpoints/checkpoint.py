@@ -1,7 +1,8 @@
 """A checkpoint, ready to use."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from vit_demo.checkpoints.calibration import Calibration
 from vit_demo.checkpoints.fit import fit
 from vit_demo.checkpoints.stored import Stored
 from vit_demo.errors import UnsupportedError
@@ -24,6 +25,7 @@ class Checkpoint:
     model: Model
     labels: tuple[str, ...]
     preprocessing: Preprocessing
+    calibration: Calibration = field(default_factory=Calibration)
 
     @property
     def bytes(self) -> int:
@@ -51,4 +53,5 @@ def build(stored: Stored, ref: str, revision: str | None = None) -> Checkpoint:
         model=model.eval().requires_grad_(False),
         labels=stored.labels,
         preprocessing=stored.preprocessing,
+        calibration=stored.calibration,
     )

@@ -1,10 +1,11 @@
 """What the files of one checkpoint say, in this package's terms."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from vit_demo.checkpoints.calibration import Calibration
 from vit_demo.models import ModelConfig
 from vit_demo.preprocess import Preprocessing
 
@@ -21,6 +22,7 @@ class Stored:
     tensors: Mapping[str, Tensor]
     labels: tuple[str, ...]
     preprocessing: Preprocessing
+    calibration: Calibration = field(default_factory=Calibration)
 
     @property
     def has_head(self) -> bool:

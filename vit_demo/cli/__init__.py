@@ -5,9 +5,11 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
+from vit_demo.cli.evaluate import evaluate_command
 from vit_demo.cli.experiment import experiment_command
 from vit_demo.cli.explain import explain_command, methods_command
 from vit_demo.cli.finetune import finetune_command
+from vit_demo.cli.publish import publish_command
 from vit_demo.errors import DemoError
 
 MENDABLE = 2
@@ -20,7 +22,9 @@ app = typer.Typer(
 )
 app.command(name="explain")(explain_command)
 app.command(name="methods")(methods_command)
+app.command(name="evaluate")(evaluate_command)
 app.command(name="finetune")(finetune_command)
+app.command(name="publish")(publish_command)
 app.command(name="experiment")(experiment_command)
 
 

@@ -122,6 +122,8 @@ def _print_analysis(analysis: Analysis, top: int, out: Path | None) -> None:
         # Labels come from the checkpoint: text, never markup.
         table.add_row(str(place), Text(prediction.label), f"{prediction.probability:7.2%}")
     console.print(table)
+    if doubt := present.doubt(analysis):
+        console.print(Text(doubt))
     rows, cols = analysis.grid
     row, col = divmod(int(analysis.heatmap.argmax()), cols)
     console.print(

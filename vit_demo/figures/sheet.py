@@ -70,8 +70,13 @@ def save_sheet(sheet: Sheet, path: Path) -> None:
     kind = path.suffix.removeprefix(".").lower()
     if kind not in FORMATS:
         raise OutputError(f"'{path}' ends in no format for a sheet; use .{', .'.join(FORMATS)}.")
+    save_figure(draw_sheet(sheet), path)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure in the format of the file's suffix; OutputError where that cannot be."""
     try:
-        draw_sheet(sheet).savefig(path, format=kind, dpi=DOTS_PER_INCH)
+        figure.savefig(path, dpi=DOTS_PER_INCH)
     except OSError as error:
         raise OutputError(
             f"'{path}' cannot be written ({error.strerror}); name a folder that exists."

@@ -94,8 +94,12 @@ def likeliest(shown: Shown) -> dict[str, float]:
 
 
 def knowledge(shown: Shown) -> str:
-    """Who answered, and what it can name."""
-    return about(present.source(shown.main), present.knows(shown.main.checkpoint.labels))
+    """Who answered, what it can name, and whether it is unsure."""
+    return about(
+        present.source(shown.main),
+        present.knows(shown.main.checkpoint.labels),
+        present.doubt(shown.main),
+    )
 
 
 def patches(shown: Shown) -> Image.Image:

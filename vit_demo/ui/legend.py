@@ -23,6 +23,7 @@ def legend(picture: Picture) -> str:
     )
 
 
-def about(source: str, knows: str) -> str:
-    """Which checkpoint answered and what it can name; both come from its files, so are escaped."""
-    return f'<p class="about"><b>{escape(source)}</b><br>{escape(knows)}</p>'
+def about(source: str, knows: str, doubt: str = "") -> str:
+    """Which checkpoint answered, what it can name, and any doubt; from its files, so escaped."""
+    unsure = f'<p class="unsure">{escape(doubt)}</p>' if doubt else ""
+    return f'{unsure}<p class="about"><b>{escape(source)}</b><br>{escape(knows)}</p>'

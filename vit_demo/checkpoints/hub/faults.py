@@ -91,7 +91,7 @@ def explained(
 
     Without a `reference` it is a search that has failed.
     """
-    causes = tuple(_causes(error))
+    causes = tuple(causes_of(error))
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
         return CheckpointError(
             f"The cache {constants.HF_HUB_CACHE} cannot be used ({error.strerror}); free some "
@@ -109,13 +109,20 @@ def explained(
     for cause in causes:
         if isinstance(cause, HfHubHTTPError):
             return _by_status(cause, reference, offline)
+    return _unreachable(*silence(error), reference, offline)
+
+
+def silence(error: Exception) -> tuple[str, str]:
+    """Why the Hub did not answer, and what to do about it."""
+    causes = tuple(causes_of(error))
     for kinds, reason, step in SILENCES:
         if any(isinstance(cause, kinds) for cause in causes):
-            return _unreachable(reason.format(**names), step, reference, offline)
-    return _unreachable(f"{constants.ENDPOINT} cannot be reached", NETWORK, reference, offline)
+            return reason.format(endpoint=constants.ENDPOINT), step
+    return f"{constants.ENDPOINT} cannot be reached", NETWORK
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes_of(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, what caused it, what caused that, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -125,7 +132,7 @@ def _by_status(
     error: HfHubHTTPError, reference: HubReference | None, offline: Sequence[str]
 ) -> CheckpointError:
     status = error.response.status_code
-    answer = f"{constants.ENDPOINT} answered {status} ({_phrase(status)})"
+    answer = f"{constants.ENDPOINT} answered {status} ({phrase(status)})"
     match status:
         case HTTPStatus.UNAUTHORIZED:
             return AccessError(
@@ -145,7 +152,8 @@ def _by_status(
     return CheckpointError(f"{answer}; check the reference and HF_ENDPOINT.")
 
 
-def _phrase(status: int) -> str:
+def phrase(status: int) -> str:
+    """What a status of HTTP means, in its own words."""
     known = {code.value: code.phrase for code in HTTPStatus}
     return known.get(status, "unknown")
 
@@ -159,9 +167,9 @@ def _unreachable(
         if offline
         else "; nothing else in the cache works offline"
     )
-    return UnreachableError(f"{_upper(reason)}, and {lack}; {step}{choice}.")
+    return UnreachableError(f"{upper(reason)}, and {lack}; {step}{choice}.")
 
 
-def _upper(text: str) -> str:
+def upper(text: str) -> str:
     """A capital to begin with, except where an address must stay as it is typed."""
     return text if text.startswith("http") else text[0].upper() + text[1:]

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from vit_demo.checkpoints.calibration import read_calibration
 from vit_demo.checkpoints.files import CONFIG, load_weights, read_json
 from vit_demo.checkpoints.naming import unreadable
 from vit_demo.checkpoints.stored import Stored
@@ -68,6 +69,7 @@ def describe(config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], sour
         tensors=named,
         labels=read_labels(config_json, config.classes, source),
         preprocessing=read_preprocessing(config_json, source),
+        calibration=read_calibration(config_json, source),
     )
 
 

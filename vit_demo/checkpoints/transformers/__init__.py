@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from vit_demo.checkpoints.calibration import KEY, Calibration, read_calibration
 from vit_demo.checkpoints.files import (
     CONFIG,
     PROCESSOR,
@@ -60,6 +61,7 @@ def read(folder: Path, source: str, allow_pickle: bool = False) -> Stored:
         tensors=tensors,
         labels=labels,
         preprocessing=read_preprocessing(stored, config.image_size, source),
+        calibration=read_calibration(config_json, source),
     )
 
 
@@ -99,10 +101,12 @@ def write(
     labels: tuple[str, ...],
     preprocessing: Preprocessing,
     dtype: torch.dtype,
+    calibration: Calibration | None = None,
 ) -> None:
     """Write a plain ViT as `ViTForImageClassification`, readable by transformers and by `read`."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / CONFIG, vit.config_json_of(config, labels, dtype))
+    stated = {} if calibration is None else {KEY: calibration.as_json()}
+    write_json(folder / CONFIG, vit.config_json_of(config, labels, dtype) | stated)
     write_json(folder / PROCESSOR, preprocessing_json(preprocessing))
     named = {
         name: tensor.to(dtype).contiguous() for name, tensor in vit.their_names(tensors).items()

@@ -1,0 +1,197 @@
+"""Scoring: the answers are `explain`'s own, and every figure follows from them."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from PIL import Image
+
+from vit_demo import explain, load
+from vit_demo.checkpoints.calibration import Calibration, store_calibration
+from vit_demo.errors import CheckpointError, DataError
+from vit_demo.training.evaluate import evaluate
+from vit_demo.training.report import as_json, save_report
+from vit_demo.training.selection import choose
+
+COUNTS = {"daisy": 6, "roses": 5, "tulips": 7}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory, noise_photo):
+    """A folder of small photos, each unlike the others."""
+    folder = tmp_path_factory.mktemp("photos")
+    for place, (label, count) in enumerate(COUNTS.items()):
+        (folder / label).mkdir()
+        for number in range(count):
+            photo = noise_photo(40 + number, 36, seed=100 * place + number)
+            photo.save(folder / label / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def checkpoint(our_checkpoint):
+    return load(str(our_checkpoint))
+
+
+@pytest.fixture
+def sort_by_answer(checkpoint, photos, tmp_path):
+    """Put every photo into the folder of its first answer, and every n-th into its second's."""
+
+    def sort(wrong_every):
+        for number, path in enumerate(sorted(photos.rglob("*.png")), start=1):
+            place = int(wrong_every > 0 and number % wrong_every == 0)
+            label = explain(checkpoint, path).predictions[place].label
+            (tmp_path / "sorted" / label).mkdir(parents=True, exist_ok=True)
+            name = f"{path.parent.name}-{path.name}"
+            Image.open(path).save(tmp_path / "sorted" / label / name)
+        return tmp_path / "sorted"
+
+    return sort
+
+
+def score(checkpoint, photos, **options):
+    return evaluate(checkpoint, choose(photos, checkpoint.labels), **options)
+
+
+def test_the_answers_are_those_of_explain_to_the_last_bit(checkpoint, photos):
+    scores = score(checkpoint, photos)
+    for (path, _), logits in zip(scores.samples, scores.logits, strict=True):
+        assert torch.equal(explain(checkpoint, path).logits, logits)
+
+
+def test_the_figures_follow_from_the_answers(checkpoint, photos):
+    scores = score(checkpoint, photos)
+    pairs = [
+        (checkpoint.labels[true], explain(checkpoint, path).predictions[0].label)
+        for path, true in scores.samples
+    ]
+    assert scores.accuracy.right == sum(true == said for true, said in pairs)
+    assert scores.accuracy.total == len(pairs) == 18
+    names = [checkpoint.labels[label] for label in scores.classes]
+    for row, true in zip(scores.confusion().tolist(), names, strict=True):
+        assert row == [pairs.count((true, said)) for said in names]
+    for true in COUNTS:
+        share = scores.share(checkpoint.labels.index(true))
+        assert (share.right, share.total) == (pairs.count((true, true)), COUNTS[true])
+
+
+def test_mistakes_are_the_wrong_answers_the_surest_first(checkpoint, photos):
+    scores = score(checkpoint, photos)
+    mistakes = scores.mistakes()
+    assert len(mistakes) == scores.accuracy.total - scores.accuracy.right > 0
+    assert all(m.truth != m.said and m.photo.parent.name == m.truth for m in mistakes)
+    confidences = [m.confidence for m in mistakes]
+    assert confidences == sorted(confidences, reverse=True)
+    best = explain(checkpoint, mistakes[0].photo).predictions[0]
+    assert (mistakes[0].said, mistakes[0].confidence) == (
+        best.label, pytest.approx(best.probability)
+    )  # fmt: skip
+
+
+def test_progress_is_reported_photo_by_photo(checkpoint, photos):
+    seen = []
+    score(checkpoint, photos, report=lambda done, total: seen.append((done, total)))
+    assert seen == [(number, 18) for number in range(1, 19)]
+
+
+def test_photos_that_cannot_be_read_are_left_out_and_listed(checkpoint, photos, tmp_path):
+    import shutil
+
+    shutil.copytree(photos, tmp_path / "photos")
+    (tmp_path / "photos" / "daisy" / "0.png").write_text("words")
+    (tmp_path / "photos" / "roses" / "1.png").write_bytes(b"")
+    scores = score(checkpoint, tmp_path / "photos")
+    assert {path.name for path in scores.unreadable} == {"0.png", "1.png"}
+    assert all("not a picture" in reason for reason in scores.unreadable.values())
+    assert scores.accuracy.total == len(scores.samples) == len(scores.logits) == 16
+    whole = score(checkpoint, photos)
+    kept = [path.relative_to(tmp_path / "photos") for path, _ in scores.samples]
+    same = [i for i, (path, _) in enumerate(whole.samples) if path.relative_to(photos) in kept]
+    assert torch.equal(scores.logits, whole.logits[same])
+
+
+def test_where_no_photo_can_be_read_that_is_said(checkpoint, tmp_path):
+    for label in ("daisy", "roses"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "a.jpg").write_text("words")
+    with pytest.raises(DataError, match="None of the 2 photos .* can be read: 'a.jpg' is not"):
+        score(checkpoint, tmp_path)
+
+
+def test_weights_that_are_no_numbers_are_found(checkpoint, photos):
+    with torch.no_grad():
+        checkpoint.model.head.bias[0] = torch.nan
+    with pytest.raises(CheckpointError, match="its weights are damaged"):
+        score(checkpoint, photos)
+
+
+def test_a_planted_boast_is_found_in_use_and_undone_by_the_temperature(our_checkpoint, photos):
+    """Thrice the head, thrice the temperature; what is raw boasts, what is judged fairly does not.
+
+    Stated as a calibration, the same temperature makes the boaster's probabilities those of the
+    modest one.
+    """
+    modest = load(str(our_checkpoint))
+    boaster = load(str(our_checkpoint))
+    with torch.no_grad():
+        for parameter in (boaster.model.head.weight, boaster.model.head.bias):
+            parameter.mul_(3)
+    plain, boasting = score(modest, photos), score(boaster, photos)
+    torch.testing.assert_close(boasting.logits, 3 * plain.logits)
+    assert boasting.raw.loss > plain.raw.loss
+    stated = replace(boaster, calibration=Calibration(3.0))
+    assert score(stated, photos).in_use.loss == pytest.approx(plain.raw.loss, rel=1e-4)
+    assert score(stated, photos).raw.loss == pytest.approx(boasting.raw.loss)
+
+
+def test_a_head_thrice_as_large_gets_thrice_the_temperature(checkpoint, sort_by_answer):
+    photos = sort_by_answer(wrong_every=4)
+    scores = score(checkpoint, photos)
+    assert scores.accuracy.right == 14
+    assert 0 < scores.unsure_below <= 1
+    with torch.no_grad():
+        for parameter in (checkpoint.model.head.weight, checkpoint.model.head.bias):
+            parameter.mul_(3)
+    assert score(checkpoint, photos).temperature == pytest.approx(3 * scores.temperature, rel=1e-3)
+
+
+def test_the_doubted_are_the_wrong_answers_below_the_threshold(checkpoint, sort_by_answer):
+    scores = score(checkpoint, sort_by_answer(wrong_every=3))
+    best = (scores.logits.double() / scores.temperature).softmax(dim=-1).max(dim=-1)
+    wrong = best.values[best.indices != scores.truth]
+    assert scores.doubted.total == len(wrong) == 6
+    assert scores.doubted.right == int((wrong < scores.unsure_below).sum())
+
+
+def test_a_folder_of_right_answers_settles_no_temperature(checkpoint, sort_by_answer, tmp_path):
+    scores = score(checkpoint, sort_by_answer(wrong_every=0))
+    assert scores.accuracy.value == 1
+    assert (scores.temperature, scores.cross_fitted, scores.unsure_below) == (None, None, None)
+    assert as_json(scores)["calibration"]["doubted"] is None
+    assert "mistakes.png" not in save_report(scores, tmp_path / "out")
+
+
+def test_a_stored_calibration_is_what_in_use_means(our_checkpoint, photos):
+    before = score(load(str(our_checkpoint)), photos)
+    store_calibration(our_checkpoint, Calibration(2.5, 0.4))
+    after = score(load(str(our_checkpoint)), photos)
+    assert after.raw == before.raw
+    assert after.in_use != before.in_use
+    assert as_json(after)["calibration"]["in_use"]["temperature"] == 2.5
+
+
+@pytest.mark.shared
+def test_the_bundled_checkpoint_scores_what_its_card_says(shared):
+    """Six of its held-out photos, taken through the command's own way."""
+    from vit_demo.settings import ASSETS
+    from vit_demo.training.selection import held_out_photos
+
+    checkpoint = load()
+    listed = held_out_photos(ASSETS / "checkpoints" / "flowers")
+    log = json.loads((ASSETS / "checkpoints" / "flowers" / "training.json").read_text())
+    assert len(listed) == log["photos"]["held_out"]
+    few = frozenset(sorted(listed)[::55])
+    chosen = choose(shared / "flower_photos", checkpoint.labels, few, held_out=True)
+    assert (len(chosen.samples), chosen.missing) == (len(few), 0)
+    assert evaluate(checkpoint, chosen).accuracy.value >= 0.5

@@ -1,0 +1,88 @@
+"""How far a checkpoint's probabilities can be believed, kept in its config.json under one key."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vit_demo.checkpoints.files import CONFIG, read_json, write_json
+from vit_demo.errors import CheckpointError, ConfigError, OutputError
+
+# Our own key: the transformers library keeps what it does not know and computes the same logits.
+KEY = "calibration"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Probabilities are the softmax of logits / `temperature` (Guo et al. 2017, arXiv 1706.04599).
+
+    Where the likeliest class stays below `unsure_below`, the answer is called unsure; None never
+    calls it so.
+    """
+
+    temperature: float = 1.0
+    unsure_below: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise ConfigError(
+                f"temperature={self.temperature}, but it must be a finite number above 0."
+            )
+        if self.unsure_below is not None and not 0 <= self.unsure_below <= 1:
+            raise ConfigError(
+                f"unsure_below={self.unsure_below}, but a probability lies between 0 and 1."
+            )
+
+    def as_json(self) -> dict[str, float]:
+        """What is written under `KEY`."""
+        threshold = {} if self.unsure_below is None else {"unsure_below": self.unsure_below}
+        return {"temperature": self.temperature, **threshold}
+
+
+def read_calibration(config_json: Mapping[str, Any], source: str) -> Calibration:
+    """What a configuration states, or no change at all where it states nothing.
+
+    Raises CheckpointError for what is no temperature and no probability.
+    """
+    match config_json.get(KEY):
+        case None:
+            return Calibration()
+        case dict(stated):
+            pass
+        case stated:
+            raise CheckpointError(f"{source}: {_refusal(f'{KEY} is {stated!r}')}")
+    numbers: dict[str, float] = {}
+    for name in ("temperature", "unsure_below"):
+        value = stated.get(name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise CheckpointError(f"{source}: {_refusal(f'{name} is {value!r}')}")
+        numbers[name] = float(value)
+    try:
+        return Calibration(**numbers)
+    except ConfigError as error:
+        raise CheckpointError(f"{source}: {_refusal(str(error).rstrip('.'))}") from error
+
+
+def _refusal(found: str) -> str:
+    return (
+        f'{found} in {CONFIG}; write "{KEY}": {{"temperature": 1.3, "unsure_below": 0.6}}, '
+        "or take the key out."
+    )
+
+
+def store_calibration(folder: Path, calibration: Calibration) -> None:
+    """Write it into the folder's config.json, which is whole, old or new, at every moment.
+
+    Raises CheckpointError where there is no such file, OutputError where it cannot be written.
+    """
+    config_json = read_json(folder / CONFIG, f"'{folder}'")
+    try:
+        write_json(folder / CONFIG, config_json | {KEY: calibration.as_json()})
+    except OSError as error:
+        raise OutputError(
+            f"'{folder / CONFIG}' cannot be written ({error.strerror}); "
+            "copy the checkpoint to a folder of your own and calibrate that."
+        ) from error

@@ -1,0 +1,200 @@
+"""`evaluate`: how well a checkpoint names a folder of photos, and how honestly."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from vit_demo.checkpoints import DEFAULT, Checkpoint
+from vit_demo.checkpoints.calibration import Calibration, store_calibration
+from vit_demo.checkpoints.reference import parse
+from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, load_in_sight
+from vit_demo.errors import DataError, OptionError
+from vit_demo.training.card import NOT_STATED, check_card, save_card
+from vit_demo.training.evaluate import Evaluation, evaluate
+from vit_demo.training.metrics import Reliability
+from vit_demo.training.report import as_json, make_folder, save_report
+from vit_demo.training.selection import Chosen, choose, held_out_photos, summary_of
+from vit_demo.training.temperature import KEPT
+
+
+def evaluate_command(
+    data: Annotated[Path, typer.Option(help="A folder with one sub-folder of photos per class.")],
+    checkpoint: CheckpointOption = DEFAULT,
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Only the photos that its training left out.")
+    ] = False,
+    as_json_: JsonOption = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the figures, as JSON and as pictures.")
+    ] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Store the fitted temperature in the checkpoint.")
+    ] = False,
+    card: Annotated[
+        bool, typer.Option("--card", help="Write a model card into the checkpoint's folder.")
+    ] = False,
+    licence: Annotated[str, typer.Option(help="The photos' licence, for the card.")] = NOT_STATED,
+    credit: Annotated[str, typer.Option(help="Whose photos, for the card.")] = NOT_STATED,
+) -> None:
+    """Score a checkpoint on photos in folders named after their classes."""
+    folder = _folder(checkpoint, held_out or calibrate or card)
+    loaded = load_in_sight(checkpoint)
+    chosen = choose(data, loaded.labels, _listed(folder, held_out), held_out)
+    # What cannot be kept afterwards is refused before any work is done.
+    if calibrate:
+        _check_unseen(chosen)
+    if card and folder is not None:
+        check_card(folder)
+    if out is not None:
+        make_folder(out)
+    notes = Console(stderr=True)
+    _note(notes, chosen)
+    scores = _evaluate_in_sight(loaded, chosen, notes)
+    for reason in scores.unreadable.values():
+        _say(notes, f"Not scored: {reason}")
+    if as_json_:
+        typer.echo(json.dumps(as_json(scores)))
+    else:
+        _print(scores, Console())
+    if out is not None:
+        _say(notes, f"Saved to {out}: {', '.join(save_report(scores, out))}")
+    if calibrate and folder is not None:
+        _say(notes, _calibrate(scores, folder))
+    if card and folder is not None:
+        _say(notes, f"Saved to {folder}: {', '.join(save_card(scores, folder, licence, credit))}")
+
+
+def _folder(ref: str, needed: bool) -> Path | None:
+    """Where the checkpoint's files lie on this machine, for one that is a folder."""
+    place = parse(ref)
+    if isinstance(place, Path) and place.is_dir():
+        return place
+    if needed:
+        raise OptionError(
+            f"'{ref}' is no checkpoint folder on this machine, as --held-out, --calibrate and "
+            "--card need; name such a folder, or leave them out."
+        )
+    return None
+
+
+def _check_unseen(chosen: Chosen) -> None:
+    if chosen.trained_on:
+        raise OptionError(
+            f"The checkpoint was trained on {chosen.trained_on} of these photos, and a temperature "
+            "fitted on them would boast; add --held-out, or give other photos."
+        )
+
+
+def _listed(folder: Path | None, held_out: bool) -> frozenset[str]:
+    """The held-out photos; without --held-out only to warn, so that there need be no list."""
+    if folder is None or not (held_out or summary_of(folder)):
+        return frozenset()
+    return held_out_photos(folder)
+
+
+def _note(console: Console, chosen: Chosen) -> None:
+    """What to know before believing the figures, a line each."""
+    lines = []
+    if chosen.trained_on:
+        lines.append(
+            f"The checkpoint was trained on {chosen.trained_on} of these photos, which flatters "
+            "it; --held-out scores the others alone."
+        )
+    if chosen.missing:
+        lines.append(f"{chosen.missing} of its held-out photos are not in '{chosen.folder}'.")
+    if chosen.unknown:
+        named = ", ".join(f"{name} ({count})" for name, count in chosen.unknown.items())
+        lines.append(f"Left out, as the checkpoint does not know these classes: {named}.")
+    for line in lines:
+        _say(console, line)
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(Text(line), soft_wrap=True)
+
+
+def _evaluate_in_sight(checkpoint: Checkpoint, chosen: Chosen, console: Console) -> Evaluation:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    disabled = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=disabled) as progress:
+        bar = progress.add_task("photos", total=len(chosen.samples))
+        return evaluate(checkpoint, chosen, lambda done, _: progress.update(bar, completed=done))
+
+
+def _calibrate(scores: Evaluation, folder: Path) -> str:
+    if scores.temperature is None:
+        raise DataError(
+            f"These {len(scores.samples)} photos settle no temperature: all are named rightly, or "
+            "no better than by chance; score more photos, and --calibrate then."
+        )
+    store_calibration(folder, Calibration(scores.temperature, scores.unsure_below))
+    return f"Stored in {folder}: temperature {scores.temperature:.3f}{_doubt(scores)}."
+
+
+def _print(scores: Evaluation, console: Console) -> None:
+    content = as_json(scores)
+    table = Table("class", "right", "of", "share", "95 %", "mistaken for", box=None)
+    for row in content["classes"]:
+        mistaken = ", ".join(f"{name} {count}" for name, count in row["mistaken_for"].items())
+        # Labels come from the checkpoint: text, never markup.
+        table.add_row(
+            Text(row["label"]),
+            str(row["right"]),
+            str(row["total"]),
+            f"{row['share']:.3f}",
+            _interval(row["interval"]),
+            Text(mistaken or "–"),
+        )
+    console.print(table)
+    share = scores.accuracy
+    _say(
+        console,
+        f"{share.right} of {share.total} photos are named rightly: {share.value:.3f} "
+        f"(95 % {_interval(share.interval)}).",
+    )
+    for line in _calibration_lines(scores):
+        _say(console, line)
+
+
+def _calibration_lines(scores: Evaluation) -> list[str]:
+    lines = [f"Calibration error {_judged(scores.raw)} with the logits as they are."]
+    stated = scores.checkpoint.calibration.temperature
+    if stated != 1:
+        lines.append(f"Calibration error {_judged(scores.in_use)} as in use, at {stated:.3f}.")
+    if scores.cross_fitted is None or scores.temperature is None:
+        return [*lines, "No temperature can be fitted on these photos."]
+    return [
+        *lines,
+        f"Calibration error {_judged(scores.cross_fitted)} with a fitted temperature, "
+        "each photo judged by the others'.",
+        f"Fitted on all of them the temperature is {scores.temperature:.3f}{_doubt(scores)}.",
+    ]
+
+
+def _doubt(scores: Evaluation) -> str:
+    if scores.unsure_below is None or scores.doubted is None:
+        return ""
+    return (
+        f"; {KEPT:.0%} of the right answers then have {scores.unsure_below:.1%} or more, and "
+        f"{scores.doubted.right} of the {scores.doubted.total} wrong ones less"
+    )
+
+
+def _judged(judged: Reliability) -> str:
+    return f"{judged.error:.3f} ({_interval(judged.interval)}), loss {judged.loss:.3f},"
+
+
+def _interval(interval: tuple[float, float] | list[float]) -> str:
+    low, high = interval
+    return f"{low:.3f} to {high:.3f}"
