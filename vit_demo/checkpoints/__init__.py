@@ -1,16 +1,17 @@
 """Reference → files → layout → our model, its labels and its preprocessing."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 from vit_demo.checkpoints import timm, transformers, tutorial
+from vit_demo.checkpoints.bundled import DEFAULT, bundled
 from vit_demo.checkpoints.cache import CheckpointCache, Progress
 from vit_demo.checkpoints.checkpoint import Checkpoint, build
+from vit_demo.checkpoints.family import check_family, is_timm
 from vit_demo.checkpoints.files import CONFIG, read_json
 from vit_demo.checkpoints.hub import fetch
-from vit_demo.checkpoints.reference import DEFAULT, bundled, parse
+from vit_demo.checkpoints.outline import Outline, outline_of
+from vit_demo.checkpoints.reference import parse
 from vit_demo.checkpoints.stored import Stored
 from vit_demo.errors import CheckpointError, ConfigError, NotFoundError, UnsupportedError
 from vit_demo.settings import Settings
@@ -19,10 +20,12 @@ __all__ = [
     "DEFAULT",
     "Checkpoint",
     "CheckpointCache",
+    "Outline",
     "Stored",
     "bundled",
     "check_family",
     "load",
+    "outline_of",
     "read_folder",
 ]
 
@@ -35,16 +38,17 @@ def load(
     progress: Progress | None = None,
     cancelled: Event | None = None,
     allow_pickle: bool = False,
+    paths: bool = True,
 ) -> Checkpoint:
     """Load a checkpoint: a bundled name, a folder or .pth, or a Hub id `owner/name[@revision]`.
 
     While files come from the Hub, `progress` is told the file, the bytes that are here and the
     bytes in all, and `cancelled` stops it. With `allow_pickle`, pytorch_model.bin is opened where
-    there is no model.safetensors; only tensors are read from it, and no code is run. Raises
-    NotFoundError, UnsupportedError, MisfitError or another CheckpointError, each saying what to
-    do next.
+    there is no model.safetensors; only tensors are read from it, and no code is run. Without
+    `paths`, no folder of this machine is opened but the bundled ones. Raises NotFoundError,
+    UnsupportedError, MisfitError or another CheckpointError, each saying what to do next.
     """
-    reference = parse(ref)
+    reference = parse(ref, paths)
     if isinstance(reference, Path):
         return build(read_folder(reference, ref, allow_pickle), ref)
     snapshot = fetch(
@@ -56,12 +60,6 @@ def load(
         limit=Settings.from_environment().download_bytes,
     )
     return build(read_folder(snapshot.folder, ref, allow_pickle), ref, snapshot.revision)
-
-
-def check_family(config_json: Mapping[str, Any], source: str) -> str:
-    """The family that a config.json of either layout describes; UnsupportedError for others."""
-    layout = timm if _is_timm(config_json) else transformers
-    return layout.check_family(config_json, source)
 
 
 def read_folder(path: Path, ref: str, allow_pickle: bool = False) -> Stored:
@@ -91,10 +89,5 @@ def _read(path: Path, source: str, allow_pickle: bool) -> Stored:
         )
     if not (path / CONFIG).exists() and (weights := tutorial.find(path, source)):
         return tutorial.read(weights, source)
-    layout = timm if _is_timm(read_json(path / CONFIG, source)) else transformers
+    layout = timm if is_timm(read_json(path / CONFIG, source)) else transformers
     return layout.read(path, source, allow_pickle)
-
-
-def _is_timm(config_json: Mapping[str, Any]) -> bool:
-    """timm names one architecture; transformers lists its classes, and states a model type."""
-    return isinstance(config_json.get("architecture"), str) and "model_type" not in config_json

@@ -19,10 +19,14 @@ from vit_demo.checkpoints import Checkpoint, load
 CheckpointOption = Annotated[
     str, typer.Option(metavar="REF", help="Bundled name, folder, or Hub id owner/name[@revision].")
 ]
+PickleOption = Annotated[
+    bool,
+    typer.Option("--allow-pickle", help="Read pytorch_model.bin too, and only tensors from it."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-def load_in_sight(ref: str) -> Checkpoint:
+def load_in_sight(ref: str, allow_pickle: bool = False) -> Checkpoint:
     """Load a checkpoint; on a terminal, what comes from the Hub shows its progress."""
     columns = (
         TextColumn("{task.description}"),
@@ -40,7 +44,8 @@ def load_in_sight(ref: str) -> Checkpoint:
         progress.update(bars[name], completed=done, total=total)
 
     try:
-        return load(ref, report if progress.console.is_terminal else None)
+        heard = report if progress.console.is_terminal else None
+        return load(ref, heard, allow_pickle=allow_pickle)
     finally:
         if bars:
             progress.stop()
