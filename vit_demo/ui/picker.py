@@ -42,7 +42,7 @@ class Picker:
     def used(self, recent: Any, shown: Shown) -> tuple[list[str], gr.Dropdown, str]:
         """After a run: remember the checkpoint; what was fetched now works offline."""
         ref = shown.main.checkpoint.ref
-        newest = list(dict.fromkeys([ref, *read_recent(recent)]))[:MOST_RECENT]
+        newest = remember(recent, ref)
         return newest, gr.Dropdown(choices=self.offer.choices(newest)), ability(self.offer, ref)
 
 
@@ -141,6 +141,11 @@ def maps(family: str, able: Sequence[Capability]) -> str:
 def _what(outline: Outline) -> str:
     classes = "" if outline.classes is None else f" · {outline.classes} classes"
     return f"{outline.family}{classes} · {outline.place}"
+
+
+def remember(recent: Any, ref: str) -> list[str]:
+    """What was used recently, the newest first."""
+    return list(dict.fromkeys([ref, *read_recent(recent)]))[:MOST_RECENT]
 
 
 def read_recent(value: Any) -> list[str]:
