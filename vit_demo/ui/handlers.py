@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -84,10 +84,15 @@ class Handlers:
 
 
 def _shown(seen: Look) -> Shown:
+    """All maps of one look, which keep neither the weights nor the flows alive."""
+    hollow = seen.checkpoint.hollow
     layers = (
         seen.explain("attention", options={"layer": layer + 1}) for layer in range(seen.layers)
     )
-    return Shown(main=seen.explain(), layers=tuple(layers))
+    return Shown(
+        main=replace(seen.explain(), checkpoint=hollow),
+        layers=tuple(replace(analysis, checkpoint=hollow) for analysis in layers),
+    )
 
 
 def likeliest(shown: Shown) -> dict[str, float]:
