@@ -100,7 +100,7 @@ def test_marks_say_what_works_offline_what_was_used_and_what_is_pickled(cached):
     cached("WinKawaks/vit-tiny-patch16-224")
     cached("facebook/deit-tiny-distilled-patch16-224", weights="pickle")
     cached("ann/bert", '{"model_type": "bert"}')
-    marked = titles(Offer(), recent=["bob/recent"])
+    marked = titles(Offer(), recent=["bob/recent", "flowers"])
     assert marked["flowers"].endswith("apache-2.0 · works offline")
     assert marked["WinKawaks/vit-tiny-patch16-224"].endswith("licence unknown · works offline")
     assert marked["bob/recent"] == "bob/recent — used recently"

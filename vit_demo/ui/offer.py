@@ -50,7 +50,7 @@ class Offer:
         """Titles and references: the default, what was used recently, the catalogue, the cache."""
         offline = self._offline()
         known = {entry.ref: entry for entry in catalogue()}
-        recent = [ref for ref in recent if self._admits(ref)]
+        recent = [ref for ref in recent if self._admits(ref) and ref != self.default]
         listed = [self.default, *recent, *known, *(offline if self._lists_cache else ())]
         return [
             (self._title(ref, known.get(ref), ref in offline, ref in recent), ref)

@@ -79,8 +79,8 @@ def build_picker(page: gr.Blocks, offer: Offer) -> Picker:
 def _info(offer: Offer) -> str:
     if not offer.any_checkpoint:
         return "The list says which of them work offline."
-    folder = ", or a folder of this machine" if offer.own_machine else ""
-    return f"Choose, or type any Hub id{folder}. The list says what works offline."
+    folder = " or a folder" if offer.own_machine else ""
+    return f"Or type a Hub id{folder}. The list says what works offline."
 
 
 def _search_box(page: gr.Blocks, checkpoint: gr.Dropdown) -> None:
