@@ -1,17 +1,20 @@
 """Start the page: `python app.py`. Importing this file starts nothing."""
 
 import argparse
+import ipaddress
 import sys
 import warnings
 
 from PIL import Image
 
-from vit_demo.checkpoints import DEFAULT, CheckpointCache, load
+from vit_demo.checkpoints import DEFAULT, CheckpointCache
 from vit_demo.errors import DemoError
 from vit_demo.settings import Settings
+from vit_demo.ui.offer import Offer
 from vit_demo.ui.page import build_page, launch
 
 MENDABLE = 2
+LOOPBACK = "127.0.0.1"
 
 
 def main() -> int:
@@ -20,12 +23,18 @@ def main() -> int:
     try:
         settings = Settings.from_environment()
         flags = parse(settings)
-        cache = CheckpointCache(load, settings.memory_bytes)
+        offer = Offer(
+            flags.checkpoint,
+            flags.any_checkpoint,
+            on_own_machine(flags.host, flags.share, settings.on_space),
+            flags.allow_pickle,
+        )
+        cache = CheckpointCache(offer.load, settings.memory_bytes)
         cache.get(flags.checkpoint)
     except DemoError as error:
         sys.stderr.write(" ".join(str(error).split()) + "\n")
         return MENDABLE
-    page = build_page(cache, flags.checkpoint, flags.any_checkpoint)
+    page = build_page(cache, offer)
     launch(page, flags.host, flags.port, flags.share, browser=not settings.on_space)
     return 0
 
@@ -34,19 +43,36 @@ def parse(settings: Settings) -> argparse.Namespace:
     """The launch flags; a public Space offers its catalogue only, unless told otherwise."""
     parser = argparse.ArgumentParser(description="Where does a Vision Transformer look?")
     parser.add_argument("--checkpoint", default=DEFAULT, metavar="REF", help="offered first")
-    parser.add_argument("--host", help="address to bind (127.0.0.1 unless on a Space)")
+    parser.add_argument(
+        "--host", default=settings.host, help="address to bind (127.0.0.1 unless on a Space)"
+    )
     parser.add_argument("--port", type=int, help="port to bind (the first free one from 7860)")
     parser.add_argument("--share", action="store_true", help="a public link for 72 hours")
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument(
         "--any-checkpoint", action="store_true", default=not settings.on_space,
-        help="let visitors type any Hub id (the default on your own machine)",
+        help="let visitors name any Hub id (the default on your own machine)",
     )  # fmt: skip
     choice.add_argument(
         "--catalogue-only", action="store_false", dest="any_checkpoint",
         help="offer the catalogue alone (the default on a Space)",
     )  # fmt: skip
+    parser.add_argument(
+        "--allow-pickle",
+        action="store_true",
+        help="read pytorch_model.bin too, and only tensors from it",
+    )
     return parser.parse_args()
+
+
+def on_own_machine(host: str | None, share: bool, on_space: bool) -> bool:
+    """Whether the page can be reached from this machine alone; if not, its folders stay closed."""
+    if share or on_space:
+        return False
+    try:
+        return ipaddress.ip_address(host or LOOPBACK).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 if __name__ == "__main__":

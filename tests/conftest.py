@@ -10,6 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+pytest_plugins = ["hub_driver"]
+
 SHARED = oracles.SHARED
 LABELS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
 

@@ -72,6 +72,8 @@ def _call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fetch(hub: Any, seen: list[tuple[str, int, int]], **arguments: Any) -> dict[str, Any]:
+    from vit_demo.settings import Settings
+
     cancelled = Event()
     if "cancel_after" in arguments:
         Timer(arguments.pop("cancel_after"), cancelled.set).start()
@@ -80,7 +82,7 @@ def _fetch(hub: Any, seen: list[tuple[str, int, int]], **arguments: Any) -> dict
         _accept,
         lambda *progress: seen.append(progress),
         cancelled=cancelled,
-        **arguments,
+        **{"limit": Settings().download_bytes, **arguments},
     )
     files = {path.name: path.stat().st_size for path in snapshot.folder.iterdir()}
     return {"folder": str(snapshot.folder), "revision": snapshot.revision, "files": files}

@@ -1,9 +1,14 @@
 """Loaded checkpoints stay within their bound, and nobody's answer changes with another's choice."""
 
+import json
+import subprocess
+import sys
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 
 from vit_demo.checkpoints import load as load_folder
 from vit_demo.checkpoints.cache import CheckpointCache
@@ -91,3 +96,60 @@ def test_two_who_ask_at_once_wait_for_one_loading_and_others_do_not_wait(checkpo
     assert loaded == ["slow", "quick"]
     assert [answer.ref for answer in answers] == ["slow"] * 3
     assert len({id(answer) for answer in answers}) == 1
+
+
+STATUS = Path("/proc/self/status")
+
+# Every visitor's last result is kept, as the page does; only the checkpoints may go.
+CYCLE = """
+import json, sys
+from pathlib import Path
+from vit_demo.checkpoints import CheckpointCache, load
+from vit_demo.ui.handlers import Handlers
+
+def resident():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
+
+photo, limit, *refs = sys.argv[1:]
+cache = CheckpointCache(lambda ref, progress: load(ref), int(limit))
+events, shown, sizes = Handlers(cache.get), [], []
+for ref in refs:
+    shown.append(events.analyse(photo, ref))
+    sizes.append(resident())
+print(json.dumps(sizes))
+"""
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="this system does not say how much is resident")
+def test_what_is_evicted_leaves_the_memory(tmp_path, make_model, photo_file):
+    """Eight checkpoints of 25 MB in half precision, so 50 MB each once loaded.
+
+    With room for one, the memory stays as it was after the first two; with room for all it grows
+    by what they weigh, which shows that the measure sees them.
+    """
+    from vit_demo.checkpoints import transformers
+    from vit_demo.models.vit import ViTConfig
+    from vit_demo.preprocess import Preprocessing
+
+    config = ViTConfig(
+        5, width=512, depth=4, heads=2, mlp_width=2048, patch_size=16, image_size=(32, 32)
+    )
+    model = make_model(config)
+    size = sum(parameter.nbytes for parameter in model.parameters())
+    labels, squeeze = tuple("abcde"), Preprocessing(resize=(32, 32))
+    first = tmp_path / "0"
+    transformers.write(first, config, model.state_dict(), labels, squeeze, torch.float16)
+    refs = [first, *(tmp_path / str(number) for number in range(1, 8))]
+    for ref in refs[1:]:
+        ref.symlink_to(first)
+
+    def growth(limit):
+        command = [sys.executable, "-c", CYCLE, photo_file, str(limit), *refs]
+        folder = Path(__file__).parents[1]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+        sizes = json.loads(done.stdout)
+        return (sizes[-1] - sizes[1]) / size
+
+    assert growth(int(1.5 * size)) < 1.5
+    assert growth(100 * size) > 5

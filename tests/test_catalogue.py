@@ -1,5 +1,6 @@
 """The catalogue offers what can be named, and claims nothing it does not know."""
 
+from vit_demo.checkpoints.bundled import bundled
 from vit_demo.checkpoints.catalogue import catalogue
 from vit_demo.checkpoints.reference import parse
 
@@ -13,6 +14,11 @@ def test_every_entry_can_be_asked_for_and_stands_once():
 
 
 def test_an_unknown_licence_is_called_unknown():
-    titles = {entry.ref: entry.title for entry in catalogue()}
-    assert "apache-2.0" in titles["MaulikMadhavi/vit-base-flowers102"]
-    assert "licence unknown" in titles["karlischan/flower-classifier"]
+    details = {entry.ref: entry.details for entry in catalogue()}
+    assert details["MaulikMadhavi/vit-base-flowers102"][1:] == ("apache-2.0", "98.5 % reported")
+    assert details["karlischan/flower-classifier"] == ("3 flowers", "licence unknown")
+    assert details["WinKawaks/vit-tiny-patch16-224"] == ("licence unknown",)
+
+
+def test_bundled_checkpoints_are_in_it():
+    assert set(bundled()) <= {entry.ref for entry in catalogue()}

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from vit_demo import explain, load
 from vit_demo.checkpoints.calibration import Calibration, store_calibration
@@ -120,6 +122,23 @@ def test_a_picture_and_the_numbers_can_be_written(run, our_checkpoint, photo_fil
     with Image.open(tmp_path / "map.png") as slide:
         assert slide.size == (1920, 1080)
     assert json.loads((tmp_path / "map.json").read_text())["grid"] == [4, 4]
+
+
+def test_pickled_weights_are_read_only_when_allowed(run, our_checkpoint, photo_file):
+    asked = ("explain", photo_file, "--checkpoint", our_checkpoint, "--json", "--logits")
+    before = json.loads(run(*asked)[1])["logits"]
+    torch.save(
+        load_file(our_checkpoint / "model.safetensors"), our_checkpoint / "pytorch_model.bin"
+    )
+    (our_checkpoint / "model.safetensors").unlink()
+    status, out, err = run(*asked)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "--allow-pickle" in err
+    status, out, _ = run(*asked, "--allow-pickle")
+    assert status == 0
+    assert json.loads(out)["logits"] == pytest.approx(before, rel=1e-5)
+    status, out, _ = run("methods", "--checkpoint", our_checkpoint, "--allow-pickle")
+    assert (status, "rollout" in out) == (0, True)
 
 
 def test_methods_are_listed(run, our_checkpoint):

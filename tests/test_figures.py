@@ -74,6 +74,26 @@ def test_a_box_that_reaches_beyond_the_photo_is_cut_off():
     assert (pixel(drawn, 20, 20) == hot).all()
 
 
+def test_a_patch_that_reaches_beyond_what_was_seen_keeps_its_size_and_is_cut_off():
+    """Three patches of 20 from x = 20; the model saw the photo up to 70, so the last is halved."""
+    photo = Image.new("RGB", (100, 40), WHITE)
+    scale = ColourScale(0.0, 1.0, signed=False, clipped=0)
+    drawn = draw_overlay(
+        photo,
+        torch.tensor([[0.0, 0.0, 1.0]]),
+        (20.0, 0.0, 80.0, 40.0),
+        scale,
+        seen=(20.0, 0.0, 70.0, 40.0),
+        opacity=1.0,
+        long_side=100,
+    )
+    hot, cold = mpl.colormaps["inferno"]([1.0, 0.0], bytes=True)[:, :3]
+    assert (pixel(drawn, 59, 20) == cold).all()
+    assert (pixel(drawn, 60, 20) == hot).all()
+    assert (pixel(drawn, 69, 20) == hot).all()
+    assert (pixel(drawn, 72, 20) == pixel(drawn, 10, 20)).all()
+
+
 def test_smoothing_changes_the_edges_only_when_asked_for():
     photo = Image.new("RGB", (64, 64))
     heatmap = torch.tensor([[0.0, 1.0]])
@@ -91,7 +111,7 @@ def test_patches_are_the_models_own_pixels():
     """Every tile of the sheet, reduced again, is that patch; the gaps are transparent."""
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (50, 36, 3), dtype=np.uint8)
-    sheet = np.asarray(draw_patches(Image.fromarray(pixels), patch_size=16, zoom=2, gap=3))
+    sheet = np.asarray(draw_patches(Image.fromarray(pixels), 16, (3, 2), zoom=2, gap=3))
     assert sheet.shape == (3 * 35 - 3, 2 * 35 - 3, 4)
     for row in range(3):
         for col in range(2):
@@ -101,6 +121,15 @@ def test_patches_are_the_models_own_pixels():
             assert (tile[1::2, 1::2, :3] == patch).all()
     assert (sheet[32:35, :, 3] == 0).all()
     assert (sheet[:, 32:35, 3] == 0).all()
+
+
+def test_what_the_model_pads_is_left_empty():
+    """A picture of 10 × 6 in patches of 4: the third column is half real, the second row too."""
+    picture = Image.new("RGB", (10, 6), WHITE)
+    alpha = np.asarray(draw_patches(picture, 4, (2, 3), zoom=1, gap=1))[..., 3]
+    assert alpha.shape == (9, 14)
+    assert (alpha.sum(axis=0) // 255).tolist() == [6, 6, 6, 6, 0, 6, 6, 6, 6, 0, 6, 6, 0, 0]
+    assert (alpha.sum(axis=1) // 255).tolist() == [10, 10, 10, 10, 0, 10, 10, 0, 0]
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """The page's events, called as the page calls them."""
 
+import gc
 import warnings
+import weakref
 
 import gradio as gr
 import pytest
@@ -27,6 +29,18 @@ def test_one_run_gives_the_map_and_every_layer(shown):
     assert shown.main.method == "rollout"
     assert [analysis.options["layer"] for analysis in shown.layers] == [1, 2, 3]
     assert len({tuple(a.heatmap.flatten().tolist()) for a in shown.layers}) == 3
+
+
+def test_what_a_visitor_looks_at_keeps_no_weights_in_memory(our_checkpoint, photo_file):
+    cache = CheckpointCache(lambda ref, progress: load(ref), 1)
+    shown = Handlers(cache.get).analyse(str(photo_file), str(our_checkpoint))
+    weights = weakref.ref(cache.get(str(our_checkpoint)).model)
+    cache.get("flowers")
+    gc.collect()
+    assert weights() is None
+    assert shown.main.checkpoint.bytes == load(str(our_checkpoint)).bytes
+    assert {p.device.type for p in shown.main.checkpoint.model.parameters()} == {"meta"}
+    assert "4 × 4 patches of 8" in handlers.reading(shown)
 
 
 def test_the_names_are_the_likeliest_five(shown):

@@ -1,7 +1,6 @@
 """The page is laid out without loading or starting anything."""
 
 import gc
-import json
 import re
 import subprocess
 import sys
@@ -9,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from app import on_own_machine
 from vit_demo.checkpoints import CheckpointCache
-from vit_demo.ui.page import EXAMPLES, build_page, choices
+from vit_demo.ui.offer import Offer
+from vit_demo.ui.page import EXAMPLES, build_page
 
 ROOT = Path(__file__).parents[1]
 
@@ -37,20 +38,16 @@ def untouched():
 
 @pytest.mark.parametrize("any_checkpoint", [True, False])
 def test_laying_out_loads_nothing(untouched, any_checkpoint):
-    page = build_page(untouched, "flowers", any_checkpoint)
-    picker = next(b for b in page.blocks.values() if getattr(b, "elem_id", "") == "checkpoint")
-    assert picker.allow_custom_value is any_checkpoint
-    assert picker.value == "flowers"
+    page = build_page(untouched, Offer(any_checkpoint=any_checkpoint))
+    named = {getattr(block, "elem_id", ""): block for block in page.blocks.values()}
+    assert named["checkpoint"].allow_custom_value is any_checkpoint
+    assert named["checkpoint"].value == "flowers"
+    assert ("search" in named) is any_checkpoint
 
 
 def test_no_event_can_be_called_from_outside_by_name(untouched):
-    page = build_page(untouched, "flowers")
+    page = build_page(untouched, Offer())
     assert {event.api_visibility for event in page.fns.values()} == {"private"}
-
-
-def test_the_picker_begins_with_what_was_asked_for():
-    assert choices("flowers")[0][1] == "flowers"
-    assert choices("my/own")[0] == ("my/own", "my/own")
 
 
 def test_every_example_lies_in_the_assets_and_is_credited():
@@ -96,6 +93,21 @@ def test_the_readmes_test_line_is_what_ci_runs():
     assert line in ci.replace("install -q ", "install ")
 
 
-def test_the_catalogue_is_offered():
-    refs = [entry["ref"] for entry in json.loads((ROOT / "assets" / "catalogue.json").read_text())]
-    assert [ref for _, ref in choices("flowers")] == refs
+@pytest.mark.parametrize(
+    ("host", "share", "on_space", "own"),
+    [
+        (None, False, False, True),
+        ("127.0.0.1", False, False, True),
+        ("127.8.9.1", False, False, True),
+        ("::1", False, False, True),
+        ("localhost", False, False, True),
+        ("0.0.0.0", False, False, False),
+        ("::", False, False, False),
+        ("192.168.0.7", False, False, False),
+        ("my-machine", False, False, False),
+        (None, True, False, False),
+        ("127.0.0.1", False, True, False),
+    ],
+)
+def test_a_page_that_others_can_reach_is_not_ones_own_machines(host, share, on_space, own):
+    assert on_own_machine(host, share, on_space) is own

@@ -94,6 +94,17 @@ def test_pixels_beyond_the_last_whole_patch_are_not_covered():
     assert prepared.grid_box((3, 5), 8) == pytest.approx((0, 0, 200, 80))
 
 
+def test_patches_of_a_padded_input_reach_beyond_the_photo():
+    """Input 40 wide, 30 high, padded to 3 × 2 patches of 16: 48 for 40 across, 32 for 30 down.
+
+    The third column begins at 32 of 40, four fifths across a photo of 200: at 160.
+    """
+    prepared = Preprocessing(resize=(30, 40))(position_photo(200, 90))
+    left, top, right, bottom = prepared.grid_box((2, 3), 16)
+    assert (left, top, right, bottom) == pytest.approx((0, 0, 240, 96))
+    assert left + 2 * (right - left) / 3 == pytest.approx(160)
+
+
 def test_the_grid_lies_inside_the_crop():
     """Crop 36×36 of the middle of 100×60: (32, 12)–(68, 48); 4 patches of 8 cover 32 of 36."""
     prepared = Preprocessing(resize=None, crop=(36, 36))(position_photo(100, 60))

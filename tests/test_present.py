@@ -28,6 +28,27 @@ def test_the_caption_says_when_the_model_saw_only_a_part(checkpoint, photo_file)
     assert present.reading(part).startswith("The middle of the photo")
 
 
+def test_padded_patches_are_told_and_drawn_as_they_are(noise_photo):
+    """A Swin pads 30 × 42 pixels to 8 × 11 patches of 4, of which it sees 7½ × 10½."""
+    from vit_demo.checkpoints import Checkpoint
+    from vit_demo.models.swin import Swin, SwinConfig
+    from vit_demo.preprocess import Preprocessing
+
+    config = SwinConfig(3, width=8, depths=(1,), heads=(2,), windows=((4, 4),), image_size=(30, 42))
+    model = Swin(config).eval()
+    squeeze = Preprocessing(resize=(40, 42), crop=(30, 42))
+    swin = Checkpoint("tiny", None, "Swin", "ours", model, ("a", "b", "c"), squeeze)
+    analysis = explain(swin, noise_photo(84, 80))
+    assert analysis.box == pytest.approx((0, 10, 88, 74))
+    assert analysis.seen == pytest.approx((0, 10, 84, 70))
+    assert "8 × 11 patches of 4 × 4" in present.reading(analysis)
+    assert present.patches(analysis).size == (11 * 19 - 3, 8 * 19 - 3)
+    drawn = present.picture(analysis)
+    assert "never saw what is dark" in drawn.caption
+    below = drawn.image.crop((0, 72 * 1024 // 84, 1024, 80 * 1024 // 84)).convert("L")
+    assert below.getextrema()[1] < 80
+
+
 def test_the_unit_says_what_an_even_map_would_be(checkpoint, photo_file):
     assert "all 16 patches alike would have 6.25%" in present.unit(explain(checkpoint, photo_file))
 

@@ -2,8 +2,9 @@
 
 import pytest
 
+from vit_demo.checkpoints.bundled import BUNDLED_FOLDER, bundled
 from vit_demo.checkpoints.hub import HubReference
-from vit_demo.checkpoints.reference import BUNDLED_FOLDER, bundled, parse
+from vit_demo.checkpoints.reference import parse
 from vit_demo.errors import CheckpointError, NotFoundError
 
 
@@ -25,7 +26,19 @@ def test_a_revision_is_read():
         parse("owner/name@")
 
 
-@pytest.mark.parametrize("ref", ["", "flower", "/no/such/folder", "a/b/c", "../gone"])
+def test_without_paths_the_disk_is_never_looked_at(tmp_path, monkeypatch):
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert parse("owner/name", paths=False) == HubReference("owner/name")
+    assert parse("flowers", paths=False) == BUNDLED_FOLDER / "flowers"
+    for ref in (str(tmp_path), "owner", ".", "../owner"):
+        with pytest.raises(NotFoundError, match="no bundled checkpoint and no Hub id"):
+            parse(ref, paths=False)
+
+
+@pytest.mark.parametrize(
+    "ref", ["", "flower", "/no/such/folder", "a/b/c", "../gone", "a" * 5000, "null\0byte"]
+)
 def test_what_is_none_of_them_is_refused(ref):
     with pytest.raises(NotFoundError, match="no existing folder and no Hub id.*owner/name"):
         parse(ref)

@@ -11,6 +11,7 @@ def test_the_environment_is_read_when_asked():
     assert settings == Settings(memory_mb=12, on_space=True)
     assert settings.memory_bytes == 12_000_000
     assert Settings.from_environment({}) == Settings()
+    assert Settings.from_environment({"GRADIO_SERVER_NAME": "0.0.0.0"}).host == "0.0.0.0"
 
 
 @pytest.mark.parametrize(("value", "words"), [("much", "no whole number"), ("0", "1 or more")])

@@ -36,8 +36,9 @@ class Analysis:
     """What the model said about one photo, and where it looked.
 
     `heatmap` lies on the patch grid; unless `signed`, it is non-negative and sums to one. `box` is
-    the part of the upright `photo` that the grid covers. `target` is the class that was asked
-    about, None for a method whose map is the same for every class.
+    where the grid lies on the upright `photo`, in its pixels, and `seen` the part that went into
+    the model: patches at the edge may be padded, and reach beyond it. `target` is the class that
+    was asked about, None for a method whose map is the same for every class.
     """
 
     checkpoint: Checkpoint = field(repr=False)
@@ -52,6 +53,7 @@ class Analysis:
     exact: bool
     options: Mapping[str, int]
     box: Box
+    seen: Box
 
     @property
     def unsure(self) -> bool:
@@ -138,6 +140,7 @@ class Look:
             exact=self.checkpoint.model.exact_flows,
             options=complete,
             box=self.prepared.grid_box(self.watched.grid, self.checkpoint.model.config.cell),
+            seen=self.prepared.box,
         )
 
 

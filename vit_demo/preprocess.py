@@ -37,10 +37,13 @@ class Prepared:
     box: Box
 
     def grid_box(self, grid: tuple[int, int], patch_size: int) -> Box:
-        """The part of the photo that the (rows, columns) patches cover.
+        """Where the (rows, columns) patches lie on the photo; all of them are of one size.
 
-        It is smaller than `box` where the input is not a whole number of patches: the model
-        leaves the rest out at the right and at the bottom.
+        Where the input is not a whole number of patches, a model either leaves the rest out at the
+        right and at the bottom, and this is smaller than `box`; or it pads the input to a whole
+        number, and the last patches reach beyond `box`, and may reach beyond the photo. To cut
+        the rectangle off there would move every patch, so whoever draws on it cuts off what is
+        drawn.
         """
         left, top, right, bottom = self.box
         covered_across = grid[1] * patch_size / self.picture.width

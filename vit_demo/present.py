@@ -23,21 +23,23 @@ class Picture:
 def picture(analysis: Analysis, smooth: bool = False) -> Picture:
     """Lay the map over the photo."""
     scale = ColourScale.of(analysis.heatmap, analysis.signed)
-    image = draw_overlay(analysis.photo, analysis.heatmap, analysis.box, scale, smooth=smooth)
+    image = draw_overlay(
+        analysis.photo, analysis.heatmap, analysis.box, scale, analysis.seen, smooth=smooth
+    )
     return Picture(image, scale, unit(analysis), caption(analysis, scale))
 
 
 def patches(analysis: Analysis) -> Image.Image:
     """The patches that the model was given."""
-    rows, _ = analysis.grid
-    return draw_patches(analysis.picture, analysis.picture.height // rows)
+    cell = analysis.checkpoint.model.config.cell
+    return draw_patches(analysis.picture, cell, analysis.grid)
 
 
 def reading(analysis: Analysis) -> str:
     """What the model was given, in numbers."""
     rows, cols = analysis.grid
     height, width = analysis.picture.height, analysis.picture.width
-    side = height // rows
+    side = analysis.checkpoint.model.config.cell
     seen = "the whole photo" if _whole(analysis) else "the middle of the photo"
     return (
         f"{seen[0].upper()}{seen[1:]}, brought to {width} × {height} pixels and cut into "
@@ -46,7 +48,9 @@ def reading(analysis: Analysis) -> str:
 
 
 def _whole(analysis: Analysis) -> bool:
-    left, top, right, bottom = analysis.box
+    box, seen = analysis.box, analysis.seen
+    left, top = max(box[0], seen[0]), max(box[1], seen[1])
+    right, bottom = min(box[2], seen[2]), min(box[3], seen[3])
     spare = max(left, top, analysis.photo.width - right, analysis.photo.height - bottom)
     return spare < 1
 

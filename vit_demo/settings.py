@@ -16,11 +16,13 @@ class Settings:
     """Limits of one running app.
 
     `memory_mb` bounds the checkpoints kept loaded, `download_mb` the size of one that is fetched.
+    `host` is the address that Gradio would bind by itself, None for the loopback one.
     """
 
     memory_mb: int = 4000
     download_mb: int = 3000
     on_space: bool = False
+    host: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("memory_mb", "download_mb"):
@@ -39,7 +41,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """VIT_DEMO_MEMORY_MB, VIT_DEMO_DOWNLOAD_MB; SPACE_ID says that this is a public Space."""
+        """VIT_DEMO_MEMORY_MB, VIT_DEMO_DOWNLOAD_MB; SPACE_ID (on a Space), GRADIO_SERVER_NAME."""
         given: dict[str, int] = {}
         for name in ("memory_mb", "download_mb"):
             variable = f"VIT_DEMO_{name.upper()}"
@@ -48,4 +50,5 @@ class Settings:
             if not text.isdecimal():
                 raise ConfigError(f"{variable}='{text}' is no whole number of megabytes.")
             given[name] = int(text)
-        return cls(**given, on_space="SPACE_ID" in environment)
+        host = environment.get("GRADIO_SERVER_NAME")
+        return cls(**given, on_space="SPACE_ID" in environment, host=host)

@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,13 @@ def served(tmp_path_factory):
 
 @pytest.fixture
 def page(chromium, served):
+    """A fresh visitor of the app as it starts by default."""
+    with visiting(chromium, served.url) as visitor:
+        yield visitor
+
+
+@contextmanager
+def visiting(chromium, url):
     """A fresh visitor. At the end: no error on the page, no bad answer, no request elsewhere."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
     visitor = context.new_page()
@@ -89,8 +97,8 @@ def page(chromium, served):
         "response", lambda r: faults.append(f"{r.status}: {r.url}") if r.status >= 400 else 0
     )
     visitor.on("request", lambda r: faults.append(f"elsewhere: {r.url}") if _leaves(r.url) else 0)
-    visitor.goto(served.url)
-    visitor.wait_for_selector("#run")
+    visitor.goto(url)
+    visitor.wait_for_selector("#can .about")
     yield visitor
     context.close()
     assert faults == []

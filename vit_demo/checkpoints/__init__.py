@@ -1,16 +1,17 @@
 """Reference → files → layout → our model, its labels and its preprocessing."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 from vit_demo.checkpoints import timm, transformers, tutorial
+from vit_demo.checkpoints.bundled import DEFAULT, bundled
 from vit_demo.checkpoints.cache import CheckpointCache, Progress
 from vit_demo.checkpoints.checkpoint import Checkpoint, build
+from vit_demo.checkpoints.family import check_family, is_timm
 from vit_demo.checkpoints.files import CONFIG, read_json
 from vit_demo.checkpoints.hub import fetch
-from vit_demo.checkpoints.reference import DEFAULT, bundled, parse
+from vit_demo.checkpoints.outline import Outline, outline_of
+from vit_demo.checkpoints.reference import parse
 from vit_demo.checkpoints.stored import Stored
 from vit_demo.errors import CheckpointError, ConfigError, NotFoundError, UnsupportedError
 from vit_demo.settings import Settings
@@ -19,10 +20,12 @@ __all__ = [
     "DEFAULT",
     "Checkpoint",
     "CheckpointCache",
+    "Outline",
     "Stored",
     "bundled",
     "check_family",
     "load",
+    "outline_of",
     "read",
     "read_folder",
 ]
@@ -36,13 +39,14 @@ def load(
     progress: Progress | None = None,
     cancelled: Event | None = None,
     allow_pickle: bool = False,
+    paths: bool = True,
 ) -> Checkpoint:
     """Load a checkpoint: a bundled name, a folder or .pth, or a Hub id `owner/name[@revision]`.
 
     See `read` for the arguments, and for what is raised; MisfitError comes on top, where the
     tensors do not fit the model.
     """
-    stored, revision = read(ref, progress, cancelled, allow_pickle)
+    stored, revision = read(ref, progress, cancelled, allow_pickle, paths)
     return build(stored, ref, revision)
 
 
@@ -51,15 +55,17 @@ def read(
     progress: Progress | None = None,
     cancelled: Event | None = None,
     allow_pickle: bool = False,
+    paths: bool = True,
 ) -> tuple[Stored, str | None]:
     """What a checkpoint's files say, and the commit they are of; no model is built.
 
     While files come from the Hub, `progress` is told the file, the bytes that are here and the
     bytes in all, and `cancelled` stops it. With `allow_pickle`, pytorch_model.bin is opened where
-    there is no model.safetensors; only tensors are read from it, and no code is run. Raises
-    NotFoundError, UnsupportedError or another CheckpointError, each saying what to do next.
+    there is no model.safetensors; only tensors are read from it, and no code is run. Without
+    `paths`, no folder of this machine is opened but the bundled ones. Raises NotFoundError,
+    UnsupportedError or another CheckpointError, each saying what to do next.
     """
-    reference = parse(ref)
+    reference = parse(ref, paths)
     if isinstance(reference, Path):
         return read_folder(reference, ref, allow_pickle), None
     snapshot = fetch(
@@ -71,12 +77,6 @@ def read(
         limit=Settings.from_environment().download_bytes,
     )
     return read_folder(snapshot.folder, ref, allow_pickle), snapshot.revision
-
-
-def check_family(config_json: Mapping[str, Any], source: str) -> str:
-    """The family that a config.json of either layout describes; UnsupportedError for others."""
-    layout = timm if _is_timm(config_json) else transformers
-    return layout.check_family(config_json, source)
 
 
 def read_folder(path: Path, ref: str, allow_pickle: bool = False) -> Stored:
@@ -106,10 +106,5 @@ def _read(path: Path, source: str, allow_pickle: bool) -> Stored:
         )
     if not (path / CONFIG).exists() and (weights := tutorial.find(path, source)):
         return tutorial.read(weights, source)
-    layout = timm if _is_timm(read_json(path / CONFIG, source)) else transformers
+    layout = timm if is_timm(read_json(path / CONFIG, source)) else transformers
     return layout.read(path, source, allow_pickle)
-
-
-def _is_timm(config_json: Mapping[str, Any]) -> bool:
-    """timm names one architecture; transformers lists its classes, and states a model type."""
-    return isinstance(config_json.get("architecture"), str) and "model_type" not in config_json

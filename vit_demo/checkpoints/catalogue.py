@@ -13,16 +13,17 @@ class Entry:
     """One checkpoint on offer, with only what its own page says; the rest is None: unknown."""
 
     ref: str
-    classes: str
+    classes: str | None = None
     licence: str | None = None
     accuracy: str | None = None
-    note: str | None = None
+    size: str | None = None
+    pickled: bool = False
 
     @property
-    def title(self) -> str:
-        """One line for the picker."""
-        parts = [self.classes, self.licence or "licence unknown", self.accuracy, self.note]
-        return f"{self.ref} — " + " · ".join(part for part in parts if part)
+    def details(self) -> tuple[str, ...]:
+        """What its page says, a few words each."""
+        known = (self.classes, self.licence or "licence unknown", self.accuracy, self.size)
+        return tuple(words for words in known if words)
 
 
 def catalogue() -> tuple[Entry, ...]:

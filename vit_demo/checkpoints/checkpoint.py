@@ -1,6 +1,9 @@
 """A checkpoint, ready to use."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
 
 from vit_demo.checkpoints.calibration import Calibration
 from vit_demo.checkpoints.fit import fit
@@ -32,6 +35,16 @@ class Checkpoint:
         """What the weights take up in memory."""
         return sum(p.numel() * p.element_size() for p in self.model.parameters())
 
+    @cached_property
+    def hollow(self) -> "Checkpoint":
+        """The same with a model without weights, for a result that outlives those it came from.
+
+        A page keeps every visitor's last result; the weights would stay in memory with it.
+        """
+        with torch.device("meta"):
+            hollow = build_model(self.model.config)
+        return replace(self, model=hollow.eval().requires_grad_(False))
+
 
 def build(stored: Stored, ref: str, revision: str | None = None) -> Checkpoint:
     """Make the model that the files describe and fill it; it is frozen and in evaluation mode.
@@ -43,7 +56,8 @@ def build(stored: Stored, ref: str, revision: str | None = None) -> Checkpoint:
             f"'{ref}' is a backbone without a classification head, so it names no flowers; "
             "give it one with: python -m vit_demo finetune"
         )
-    model = build_model(stored.config)
+    with torch.device("meta"):  # to draw weights that are replaced at once takes seconds
+        model = build_model(stored.config)
     fit(model, stored.tensors, f"'{ref}'")
     return Checkpoint(
         ref=ref,

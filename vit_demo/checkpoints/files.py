@@ -71,8 +71,8 @@ def load_tensors(path: Path, source: str) -> dict[str, Tensor]:
     """The tensors of one safetensors file; raises CheckpointError when it cannot be read."""
     if not path.exists():
         raise CheckpointError(
-            f"{source} has no {path.name}; pickled weights (.bin) are not opened unless allowed, "
-            "so save the checkpoint as safetensors."
+            f"{source} has no {path.name}; save the checkpoint as safetensors, or, for a {PICKLE} "
+            "whose author you trust, start with --allow-pickle."
         )
     try:
         return load_file(path)

@@ -2,33 +2,35 @@
 
 from pathlib import Path
 
+from vit_demo.checkpoints.bundled import BUNDLED_FOLDER, bundled
 from vit_demo.checkpoints.hub import HubReference
 from vit_demo.checkpoints.hub.reference import is_repo
 from vit_demo.errors import NotFoundError, nearest
-from vit_demo.settings import ASSETS
-
-BUNDLED_FOLDER = ASSETS / "checkpoints"
-DEFAULT = "flowers"
 
 
-def bundled() -> list[str]:
-    """Names of the checkpoints that come with the app."""
-    return sorted(path.parent.name for path in BUNDLED_FOLDER.glob("*/config.json"))
-
-
-def parse(ref: str) -> Path | HubReference:
+def parse(ref: str, paths: bool = True) -> Path | HubReference:
     """A bundled name first, then a path that exists, then a Hub id `owner/name[@revision]`.
 
+    Without `paths` the disk is never looked at: what would be a path is a Hub id or nothing.
     Raises NotFoundError when it is none of them, CheckpointError for a revision that cannot be.
     """
     names = bundled()
     if ref in names:
         return BUNDLED_FOLDER / ref
-    if ref and Path(ref).exists():
+    if paths and ref and _exists(ref):
         return Path(ref)
     if is_repo(ref.partition("@")[0]):
         return HubReference.parse(ref)
+    folder = ", no existing folder" if paths else ""
     raise NotFoundError(
-        f"'{ref}' is no bundled checkpoint, no existing folder and no Hub id; {nearest(ref, names)}"
+        f"'{ref}' is no bundled checkpoint{folder} and no Hub id; {nearest(ref, names)}"
         " A Hub id looks like owner/name or owner/name@revision."
     )
+
+
+def _exists(ref: str) -> bool:
+    """Whether there is such a path; a text that no disk would take as a name is none."""
+    try:
+        return Path(ref).exists()
+    except OSError:
+        return False

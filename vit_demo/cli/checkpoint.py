@@ -22,19 +22,23 @@ from vit_demo.checkpoints.cache import Progress as Report
 CheckpointOption = Annotated[
     str, typer.Option(metavar="REF", help="Bundled name, folder, or Hub id owner/name[@revision].")
 ]
+PickleOption = Annotated[
+    bool,
+    typer.Option("--allow-pickle", help="Read pytorch_model.bin too, and only tensors from it."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-def load_in_sight(ref: str) -> Checkpoint:
+def load_in_sight(ref: str, allow_pickle: bool = False) -> Checkpoint:
     """Load a checkpoint; on a terminal, what comes from the Hub shows its progress."""
     with downloads_in_sight() as report:
-        return load(ref, report)
+        return load(ref, report, allow_pickle=allow_pickle)
 
 
-def read_in_sight(ref: str) -> Stored:
+def read_in_sight(ref: str, allow_pickle: bool = False) -> Stored:
     """Read a checkpoint to start training from, likewise."""
     with downloads_in_sight() as report:
-        stored, _ = read(ref, report)
+        stored, _ = read(ref, report, allow_pickle=allow_pickle)
     return stored
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from vit_demo.checkpoints import DEFAULT, Checkpoint
 from vit_demo.checkpoints.calibration import Calibration, store_calibration
 from vit_demo.checkpoints.reference import parse
-from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, load_in_sight
+from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_in_sight
 from vit_demo.errors import DataError, OptionError
 from vit_demo.training.card import NOT_STATED, check_card, save_card
 from vit_demo.training.evaluate import Evaluation, evaluate
@@ -41,10 +41,11 @@ def evaluate_command(
     ] = False,
     licence: Annotated[str, typer.Option(help="The photos' licence, for the card.")] = NOT_STATED,
     credit: Annotated[str, typer.Option(help="Whose photos, for the card.")] = NOT_STATED,
+    allow_pickle: PickleOption = False,
 ) -> None:
     """Score a checkpoint on photos in folders named after their classes."""
     folder = _folder(checkpoint, held_out or calibrate or card)
-    loaded = load_in_sight(checkpoint)
+    loaded = load_in_sight(checkpoint, allow_pickle)
     chosen = choose(data, loaded.labels, _listed(folder, held_out), held_out)
     # What cannot be kept afterwards is refused before any work is done.
     if calibrate:

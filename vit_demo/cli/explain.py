@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -11,10 +11,11 @@ from rich.text import Text
 
 from vit_demo import present
 from vit_demo.analysis import TOP, Analysis, explain
-from vit_demo.checkpoints import DEFAULT, Checkpoint
-from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, load_in_sight
+from vit_demo.checkpoints import DEFAULT
+from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_in_sight
 from vit_demo.errors import OptionError, OutputError
-from vit_demo.explanations import DEFAULT_METHOD, METHODS
+from vit_demo.explanations import DEFAULT_METHOD
+from vit_demo.explanations.capability import capabilities
 from vit_demo.figures.sheet import FORMATS, save_sheet
 
 
@@ -32,6 +33,7 @@ def explain_command(
     top: Annotated[int, typer.Option(min=1, help="How many classes to list.")] = TOP,
     logits: Annotated[bool, typer.Option("--logits", help="Add all logits to the JSON.")] = False,
     as_json: JsonOption = False,
+    allow_pickle: PickleOption = False,
     out: Annotated[
         Path | None, typer.Option(help=f"Write .json, or a sheet as .{', .'.join(FORMATS)}.")
     ] = None,
@@ -40,7 +42,7 @@ def explain_command(
     if out is not None:
         _check_out(out)
     options = _options(option or [])
-    analysis = explain(load_in_sight(checkpoint), photo, method, target, options)
+    analysis = explain(load_in_sight(checkpoint, allow_pickle), photo, method, target, options)
     content = analysis.as_json(top, logits)
     if out is not None and out.suffix.lower() == ".json":
         _write_text(out, json.dumps(content) + "\n")
@@ -52,10 +54,14 @@ def explain_command(
         _print_analysis(analysis, top, out)
 
 
-def methods_command(checkpoint: CheckpointOption = DEFAULT, as_json: JsonOption = False) -> None:
+def methods_command(
+    checkpoint: CheckpointOption = DEFAULT,
+    as_json: JsonOption = False,
+    allow_pickle: PickleOption = False,
+) -> None:
     """List the explanations that fit a checkpoint."""
-    loaded = load_in_sight(checkpoint)
-    rows = [_method_row(name, loaded) for name in METHODS]
+    loaded = load_in_sight(checkpoint, allow_pickle)
+    rows = [capability.as_json() for capability in capabilities(type(loaded.model))]
     if as_json:
         typer.echo(json.dumps({"checkpoint": loaded.ref, "methods": rows}))
         return
@@ -98,21 +104,6 @@ def _write_text(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"'{path}' cannot be written ({error.strerror}).") from error
-
-
-def _method_row(name: str, checkpoint: Checkpoint) -> dict[str, Any]:
-    method = METHODS[name]
-    return {
-        "name": name,
-        "summary": method.summary,
-        "source": method.source,
-        "class_specific": method.class_specific,
-        "signed": method.signed,
-        "fits": True,
-        "why_not": None,
-        "exact": checkpoint.model.exact_flows,
-        "options": method.defaults,
-    }
 
 
 def _print_analysis(analysis: Analysis, top: int, out: Path | None) -> None:

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from vit_demo.cli.checkpoint import read_in_sight
+from vit_demo.cli.checkpoint import PickleOption, read_in_sight
 from vit_demo.cli.progress import training_in_sight
 from vit_demo.errors import DataError, OptionError
 from vit_demo.training.card import NOT_STATED
+from vit_demo.training.evaluate import Evaluation
 from vit_demo.training.finish import finish
 from vit_demo.training.plan import SCRATCH, Plan
 from vit_demo.training.recipe import Recipe
@@ -52,6 +53,7 @@ def finetune_command(
     ] = None,
     licence: Annotated[str, typer.Option(help="The photos' licence, for the card.")] = NOT_STATED,
     credit: Annotated[str, typer.Option(help="Whose photos, for the card.")] = NOT_STATED,
+    allow_pickle: PickleOption = False,
     seed: int = 0,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between saved states.")] = 50,
 ) -> None:
@@ -83,24 +85,21 @@ def finetune_command(
             leave_out=leave_out,
             command=shlex.join(["python", "-m", "vit_demo", *sys.argv[1:]]),
         )
-    _train_in_sight(plan, out, resume, save_every, licence, credit)
-
-
-def _train_in_sight(
-    plan: Plan, out: Path, resume: bool, save_every: int, licence: str, credit: str
-) -> None:
-    start = None if plan.weights == SCRATCH else read_in_sight(plan.weights)
+    start = None if plan.weights == SCRATCH else read_in_sight(plan.weights, allow_pickle)
     with joined() as world, training_in_sight(world) as watch:
         watcher = watch("")
         train(plan, start, out, watcher, resume=resume, save_every=save_every, world=world)
         if world.leads:
-            scores = finish(plan, out, licence, credit)
-            share = scores.accuracy
-            low, high = share.interval
-            watcher.say(
-                f"{share.right} of {share.total} held-out photos are named rightly: "
-                f"{share.value:.4f} (95 % {low:.3f} to {high:.3f}); saved to {out}"
-            )
+            watcher.say(_worth(finish(plan, out, licence, credit), out))
+
+
+def _worth(scores: Evaluation, out: Path) -> str:
+    share = scores.accuracy
+    low, high = share.interval
+    return (
+        f"{share.right} of {share.total} held-out photos are named rightly: "
+        f"{share.value:.4f} (95 % {low:.3f} to {high:.3f}); saved to {out}"
+    )
 
 
 def _plan_to_go_on_with(out: Path, data: Path | None, weights: str | None) -> Plan:

@@ -7,6 +7,7 @@ from torch import Tensor
 from vit_demo.figures.colour import ColourScale
 
 Box = tuple[float, float, float, float]
+Pixels = tuple[int, int, int, int]
 
 # Longer side of a drawn picture, in pixels: sharp on a projector, quick to send.
 LONG_SIDE = 1024
@@ -21,14 +22,17 @@ def draw_overlay(
     heatmap: Float[Tensor, "rows cols"],
     box: Box,
     scale: ColourScale,
+    seen: Box | None = None,
     opacity: float = 0.65,
     smooth: bool = False,
     long_side: int = LONG_SIDE,
 ) -> Image.Image:
     """Colour the part of the photo inside `box` (in its pixels) patch by patch.
 
-    What lies outside was never seen by the model: it is dark, behind a thin frame. Patches keep
-    their edges unless `smooth` is asked for: they are what the model reads.
+    Patches at the edge may reach beyond what the model has `seen` of the photo (`box`, if left
+    out): they keep their size and are cut off there. What lies outside was never seen: it is dark,
+    behind a thin frame. Patches keep their edges unless `smooth` is asked for: they are what the
+    model reads.
     """
     zoom = long_side / max(photo.size)
     base = photo.resize((round(photo.width * zoom), round(photo.height * zoom)))
@@ -37,9 +41,18 @@ def draw_overlay(
     size = max(right - left, 1), max(bottom - top, 1)
     resample = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
     colours = Image.fromarray(scale.colours(heatmap)).resize(size, resample)
-    seen = base.crop((left, top, left + size[0], top + size[1]))
+    inner = _inner((left, top, left + size[0], top + size[1]), seen, zoom)
+    colours = colours.crop((inner[0] - left, inner[1] - top, inner[2] - left, inner[3] - top))
     drawn = ImageEnhance.Brightness(base).enhance(UNSEEN)
-    drawn.paste(Image.blend(seen, colours, opacity), (left, top))
-    frame = (left - 1, top - 1, left + size[0], top + size[1])
+    drawn.paste(Image.blend(base.crop(inner), colours, opacity), inner[:2])
+    frame = (inner[0] - 1, inner[1] - 1, inner[2], inner[3])
     ImageDraw.Draw(drawn).rectangle(frame, outline=FRAME)
     return drawn
+
+
+def _inner(drawn: Pixels, seen: Box | None, zoom: float) -> Pixels:
+    """The part of what would be drawn that was also seen, in drawn pixels."""
+    if seen is None:
+        return drawn
+    left, top, right, bottom = (round(edge * zoom) for edge in seen)
+    return max(drawn[0], left), max(drawn[1], top), min(drawn[2], right), min(drawn[3], bottom)

@@ -7,15 +7,21 @@ ZOOM, GAP = 4, 3
 
 
 def draw_patches(
-    picture: Image.Image, patch_size: int, zoom: int = ZOOM, gap: int = GAP
+    picture: Image.Image,
+    patch_size: int,
+    grid: tuple[int, int],
+    zoom: int = ZOOM,
+    gap: int = GAP,
 ) -> Image.Image:
-    """The very pixels that the model is given, every patch a tile of its own.
+    """The very pixels that the model is given, every patch of its (rows, columns) a tile.
 
-    Pixels are not smoothed. What is left over at the right and at the bottom, less than one
-    patch, is not drawn because the model does not read it. The gaps are transparent.
+    Pixels are not smoothed. Where a patch reaches beyond the picture, because the model pads it,
+    there is nothing to draw; where pixels are left over, the model does not read them. Both are
+    transparent, and so are the gaps.
     """
-    rows, cols = picture.height // patch_size, picture.width // patch_size
+    rows, cols = grid
     tile = patch_size * zoom
+    picture = picture.convert("RGBA")
     sheet = Image.new("RGBA", (cols * (tile + gap) - gap, rows * (tile + gap) - gap))
     for row in range(rows):
         for col in range(cols):

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 
 import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 from PIL import Image
 
 from vit_demo import present
-from vit_demo.analysis import TOP, Analysis, look
+from vit_demo.analysis import TOP, Analysis, Look, look
 from vit_demo.checkpoints import Checkpoint
 from vit_demo.checkpoints.cache import Progress
 from vit_demo.errors import DemoError, PhotoError
@@ -50,9 +51,13 @@ def toasts() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Handlers:
-    """The events of one page; `get` gives the checkpoint behind a reference."""
+    """The events of one page; `get` gives the checkpoint behind a reference.
+
+    One photo is looked at at a time; whose checkpoint is still being fetched keeps nobody waiting.
+    """
 
     get: Callable[[str, Progress | None], Checkpoint]
+    turn: Lock = field(default_factory=Lock)
 
     def analyse(
         self, photo: str | None, ref: str | None, progress: gr.Progress = NO_PROGRESS
@@ -65,14 +70,9 @@ class Handlers:
         with toasts():
             if not photo:
                 raise PhotoError("There is no photo yet; upload one or click an example.")
-            seen = look(self.get((ref or "").strip(), report), Path(photo))
-            return Shown(
-                main=seen.explain(),
-                layers=tuple(
-                    seen.explain("attention", options={"layer": layer + 1})
-                    for layer in range(seen.layers)
-                ),
-            )
+            checkpoint = self.get((ref or "").strip(), report)
+            with self.turn:
+                return _shown(look(checkpoint, Path(photo)))
 
     def preview(self, photo: str | None) -> Image.Image | dict[str, object]:
         """Turn a photo that browsers cannot show, like HEIC, into one that they can."""
@@ -81,6 +81,18 @@ class Handlers:
         with toasts():
             # In full, and kept without loss: the model is to read what it would read from the file.
             return read_photo(Path(photo))
+
+
+def _shown(seen: Look) -> Shown:
+    """All maps of one look, which keep neither the weights nor the flows alive."""
+    hollow = seen.checkpoint.hollow
+    layers = (
+        seen.explain("attention", options={"layer": layer + 1}) for layer in range(seen.layers)
+    )
+    return Shown(
+        main=replace(seen.explain(), checkpoint=hollow),
+        layers=tuple(replace(analysis, checkpoint=hollow) for analysis in layers),
+    )
 
 
 def likeliest(shown: Shown) -> dict[str, float]:

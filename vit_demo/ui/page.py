@@ -4,11 +4,12 @@ import gradio as gr
 from gradio.themes import Soft
 
 from vit_demo.checkpoints import CheckpointCache
-from vit_demo.checkpoints.catalogue import catalogue
 from vit_demo.settings import ASSETS
 from vit_demo.ui import handlers
 from vit_demo.ui.handlers import Handlers, Shown
+from vit_demo.ui.offer import Offer
 from vit_demo.ui.photo_input import PhotoInput
+from vit_demo.ui.picker import build_picker
 
 TITLE = "Where does a Vision Transformer look?"
 
@@ -18,6 +19,9 @@ EXAMPLES = ("dahlia.jpg", "honey-bee.jpg", "drawn-sunflower.png")
 
 # Uploads are the visitors' own: they are deleted an hour after they came.
 HOUR = 3600
+
+# Runs at once: one looks at its photo, the others may be waiting for their checkpoints.
+SEVERAL_RUN = 4
 
 INTRODUCTION = f"""
 # {TITLE}
@@ -57,7 +61,7 @@ FRESH = """(...inputs) => {
 }"""
 
 
-def build_page(cache: CheckpointCache, default: str, any_checkpoint: bool = True) -> gr.Blocks:
+def build_page(cache: CheckpointCache, offer: Offer) -> gr.Blocks:
     """Lay out the page. Nothing is loaded and nothing starts before it is launched."""
     events = Handlers(cache.get)
     with gr.Blocks(
@@ -84,14 +88,7 @@ def build_page(cache: CheckpointCache, default: str, any_checkpoint: bool = True
                 )
                 gr.Markdown(EXAMPLES_NOTE, elem_classes="note")
             with gr.Column(scale=4, min_width=320):
-                checkpoint = gr.Dropdown(
-                    choices=choices(default),
-                    value=default,
-                    allow_custom_value=any_checkpoint,
-                    label="Checkpoint",
-                    info="The first one works without a network. Any Hub id can be typed in.",
-                    elem_id="checkpoint",
-                )
+                picker = build_picker(page, offer)
                 run = gr.Button("Run", variant="primary", size="lg", elem_id="run")
                 names = gr.Label(label="Likeliest", num_top_classes=5, elem_id="names")
                 knows = gr.HTML(elem_id="knows")
@@ -141,17 +138,17 @@ def build_page(cache: CheckpointCache, default: str, any_checkpoint: bool = True
             names, knows, results, patches, reads, overlay, overlay_legend, save,
             layer, layer_image, layer_legend,
         ]  # fmt: skip
-        for source in (photo, checkpoint):
+        for source in (photo, picker.checkpoint):
             source.change(None, js=AGES, api_visibility="private")
         photo.upload(events.preview, photo, photo, show_progress="hidden", api_visibility="private")
         run.click(
             events.analyse,
-            [photo, checkpoint],
+            [photo, picker.checkpoint],
             state,
             show_progress="full",
             show_progress_on=names,
             concurrency_id="model",
-            concurrency_limit=1,
+            concurrency_limit=SEVERAL_RUN,
             trigger_mode="always_last",
             js=ASKED,
             api_visibility="private",
@@ -161,6 +158,12 @@ def build_page(cache: CheckpointCache, default: str, any_checkpoint: bool = True
             slide,
             state,
             save,
+            show_progress="hidden",
+            api_visibility="private",
+        ).success(
+            picker.used,
+            [picker.recent, state],
+            [picker.recent, picker.checkpoint, picker.can],
             show_progress="hidden",
             api_visibility="private",
         )
@@ -173,13 +176,6 @@ def build_page(cache: CheckpointCache, default: str, any_checkpoint: bool = True
             api_visibility="private",
         )
     return page
-
-
-def choices(default: str) -> list[tuple[str, str]]:
-    """What the picker offers: the bundled checkpoint first, then the catalogue."""
-    offered = [(entry.title, entry.ref) for entry in catalogue()]
-    known = {ref for _, ref in offered}
-    return offered if default in known else [(default, default), *offered]
 
 
 def launch(page: gr.Blocks, host: str | None, port: int | None, share: bool, browser: bool) -> None:

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
+from vit_demo.checkpoints.bundled import bundled
 from vit_demo.checkpoints.files import CONFIG, LABELS, PICKLE, PROCESSOR, WEIGHTS, read_json
 from vit_demo.checkpoints.hub import cache, client
-from vit_demo.checkpoints.hub.cache import Accept, cached
+from vit_demo.checkpoints.hub.cache import Accept, cached, peek
 from vit_demo.checkpoints.hub.client import FAULTS, Listing, Progress, RemoteFile
 from vit_demo.checkpoints.hub.faults import explained
 from vit_demo.checkpoints.hub.reference import HubReference, Snapshot, is_repo
 from vit_demo.errors import CheckpointError, UnreachableError, UnsupportedError
 
-__all__ = ["Found", "HubReference", "Snapshot", "cached", "fetch", "search"]
+__all__ = ["Found", "HubReference", "Snapshot", "cached", "fetch", "peek", "search"]
 
-LARGEST_CHECKPOINT = 2_000_000_000
 LARGEST_SMALL_FILE = 10_000_000
 MOST_NAMES_TOLD = 5
 
@@ -49,7 +49,7 @@ def fetch(
     *,
     cancelled: Event | None = None,
     allow_pickle: bool = False,
-    limit: int = LARGEST_CHECKPOINT,
+    limit: int,
 ) -> Snapshot:
     """Bring a checkpoint's files here, and say where they are and at which commit.
 
@@ -70,8 +70,7 @@ def fetch(
             if stored is None or stored.revision != listing.commit:
                 return errand.run(listing)
     except FAULTS as error:
-        offline = [str(snapshot.reference) for snapshot in cached(accept)]
-        fault = explained(error, reference, offline[:MOST_NAMES_TOLD])
+        fault = explained(error, reference, _offline(accept, allow_pickle))
         if stored is None or not isinstance(fault, UnreachableError):
             raise fault from error
     accept(read_json(stored.folder / CONFIG, str(reference)))
@@ -92,8 +91,7 @@ def search(
     try:
         models = client.search(query, most, cancelled or Event())
     except FAULTS as error:
-        offline = [str(snapshot.reference) for snapshot in cached()]
-        raise explained(error, None, offline[:MOST_NAMES_TOLD]) from error
+        raise explained(error, None, _offline()) from error
     found = [
         Found(
             reference=HubReference(model.id),
@@ -109,6 +107,12 @@ def search(
         if is_repo(model.id) and not set(families).isdisjoint(model.tags or ())
     ]
     return found[:limit]
+
+
+def _offline(accept: Accept | None = None, allow_pickle: bool = False) -> list[str]:
+    """Some checkpoints that need no network, to be named in a message."""
+    here = [*bundled(), *(str(snapshot.reference) for snapshot in cached(accept, allow_pickle))]
+    return here[:MOST_NAMES_TOLD]
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,7 @@ class _Errand:
         if not self.allow_pickle:
             raise UnsupportedError(
                 f"{self.reference} has only pickled weights ({PICKLE}), which can hide code; "
-                f"choose one with {WEIGHTS}, or allow pickles if you trust its author."
+                f"choose one with {WEIGHTS}, or start with --allow-pickle if you trust its author."
             )
         return listing.files[PICKLE]
 
@@ -183,7 +187,7 @@ class _Errand:
         if total > self.limit:
             raise CheckpointError(
                 f"{self.reference} has {_megabytes(total)}, and at most {_megabytes(self.limit)} "
-                "are fetched; choose a smaller checkpoint, or raise the limit."
+                "are fetched; choose a smaller checkpoint, or raise VIT_DEMO_DOWNLOAD_MB."
             )
         free = shutil.disk_usage(cache.root()).free
         if total > free:

@@ -41,15 +41,28 @@ def find(reference: HubReference, allow_pickle: bool) -> Snapshot | None:
 
     Damaged files are removed on the way, so what is returned can be trusted.
     """
+    snapshot = _newest(reference)
+    if snapshot is not None:
+        damaged = [path for path in _files(snapshot.folder, allow_pickle) if not intact(path)]
+        for path in damaged:
+            remove(path)
+    return snapshot if snapshot and is_whole(snapshot.folder, allow_pickle) else None
+
+
+def peek(reference: HubReference, allow_pickle: bool) -> Snapshot | None:
+    """The same without reading the files through: quick, and good for a look at the configuration.
+
+    What is damaged shows when it is fetched.
+    """
+    snapshot = _newest(reference)
+    return snapshot if snapshot and is_whole(snapshot.folder, allow_pickle) else None
+
+
+def _newest(reference: HubReference) -> Snapshot | None:
+    """Where the commit that a reference stands for would lie."""
     folder = _repo_folder(reference.repo)
     commit = reference.revision if reference.pinned else _commit(folder, reference.revision)
-    if commit is None:
-        return None
-    snapshot = Snapshot(reference, folder / "snapshots" / commit, commit)
-    damaged = [path for path in _files(snapshot.folder, allow_pickle) if not intact(path)]
-    for path in damaged:
-        remove(path)
-    return snapshot if is_whole(snapshot.folder, allow_pickle) else None
+    return Snapshot(reference, folder / "snapshots" / commit, commit) if commit else None
 
 
 def is_whole(folder: Path, allow_pickle: bool) -> bool:
@@ -81,12 +94,12 @@ def settle(reference: HubReference, folder: Path, absent: tuple[str, ...]) -> Sn
     return snapshot
 
 
-def cached(accept: Accept | None = None) -> list[Snapshot]:
+def cached(accept: Accept | None = None, allow_pickle: bool = False) -> list[Snapshot]:
     """The checkpoints that work offline, by name; with `accept`, only those it does not refuse."""
     return [
         snapshot
         for snapshot in _snapshots()
-        if is_whole(snapshot.folder, allow_pickle=False)
+        if is_whole(snapshot.folder, allow_pickle)
         and (accept is None or _accepted(_config(snapshot.folder) or {}, accept))
     ]
 

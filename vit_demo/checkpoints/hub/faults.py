@@ -161,13 +161,13 @@ def phrase(status: int) -> str:
 def _unreachable(
     reason: str, step: str, reference: HubReference | None, offline: Sequence[str]
 ) -> UnreachableError:
-    lack = f"no whole copy of {reference} is in the cache" if reference else "a search needs it"
-    choice = (
-        f", or choose one that works offline: {', '.join(offline)}"
-        if offline
-        else "; nothing else in the cache works offline"
+    lack = (
+        f"no whole copy of {reference} is in the cache" if reference else "a search needs the Hub"
     )
-    return UnreachableError(f"{upper(reason)}, and {lack}; {step}{choice}.")
+    return UnreachableError(
+        f"{upper(reason)}, and {lack}; {step}, or choose one that works offline: "
+        f"{', '.join(offline)}."
+    )
 
 
 def upper(text: str) -> str:

@@ -1,0 +1,153 @@
+"""What arrives broken, late or never. `slow` tests wait for the client's own back-off."""
+
+from pathlib import Path
+
+import pytest
+from hub_driver import (
+    API_SECONDS,
+    AT_ONCE_SECONDS,
+    CONFIG,
+    FETCHED,
+    FILES,
+    WEIGHTS,
+    mirroring,
+    one_sentence,
+)
+from loopback_hub import git_sha1, sha256
+
+# Damaged on the way
+
+
+def test_a_body_that_breaks_off_is_resumed(fetch, repo, hub):
+    piece = 10 * 2**20  # the client keeps what it has in pieces of this size
+    large = bytes(piece + 2000)
+    there = repo(FILES | {"model.safetensors": large}, cuts=[piece + 1000])
+    assert fetch(there.name)["files"]["model.safetensors"] == len(large)
+    ranges = [r.range for r in hub.requests(there, "GET") if "/large/" in r.path]
+    assert ranges == [None, f"bytes={piece}-"]
+
+
+def test_a_short_body_that_breaks_off_begins_again(fetch, repo, hub):
+    there = repo(cuts=[1000])
+    assert fetch(there.name)["files"]["model.safetensors"] == len(WEIGHTS)
+    ranges = [r.range for r in hub.requests(there, "GET") if "/large/" in r.path]
+    assert ranges == [None, None]
+
+
+@pytest.mark.parametrize("knob", ["damaged", "shortened"])
+def test_a_damaged_body_is_fetched_again(fetch, repo, knob):
+    result = fetch(repo(**{knob: 1}).name)
+    assert Path(result["folder"], "model.safetensors").read_bytes() == WEIGHTS
+
+
+@pytest.mark.parametrize("knob", ["damaged", "shortened"])
+def test_a_body_that_stays_damaged_is_reported_and_removed(fetch, repo, tmp_path, knob):
+    there = repo(**{knob: 2})
+    one_sentence(fetch(there.name), "DamagedError", there.name, "2 times")
+    assert not list(tmp_path.rglob("model.safetensors"))
+    assert not list(tmp_path.rglob(f"blobs/{sha256(WEIGHTS)}*"))
+    assert fetch(there.name)["files"]["model.safetensors"] == len(WEIGHTS)
+
+
+def test_a_body_that_does_not_end_is_broken_off(fetch, repo, tmp_path):
+    there = repo(extra=bytes(30_000_000))
+    one_sentence(fetch(there.name), "DamagedError", "more than")
+    assert sum(path.stat().st_size for path in tmp_path.rglob("*")) < 1_000_000
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+@pytest.mark.parametrize("pinned", [False, True])
+def test_a_file_that_rots_in_the_cache_is_healed(fetch, repo, name, pinned):
+    there = repo()
+    reference = f"{there.name}@{there.commit}" if pinned else there.name
+    rotten = Path(fetch(reference)["folder"], name)
+    rotten.write_bytes(b" " + rotten.read_bytes()[1:])
+    result = fetch(reference)
+    assert Path(result["folder"], name).read_bytes() == FILES[name]
+
+
+def test_a_file_that_rots_in_the_cache_is_not_used_offline(fetch, repo):
+    there = repo()
+    Path(fetch(there.name)["folder"], "model.safetensors").write_bytes(WEIGHTS[::-1])
+    result = fetch(there.name, env={"HF_HUB_OFFLINE": "1"})
+    one_sentence(result, "UnreachableError", "no whole copy", there.name)
+
+
+# Stopped
+
+
+@pytest.mark.parametrize("knob", [{"api_seconds": 20}, {"pause": 3.0}, {"head_status": 503}])
+def test_stopping_takes_effect_at_once(fetch, repo, knob):
+    result = fetch(repo(**knob).name, cancel_after=0.7)
+    one_sentence(result, "CancelledError", "stopped")
+    assert result["seconds"] < AT_ONCE_SECONDS
+
+
+# The client's own patience
+
+
+@pytest.mark.slow
+def test_a_search_that_is_not_answered_ends(driver, hub, tmp_path):
+    hub.add("eve/lilies", FILES, api_seconds=60)
+    slow = driver.calls(hub.endpoint, tmp_path, ("search", {"query": "lilies"}))[0]
+    one_sentence(slow, "UnreachableError", "in time")
+    assert slow["seconds"] < API_SECONDS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [429, 503])
+def test_files_that_do_not_come_although_they_are_listed(fetch, repo, status):
+    result = fetch(repo(head_status=status).name)
+    one_sentence(result, "UnreachableError", f"answered {status}")
+    assert 20 < result["seconds"] < 32
+
+
+@pytest.mark.slow
+def test_a_server_that_asks_for_five_minutes_is_not_waited_for(fetch, repo):
+    result = fetch(repo(head_status=429, retry_after="300").name)
+    one_sentence(result, "UnreachableError", "in time")
+    assert result["seconds"] < 32
+
+
+@pytest.mark.slow
+def test_a_body_that_never_begins(fetch, repo):
+    result = fetch(repo(cut_always=0).name)
+    one_sentence(result, "UnreachableError", "broke the connection off")
+    assert result["seconds"] < 15
+
+
+def test_the_blob_names_that_are_relied_on(fetch, repo):
+    folder = Path(fetch(repo().name)["folder"])
+    blobs = {name: (folder / name).readlink().name for name in FETCHED}
+    assert blobs["model.safetensors"] == sha256(WEIGHTS)
+    assert blobs["config.json"] == git_sha1(CONFIG)
+
+
+# A mirror, in front of the Hub and without it
+
+
+@pytest.mark.slow
+def test_a_mirror_passes_a_refused_token_on_as_a_missing_repository(driver, mirror, repo, tmp_path):
+    call = ("fetch", {"reference": repo().name})
+    result = driver.calls(mirror, tmp_path, call, HF_TOKEN="hf_expired")[0]
+    one_sentence(result, "NotFoundError", "your access token", "expired", "hf auth login")
+
+
+@pytest.mark.slow
+def test_what_a_mirror_keeps_damaged_is_reported(driver, mirror, repo, tmp_path):
+    there = repo(damaged=1)
+    result = driver.calls(mirror, tmp_path, ("fetch", {"reference": there.name}))[0]
+    one_sentence(result, "DamagedError", there.name, "another")
+
+
+@pytest.mark.slow
+def test_a_mirror_that_is_offline_itself_still_serves_what_it_has(driver, hub, repo, tmp_path):
+    there, homes = repo(), [tmp_path / "one", tmp_path / "two"]
+    call = ("fetch", {"reference": there.name})
+    for home, offline in zip(homes, (False, True), strict=True):
+        home.mkdir()
+        with mirroring(hub, tmp_path, offline) as mirror:
+            hub.log.clear()
+            result = driver.calls(mirror, home, call)[0]
+            assert result["revision"] == there.commit
+            assert (hub.requests(there) == []) is offline

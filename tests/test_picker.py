@@ -1,0 +1,75 @@
+"""The words and the memory of the picker; the picker itself is clicked in tests/browser."""
+
+from dataclasses import replace
+
+import pytest
+
+from vit_demo.explanations import METHODS
+from vit_demo.explanations.capability import Capability, capabilities
+from vit_demo.models.mobilevit import MobileViT
+from vit_demo.models.vit import VisionTransformer
+from vit_demo.ui.offer import Offer
+from vit_demo.ui.picker import MOST_RECENT, NOT_HERE, ability, maps, read_recent, remember
+
+ROLLOUT = METHODS["rollout"]
+RELEVANCE = replace(ROLLOUT, name="relevance", class_specific=True)
+
+
+def test_the_line_tells_the_family_its_classes_and_where_it_lies():
+    words = ability(Offer(), "flowers")
+    assert "<b>ViT · 5 classes · bundled</b>" in words
+    assert maps("ViT", capabilities(VisionTransformer)) in words
+
+
+def test_the_maps_are_told_apart_by_what_they_answer():
+    able = [Capability(ROLLOUT, exact=True), Capability(RELEVANCE, exact=True)]
+    assert maps("ViT", able) == (
+        "Maps for one class: relevance. Maps that are the same for every class: rollout. "
+        "Exact for ViT."
+    )
+
+
+@pytest.mark.parametrize(
+    ("exact", "words"),
+    [
+        ((True, True), "Exact for Swin."),
+        ((False, False), "Approximate for Swin."),
+        ((False, True), "Approximate for Swin: rollout."),
+    ],
+)
+def test_what_is_approximate_is_said(exact, words):
+    able = [Capability(ROLLOUT, exact[0]), Capability(RELEVANCE, exact[1])]
+    assert maps("Swin", able).endswith(words)
+
+
+def test_mobilevits_maps_are_approximate():
+    assert maps("MobileViT", capabilities(MobileViT)).endswith("Approximate for MobileViT.")
+
+
+def test_what_is_not_here_is_not_known(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert NOT_HERE in ability(Offer(), "ann/flowers")
+
+
+@pytest.mark.parametrize(
+    ("ref", "words"),
+    [("<img src=x>", "&lt;img src=x&gt;"), (None, "is no bundled"), ("flowrs", "did you mean")],
+)
+def test_what_is_no_checkpoint_is_said_at_once_and_escaped(ref, words):
+    line = ability(Offer(), ref)
+    assert words in line
+    assert "<img" not in line
+
+
+@pytest.mark.parametrize(
+    "stored", [None, "flowers", 3, {"0": "flowers"}, [3, None, ["a"], "", "a" * 500]]
+)
+def test_a_browser_may_say_anything(stored):
+    assert read_recent(stored) == []
+
+
+def test_the_newest_comes_first_and_stands_once_and_few_are_kept():
+    recent = remember(["b", "a", 7, "c"], "a")
+    assert recent == ["a", "b", "c"]
+    many = [f"owner/{number}" for number in range(20)]
+    assert remember(many, "new") == ["new", *many[: MOST_RECENT - 1]]

@@ -1,0 +1,58 @@
+"""What can be known of a checkpoint from its configuration, before any weights are read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from vit_demo.checkpoints.bundled import bundled
+from vit_demo.checkpoints.family import check_family, model_of, name_of
+from vit_demo.checkpoints.files import CONFIG, read_json
+from vit_demo.checkpoints.hub import peek
+from vit_demo.checkpoints.reference import parse
+from vit_demo.models import Model
+
+Place = Literal["bundled", "on this machine", "in the cache"]
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A checkpoint that lies here, seen without its weights.
+
+    `classes` is how many it says it can name, None where its configuration is silent.
+    """
+
+    family: str
+    model: type[Model]
+    classes: int | None
+    place: Place
+
+
+def outline_of(ref: str, paths: bool = True, allow_pickle: bool = False) -> Outline | None:
+    """Read the configuration behind `ref` if it lies here; asks no network.
+
+    None for what is not in the cache, and for a tutorial's .pth, which has no configuration.
+    Raises NotFoundError for what is no reference, UnsupportedError for a family that is not read,
+    CheckpointError for a configuration that is damaged.
+    """
+    reference = parse(ref, paths)
+    if isinstance(reference, Path):
+        folder, place = reference, "bundled" if ref in bundled() else "on this machine"
+    else:
+        snapshot = peek(reference, allow_pickle)
+        folder, place = snapshot and snapshot.folder, "in the cache"
+    if folder is None or not (folder / CONFIG).is_file():
+        return None
+    source = f"'{ref}'"
+    config_json = read_json(folder / CONFIG, source)
+    family = check_family(config_json, source)
+    return Outline(name_of(family), model_of(family), _classes(config_json), place)
+
+
+def _classes(config_json: Mapping[str, Any]) -> int | None:
+    """Both libraries' ways of saying it; transformers' default of two is not stated anywhere."""
+    named = config_json.get("id2label")
+    if isinstance(named, dict):
+        return len(named)
+    stated = config_json.get("num_classes", config_json.get("num_labels"))
+    return stated if isinstance(stated, int) else None

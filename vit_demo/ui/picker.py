@@ -1,0 +1,155 @@
+"""Picking a checkpoint: the list, free text, a search of the Hub, and what the choice can do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from vit_demo.checkpoints import Outline
+from vit_demo.errors import DemoError
+from vit_demo.explanations.capability import Capability, capabilities
+from vit_demo.ui.handlers import Shown
+from vit_demo.ui.offer import Offer
+from vit_demo.ui.search import LONGEST_REF, ON_CLICK, Searches, find, picked
+
+MOST_RECENT = 5
+
+# Where the visitor's own browser keeps what was used recently. Nothing in it is secret: with a key
+# of its own for every start of the app, it would be forgotten at each.
+STORAGE = "vit-demo-recent"
+
+SEVERAL_SEARCH = 4
+
+NOT_HERE = "Which maps it allows is not known before it is fetched; Run does that."
+
+
+@dataclass(frozen=True)
+class Picker:
+    """The picker of one page, laid out; `wire` gives it its events."""
+
+    offer: Offer
+    checkpoint: gr.Dropdown
+    can: gr.HTML
+    recent: gr.BrowserState
+
+    def opened(self, recent: Any) -> tuple[gr.Dropdown, str]:
+        """The list for a visitor who comes (back), and what the default can do."""
+        choices = self.offer.choices(read_recent(recent))
+        return gr.Dropdown(choices=choices), ability(self.offer, self.offer.default)
+
+    def used(self, recent: Any, shown: Shown) -> tuple[list[str], gr.Dropdown, str]:
+        """After a run: remember the checkpoint; what was fetched now works offline."""
+        ref = shown.main.checkpoint.ref
+        newest = remember(recent, ref)
+        return newest, gr.Dropdown(choices=self.offer.choices(newest)), ability(self.offer, ref)
+
+
+def build_picker(page: gr.Blocks, offer: Offer) -> Picker:
+    """Lay the picker out. What is in the cache is looked up when a visitor comes."""
+    recent = gr.BrowserState([], storage_key=STORAGE, secret=STORAGE)
+    with gr.Group(elem_id="picker"):
+        checkpoint = gr.Dropdown(
+            choices=[(offer.default, offer.default)],
+            value=offer.default,
+            allow_custom_value=offer.any_checkpoint,
+            label="Checkpoint",
+            info=_info(offer),
+            elem_id="checkpoint",
+        )
+        can = gr.HTML(elem_id="can")
+        if offer.any_checkpoint:
+            _search_box(page, checkpoint)
+    picker = Picker(offer, checkpoint, can, recent)
+    page.load(
+        picker.opened, recent, [checkpoint, can], show_progress="hidden", api_visibility="private"
+    )
+    checkpoint.change(
+        lambda ref: ability(offer, ref),
+        checkpoint,
+        can,
+        show_progress="hidden",
+        trigger_mode="always_last",
+        api_visibility="private",
+    )
+    return picker
+
+
+def _info(offer: Offer) -> str:
+    if not offer.any_checkpoint:
+        return "The list says which of them work offline."
+    folder = " or a folder" if offer.own_machine else ""
+    return f"Or type a Hub id{folder}. The list says what works offline."
+
+
+def _search_box(page: gr.Blocks, checkpoint: gr.Dropdown) -> None:
+    searches = gr.State()
+    query = gr.Textbox(
+        show_label=False,
+        container=False,
+        placeholder="Find one on the Hub, e.g. orchids",
+        max_lines=1,
+        elem_id="search",
+    )
+    results = gr.HTML(elem_id="found", js_on_load=ON_CLICK)
+    page.load(Searches, None, searches, show_progress="hidden", api_visibility="private")
+    query.submit(
+        find,
+        [query, searches],
+        results,
+        show_progress="hidden",
+        trigger_mode="multiple",
+        concurrency_id="search",
+        concurrency_limit=SEVERAL_SEARCH,
+        api_visibility="private",
+    )
+    results.pick(picked, None, checkpoint, show_progress="hidden", api_visibility="private")
+
+
+def ability(offer: Offer, ref: str | None) -> str:
+    """What a checkpoint can be asked for, or why it cannot be had, as soon as it is picked."""
+    try:
+        outline = offer.outline((ref or "").strip())
+    except DemoError as error:
+        return f'<p class="about">{escape(str(error))}</p>'
+    if outline is None:
+        return f'<p class="about">{NOT_HERE}</p>'
+    return (
+        f'<p class="about"><b>{escape(_what(outline))}</b><br>'
+        f"{escape(maps(outline.family, capabilities(outline.model)))}</p>"
+    )
+
+
+def maps(family: str, able: Sequence[Capability]) -> str:
+    """The methods that fit, which of them answer for one class, and how exact they are."""
+    alike = [one.method.name for one in able if not one.method.class_specific]
+    specific = [one.method.name for one in able if one.method.class_specific]
+    parts = [f"Maps for one class: {', '.join(specific)}."] if specific else []
+    if alike:
+        parts.append(f"Maps that are the same for every class: {', '.join(alike)}.")
+    rough = [one.method.name for one in able if not one.exact]
+    if not rough:
+        parts.append(f"Exact for {family}.")
+    elif len(rough) == len(able):
+        parts.append(f"Approximate for {family}.")
+    else:
+        parts.append(f"Approximate for {family}: {', '.join(rough)}.")
+    return " ".join(parts)
+
+
+def _what(outline: Outline) -> str:
+    classes = "" if outline.classes is None else f" · {outline.classes} classes"
+    return f"{outline.family}{classes} · {outline.place}"
+
+
+def remember(recent: Any, ref: str) -> list[str]:
+    """What was used recently, the newest first."""
+    return list(dict.fromkeys([ref, *read_recent(recent)]))[:MOST_RECENT]
+
+
+def read_recent(value: Any) -> list[str]:
+    """What a browser says was used recently; it may say anything."""
+    given = value if isinstance(value, list) else []
+    fit = [ref for ref in given if isinstance(ref, str) and 0 < len(ref) <= LONGEST_REF]
+    return fit[:MOST_RECENT]
