@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from loopback_hub import GOOD_TOKEN, OWNER, LoopbackHub, Repo
-from test_hub import Driver, closed_port, one_sentence
+from hub_driver import Driver, closed_port, one_sentence
 
 from vit_demo.errors import PublishError
 from vit_demo.training.publish import check_folder
