@@ -66,6 +66,9 @@ def test_methods_are_listed(run, our_checkpoint):
     assert rows["attention"]["options"] == {"layer": -1, "head": 0}
     assert rows["rollout"]["class_specific"] is False
     assert rows["rollout"]["exact"] is True
+    assert rows["rollout"]["choices"] == {"fusion": ["mean", "max", "min"]}
+    assert rows["occlusion"]["options"] == {"hide": "drop", "block": 2}
+    assert all(row["fits"] and row["why_not"] is None for row in rows.values())
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_the_title_names_options_and_class(checkpoint, photo_file):
     plain = explain(checkpoint, photo_file)
     assert present.title(plain) == "rollout"
     layer = explain(checkpoint, photo_file, "attention", options={"layer": 2})
-    assert present.title(layer) == "attention (layer 2, head 0)"
+    assert present.title(layer) == "attention (layer 2)"
 
 
 def test_what_a_checkpoint_knows_fits_on_one_line():
