@@ -189,11 +189,10 @@ def _map(
     method: Method, watched: Watched, index: int, options: Options, versus: Prediction | None
 ) -> Float[Tensor, "rows cols"]:
     """One class's map, or how it differs from that of another."""
-    ready = method.ready(watched)
-    heatmap = method(ready, torch.tensor([index]), options)[0]
+    heatmap = method(watched, torch.tensor([index]), options)[0]
     if versus is None:
         return heatmap
-    return heatmap - method(ready, torch.tensor([versus.index]), options)[0]
+    return heatmap - method(watched, torch.tensor([versus.index]), options)[0]
 
 
 def _other(

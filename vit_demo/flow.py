@@ -25,7 +25,7 @@ from vit_demo.errors import ConfigError
 
 # Weights are formed a few query rows at a time; this bounds the numbers alive at once, so that
 # memory stays flat from 14×14 patches to 64×64.
-CHUNK_NUMBERS = 8_000_000
+CHUNK_NUMBERS = 4_000_000
 
 PADDING = -1
 

@@ -114,23 +114,15 @@ class Method:
         """Whether the map is what it says on a model whose flows are exact, or are not."""
         return exact_flows or not self.follows_flows
 
-    def ready(self, watched: Watched) -> Watched:
-        """The pass that the method starts from; raises MethodError when the model does not fit.
-
-        For several classes, ready it once: every call would otherwise run the model again.
-        """
-        if reason := self.why_not(watched.model):
-            raise MethodError(f"'{self.name}' does not fit this checkpoint: {reason}.")
-        if not self.needs_gradients or watched.trace.gradients:
-            return watched
-        return watch(watched.model, watched.pixels, gradients=True)
-
     def __call__(self, watched: Watched, target: Int[Tensor, " b"], options: Options) -> Heatmap:
         """The maps of a watched batch, without any graph.
 
         Raises OptionError for an option, and MethodError for a model, that does not fit.
         """
         complete = self.options(options, watched.model)
-        watched = self.ready(watched)
+        if reason := self.why_not(watched.model):
+            raise MethodError(f"'{self.name}' does not fit this checkpoint: {reason}.")
+        if self.needs_gradients:
+            watched = watch(watched.model, watched.pixels, gradients=True)
         with torch.no_grad():
             return self.run(watched, target, **complete)

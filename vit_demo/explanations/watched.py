@@ -88,7 +88,7 @@ def watch(
 ) -> Watched:
     """Run the model once and keep what it moved; the logits are those of an unwatched pass.
 
-    With `gradients` the pass leaves its graph too, several times as large: use it and let it go.
+    With `gradients` the pass leaves its graph too, several times as large and good for one answer.
     """
     trace = Trace(gradients=gradients)
     if not gradients:
@@ -112,12 +112,13 @@ def gradients_of(
 ) -> Gradients:
     """∂(logit of each photo's target) / ∂`mixed` of every layer, of a pass with gradients.
 
-    Nothing is left in any `.grad`; the graph stays, so that another class can be asked about.
+    Nothing is left in any `.grad`. The graph between the two is spent: it goes as it is used, so
+    that memory is at its highest before anything else is formed.
     """
     with graph():
         one_hot = functional.one_hot(target.to(logits.device), logits.shape[1]).to(logits)
         mixed = [layer.mixed for layer in layers]
-        slopes = torch.autograd.grad(logits, mixed, grad_outputs=one_hot, retain_graph=True)
+        slopes = torch.autograd.grad(logits, mixed, grad_outputs=one_hot)
     return dict(zip(layers, slopes, strict=True))
 
 
