@@ -46,8 +46,8 @@ def legrad(watched: Watched, target: Int[Tensor, " b"], *, layers: int = 2) -> H
     is the pooling's own, as the authors do it for SigLIP. The authors' default is two layers;
     more than the head can read means all of those (in Swin, its last stage's).
 
-    `watched` is a pass with gradients, which are spent. Raises OptionError below one layer, MethodError for a
-    model whose head fits no layer.
+    `watched` is a pass with gradients, which are spent. Raises OptionError below one layer,
+    MethodError for a model whose head fits no layer.
     """
     model = watched.model
     if not isinstance(model, Readable):

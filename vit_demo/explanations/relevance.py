@@ -17,7 +17,8 @@ def relevance(watched: Watched, target: Int[Tensor, " b"]) -> Heatmap:
     for a class token they end at it and change nothing, for a mean over patches they would hide
     the map under an even share. Attention that pools has no way round it, so all of it counts.
 
-    `watched` is a pass with gradients, which are spent. Raises MethodError when no attention raises the score.
+    `watched` is a pass with gradients, which are spent. Raises MethodError when no attention
+    raises the score.
     """
     attentions = [flow for flow in watched.trace.flows if isinstance(flow, Attention)]
     rule = raising(gradients_of(watched.logits, target, attentions))
