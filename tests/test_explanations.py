@@ -5,8 +5,6 @@ import torch
 
 from vit_demo.errors import MethodError, OptionError
 from vit_demo.explanations import METHODS, find_method, watch
-from vit_demo.explanations.rollout import token_rollout
-from vit_demo.flow import mean_heads
 
 
 @pytest.fixture
@@ -20,15 +18,6 @@ def target():
     return torch.tensor([0, 1])
 
 
-def dense_rollout(watched):
-    """Rollout as the paper writes it: full matrices, multiplied layer by layer."""
-    identity = torch.eye(watched.trace.layers[0].tokens)
-    product = identity
-    for layer in watched.trace.layers:
-        product = (mean_heads(layer, slice(None)) + identity) / 2 @ product
-    return product
-
-
 @pytest.mark.parametrize("name", METHODS)
 def test_every_map_is_a_distribution_over_the_grid_or_signed(watched, target, name):
     heatmap = METHODS[name](watched, target, {})
@@ -40,18 +29,6 @@ def test_every_map_is_a_distribution_over_the_grid_or_signed(watched, target, na
     else:
         assert (heatmap >= 0).all()
         torch.testing.assert_close(heatmap.sum(dim=(1, 2)), torch.ones(2))
-
-
-def test_rollout_is_the_class_tokens_row_of_the_matrix_product(watched, target):
-    row = dense_rollout(watched)[:, 0, 1:]
-    expected = (row / row.sum(dim=-1, keepdim=True)).reshape(2, 4, 6)
-    torch.testing.assert_close(METHODS["rollout"](watched, target, {}), expected)
-
-
-def test_rollout_of_all_tokens_is_the_matrix_product(watched):
-    everything = token_rollout(watched.trace, batch=2)
-    torch.testing.assert_close(everything, dense_rollout(watched))
-    torch.testing.assert_close(everything.sum(dim=-1), torch.ones(2, 25))
 
 
 @pytest.mark.parametrize("layer", [1, 2, 3, -1, -3])

@@ -19,7 +19,8 @@ from vit_demo.errors import MethodError
 from vit_demo.flow import Attention, Flow, Sharing, Trace, mean_heads
 
 Heatmap = Float[Tensor, "b rows cols"]
-Gradients = dict[Attention, Float[Tensor, "bg heads queries d_value"]]
+# Of every layer's `mixed`, [bg heads queries d_value]; the layers' sizes differ.
+Gradients = dict[Attention, Float[Tensor, "_ _ _ _"]]
 
 
 @runtime_checkable
