@@ -1,10 +1,17 @@
 """Explanations: every map is a distribution, and is what its paper says."""
 
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 
 from vit_demo.errors import MethodError, OptionError
 from vit_demo.explanations import METHODS, find_method, watch
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -51,6 +58,19 @@ def test_a_layer_outside_the_model_is_refused(watched, target, layer):
 def test_a_head_outside_the_model_is_refused(watched, target, head):
     with pytest.raises(OptionError, match=f"head={head}, but layer -1 has heads 1 to 3"):
         METHODS["attention"](watched, target, {"head": head})
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"registers": 4}, {"distilled": True}, {"class_token": False, "pooling": "mean"}],
+)
+def test_the_grid_is_the_models_own_and_never_guessed(tiny_config, make_model, name, changes):
+    """14 × 20 patches and a class token are 281 tokens: no 16 × 16 behind 25 prefix tokens."""
+    model = make_model(replace(tiny_config, **changes))
+    watched = watch(model, torch.randn(1, 3, 14 * 8, 20 * 8))
+    options = {"block": 10} if name == "occlusion" else {}
+    assert METHODS[name](watched, torch.tensor([0]), options).shape == (1, 14, 20)
 
 
 def test_the_control_is_seeded_and_knows_no_photo(tiny_model, target):
@@ -157,3 +177,28 @@ def test_an_unknown_method_is_refused_with_the_likely_one():
         find_method("rolout")
     with pytest.raises(MethodError, match="choose one of: rollout, attention, relevance, legrad"):
         find_method("zzz")
+
+
+# A fresh process each, since the peak of a process never falls again.
+MEASURE = """
+import resource, sys, torch
+from vit_demo.explanations import METHODS, watch
+from vit_demo.models.vit import VisionTransformer, preset
+torch.set_num_threads(2)
+model = VisionTransformer(preset("s16", classes=5, image_size=(1024, 1024)))
+watched = watch(model.eval().requires_grad_(False), torch.randn(1, 3, 1024, 1024))
+heatmap = METHODS[sys.argv[1]](watched, torch.tensor([0]), {})
+assert heatmap.shape == (1, 64, 64)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts kilobytes on Linux alone")
+@pytest.mark.parametrize(("name", "bytes_at_most"), [("rollout", 1.2e9), ("relevance", 2.0e9)])
+def test_at_1024_pixels_memory_stays_bounded(name, bytes_at_most):
+    """ViT-S/16 on 4,096 patches, the whole process; whole matrices would take 0.4 GB a layer."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, name], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert int(done.stdout) < bytes_at_most
