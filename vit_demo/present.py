@@ -80,8 +80,9 @@ def unit(analysis: Analysis) -> str:
     """What the colour bar measures."""
     rows, cols = analysis.grid
     if METHODS[analysis.method].signed:
-        return "how far the probability falls without the patch"
-    if analysis.signed:
+        measure = "fall in probability when it is hidden"
+        return f"{measure}, of the one class less the other" if analysis.versus else measure
+    if analysis.versus:
         return "share per patch for the one class, less that for the other"
     return f"share per patch; all {rows * cols} patches alike would have {1 / (rows * cols):.2%}"
 
