@@ -1,12 +1,15 @@
 """The original libraries, as oracles: tiny random checkpoints that they write themselves."""
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -71,3 +74,29 @@ def assert_same_logits(ours: Tensor, theirs: Tensor) -> None:
     if len(theirs) > 1:
         assert (theirs[0] - theirs[1]).abs().max() > 0.01 * scale, "nor photos that do"
     assert (ours - theirs).abs().max().item() <= 1e-4 * scale
+
+
+@contextmanager
+def spelled_out_attention() -> Iterator[list[Tensor]]:
+    """Every attention inside forms its weights, as tensors of the graph; the list collects them."""
+    fused = functional.scaled_dot_product_attention
+    formed: list[Tensor] = []
+
+    def spelled_out(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+    ) -> Tensor:
+        assert dropout_p == 0
+        scores = query @ key.mT / query.shape[-1] ** 0.5
+        weights = (scores if attn_mask is None else scores + attn_mask).softmax(dim=-1)
+        formed.append(weights if weights.requires_grad else weights.requires_grad_())
+        return formed[-1] @ value
+
+    functional.scaled_dot_product_attention = spelled_out
+    try:
+        yield formed
+    finally:
+        functional.scaled_dot_product_attention = fused

@@ -1,5 +1,6 @@
 """The whole way: from a photo file to names, a map and the place of that map on the photo."""
 
+import gc
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -7,8 +8,9 @@ import pytest
 import torch
 
 from vit_demo import explain, load
-from vit_demo.analysis import rank
+from vit_demo.analysis import look, rank
 from vit_demo.errors import MethodError, OptionError, PhotoError, TargetError
+from vit_demo.explanations import METHODS, watch
 from vit_demo.photo import read_photo
 
 KEYS = {
@@ -81,6 +83,94 @@ def test_what_cannot_be_is_refused(checkpoint, photo_file, tmp_path):
         explain(checkpoint, photo_file, "attention", options={"layers": 1})
     with pytest.raises(PhotoError, match="no photo at"):
         explain(checkpoint, tmp_path / "none.jpg")
+
+
+CLASS_SPECIFIC = [name for name, method in METHODS.items() if method.class_specific]
+
+
+@pytest.mark.parametrize("method", CLASS_SPECIFIC)
+def test_the_likeliest_class_is_explained_unless_another_is_asked_for(
+    checkpoint, photo_file, method
+):
+    seen = look(checkpoint, photo_file)
+    likeliest = seen.explain(method)
+    assert likeliest.target == likeliest.predictions[0]
+    other = seen.explain(method, target=likeliest.predictions[1].label)
+    assert other.target == likeliest.predictions[1]
+    assert (likeliest.heatmap - other.heatmap).abs().max() > 1e-3 * likeliest.heatmap.abs().max()
+
+
+@pytest.mark.parametrize("method", CLASS_SPECIFIC)
+def test_why_one_class_and_not_another_is_the_difference_of_their_maps(
+    checkpoint, photo_file, method
+):
+    seen = look(checkpoint, photo_file)
+    one, other = (seen.explain(method, target) for target in ("roses", "tulips"))
+    versus = seen.explain(method, "roses", versus="4")
+    torch.testing.assert_close(versus.heatmap, one.heatmap - other.heatmap)
+    back = seen.explain(method, "tulips", versus=2)
+    torch.testing.assert_close(back.heatmap, -versus.heatmap)
+    content = versus.as_json()
+    assert set(content) == KEYS | {"versus"}
+    assert content["target"] == {"index": 2, "label": "roses"}
+    assert content["versus"] == {"index": 4, "label": "tulips"}
+    assert content["signed"] is True
+    assert "versus" not in one.as_json()
+    assert one.signed is METHODS[method].signed
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "versus", "error", "words"),
+    [
+        ("rollout", "roses", "tulips", MethodError, "choose one of: relevance, legrad, occlusion"),
+        ("relevance", "roses", "2", TargetError, "'roses' cannot be set against itself"),
+        ("relevance", "roses", "tulip", TargetError, "did you mean 'tulips'"),
+    ],
+)
+def test_what_cannot_be_set_against_another_is_refused(
+    checkpoint, photo_file, method, target, versus, error, words
+):
+    with pytest.raises(error, match=words):
+        explain(checkpoint, photo_file, method, target, versus=versus)
+
+
+PASSES = {"rollout": 0, "attention": 0, "random": 0, "relevance": 1, "legrad": 1}
+
+
+@pytest.mark.parametrize("method", PASSES)
+def test_the_model_runs_once_and_again_only_for_gradients(checkpoint, photo_file, method):
+    passes = []
+    seen = look(checkpoint, photo_file)
+    checkpoint.model.register_forward_pre_hook(lambda *_: passes.append(1))
+    seen.explain(method)
+    assert len(passes) == PASSES[method]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_neither_look_nor_analysis_keeps_a_graph(checkpoint, photo_file, method):
+
+    def in_graphs():
+        gc.collect()
+        found = gc.get_objects()
+        return sum(t.requires_grad for t in found if issubclass(type(t), torch.Tensor))
+
+    seen = look(checkpoint, photo_file)
+    before = in_graphs()
+    analysis = seen.explain(method)
+    assert in_graphs() == before
+    assert not analysis.heatmap.requires_grad
+    assert not analysis.logits.requires_grad
+    kept = watch(checkpoint.model, seen.prepared.pixels, gradients=True)
+    assert in_graphs() > before, "a graph that is kept would be seen"
+    assert kept.logits.requires_grad
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_caller_may_load_and_explain_in_inference_mode(our_checkpoint, photo_file, method):
+    expected = explain(load(str(our_checkpoint)), photo_file, method)
+    with torch.inference_mode():
+        found = explain(load(str(our_checkpoint)), photo_file, method)
+    torch.testing.assert_close(found.heatmap, expected.heatmap)
 
 
 def test_equal_logits_keep_the_order_of_the_classes():

@@ -41,6 +41,42 @@ def test_json_is_what_python_says(run, our_checkpoint, photo_file):
     assert json.loads(out) == expected.as_json(top=2, logits=True)
 
 
+def test_options_are_read_and_a_class_is_set_against_another(run, our_checkpoint, photo_file):
+    checkpoint = load(str(our_checkpoint))
+    common = ("explain", photo_file, "--checkpoint", our_checkpoint)
+    status, out, _ = run(
+        *common, "--json", "--option", "fusion=max", "--option", "discard_ratio=0.5"
+    )  # fmt: skip
+    expected = explain(checkpoint, photo_file, options={"fusion": "max", "discard_ratio": 0.5})
+    assert status == 0
+    assert json.loads(out) == expected.as_json()
+    status, out, _ = run(
+        *common, "--json", "--method", "relevance", "--target", "roses", "--versus", "tulips"
+    )
+    expected = explain(checkpoint, photo_file, "relevance", "roses", versus="tulips")
+    assert status == 0
+    assert json.loads(out) == expected.as_json()
+    status, out, _ = run(*common, "--method", "legrad", "--target", "0", "--versus", "1")
+    assert status == 0
+    assert "legrad for daisy and against dandelion on 4 × 4 patches" in out
+
+
+def test_methods_say_which_do_not_fit_and_why(run, tmp_path):
+    from test_transformers import theirs
+
+    theirs(tmp_path, "MobileViT")
+    status, out, _ = run("methods", "--checkpoint", tmp_path, "--json")
+    assert status == 0
+    rows = {row["name"]: row for row in json.loads(out)["methods"]}
+    assert [name for name, row in rows.items() if not row["fits"]] == ["legrad"]
+    assert "convolutions" in rows["legrad"]["why_not"]
+    assert rows["relevance"]["exact"] is False
+    assert rows["occlusion"]["options"] == {"hide": "blur", "block": 2}
+    status, out, _ = run("methods", "--checkpoint", tmp_path)
+    assert status == 0
+    assert "Does not fit" in out
+
+
 def test_the_table_lists_the_likeliest(run, our_checkpoint, photo_file):
     status, out, _ = run("explain", photo_file, "--checkpoint", our_checkpoint, "--top", "3")
     best = explain(load(str(our_checkpoint)), photo_file).predictions[:3]
@@ -150,6 +186,9 @@ def test_methods_are_listed(run, our_checkpoint):
     assert rows["attention"]["options"] == {"layer": -1, "head": 0}
     assert rows["rollout"]["class_specific"] is False
     assert rows["rollout"]["exact"] is True
+    assert rows["rollout"]["choices"] == {"fusion": ["mean", "max", "min"]}
+    assert rows["occlusion"]["options"] == {"hide": "drop", "block": 2}
+    assert all(row["fits"] and row["why_not"] is None for row in rows.values())
 
 
 @pytest.mark.parametrize(
@@ -162,6 +201,9 @@ def test_methods_are_listed(run, our_checkpoint):
         (["explain", "PHOTO", "--method", "rolout"], "did you mean 'rollout'"),
         (["explain", "PHOTO", "--target", "rose"], "did you mean 'roses'"),
         (["explain", "PHOTO", "--option", "layer"], "write it like layer=3"),
+        (["explain", "PHOTO", "--option", "fusion=mode"], "it is one of: mean, max, min"),
+        (["explain", "PHOTO", "--option", "start_layer=x"], "it is a whole number"),
+        (["explain", "PHOTO", "--versus", "roses"], "choose one of: relevance, legrad"),
         (["explain", "PHOTO", "--method", "attention", "--option", "layer=99"], "layers 1 to"),
         (["explain", "PHOTO", "--top", "0"], "--top"),
         (["explain", "PHOTO", "--out", "map.doc"], "use .json, .png, .svg, .pdf"),

@@ -1,7 +1,5 @@
 """The words and the memory of the picker; the picker itself is clicked in tests/browser."""
 
-from dataclasses import replace
-
 import pytest
 
 from vit_demo.explanations import METHODS
@@ -12,7 +10,11 @@ from vit_demo.ui.offer import Offer
 from vit_demo.ui.picker import MOST_RECENT, NOT_HERE, ability, maps, read_recent, remember
 
 ROLLOUT = METHODS["rollout"]
-RELEVANCE = replace(ROLLOUT, name="relevance", class_specific=True)
+RELEVANCE = METHODS["relevance"]
+
+
+def able(method, exact=True, why_not=None):
+    return Capability(method, exact, why_not, {})
 
 
 def test_the_line_tells_the_family_its_classes_and_where_it_lies():
@@ -22,8 +24,7 @@ def test_the_line_tells_the_family_its_classes_and_where_it_lies():
 
 
 def test_the_maps_are_told_apart_by_what_they_answer():
-    able = [Capability(ROLLOUT, exact=True), Capability(RELEVANCE, exact=True)]
-    assert maps("ViT", able) == (
+    assert maps("ViT", [able(ROLLOUT), able(RELEVANCE)]) == (
         "Maps for one class: relevance. Maps that are the same for every class: rollout. "
         "Exact for ViT."
     )
@@ -38,12 +39,19 @@ def test_the_maps_are_told_apart_by_what_they_answer():
     ],
 )
 def test_what_is_approximate_is_said(exact, words):
-    able = [Capability(ROLLOUT, exact[0]), Capability(RELEVANCE, exact[1])]
-    assert maps("Swin", able).endswith(words)
+    found = [able(ROLLOUT, exact[0]), able(RELEVANCE, exact[1])]
+    assert maps("Swin", found).endswith(words)
+
+
+def test_what_does_not_fit_is_not_offered():
+    words = maps("MobileViT", [able(ROLLOUT), able(RELEVANCE, why_not="it has no attention")])
+    assert words == "Maps that are the same for every class: rollout. Exact for MobileViT."
 
 
 def test_mobilevits_maps_are_approximate():
-    assert maps("MobileViT", capabilities(MobileViT)).endswith("Approximate for MobileViT.")
+    words = maps("MobileViT", capabilities(MobileViT))
+    assert words.endswith("Approximate for MobileViT: rollout, attention, relevance.")
+    assert "legrad" not in words
 
 
 def test_what_is_not_here_is_not_known(tmp_path, monkeypatch):

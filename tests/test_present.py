@@ -68,7 +68,32 @@ def test_the_title_names_options_and_class(checkpoint, photo_file):
     plain = explain(checkpoint, photo_file)
     assert present.title(plain) == "rollout"
     layer = explain(checkpoint, photo_file, "attention", options={"layer": 2})
-    assert present.title(layer) == "attention (layer 2, head 0)"
+    assert present.title(layer) == "attention (layer 2)"
+
+
+def test_what_is_about_a_class_says_which(checkpoint, photo_file):
+    alone = explain(checkpoint, photo_file, "legrad", "roses")
+    assert present.title(alone) == "legrad for roses"
+    drawn = present.picture(alone)
+    assert "The same for every class" not in drawn.caption
+    assert not drawn.scale.signed
+    assert "all 16 patches alike" in drawn.unit
+
+    against = explain(checkpoint, photo_file, "legrad", "roses", {"layers": 3}, versus="tulips")
+    assert present.title(against) == "legrad for roses and against tulips (layers 3)"
+    drawn = present.picture(against)
+    assert "The map for roses less that for tulips: above zero it favours roses." in drawn.caption
+    assert drawn.scale.signed
+    assert drawn.unit == "share per patch for the one class, less that for the other"
+
+
+def test_occlusion_is_measured_in_probability(checkpoint, photo_file):
+    alone = explain(checkpoint, photo_file, "occlusion", "roses", {"block": 1})
+    assert present.title(alone) == "occlusion for roses (block 1)"
+    assert present.unit(alone) == "fall in probability when it is hidden"
+    assert present.picture(alone).scale.signed
+    against = explain(checkpoint, photo_file, "occlusion", "roses", versus="tulips")
+    assert present.unit(against).endswith("of the one class less the other")
 
 
 def test_what_a_checkpoint_knows_fits_on_one_line():

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback_hub import GOOD_TOKEN, OWNER, LoopbackHub, Repo
 from hub_driver import Driver, closed_port, one_sentence
+from loopback_hub import GOOD_TOKEN, OWNER, LoopbackHub, Repo
 
 from vit_demo.errors import PublishError
 from vit_demo.training.publish import check_folder

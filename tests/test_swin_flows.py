@@ -11,7 +11,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vit_demo import flow as flow_module
-from vit_demo.flow import PADDING, Attention, Flow, Sharing, Trace, carry, mean_heads, one_head
+from vit_demo.flow import (
+    PADDING,
+    Attention,
+    Flow,
+    Rule,
+    Sharing,
+    Trace,
+    carry,
+    mean_heads,
+    one_head,
+)
 from vit_demo.models.swin import PatchMerging, Swin, SwinBlock, SwinConfig
 
 # Grids of 12×12 and 6×6 tokens fit windows of 3 as they are; the others need padding somewhere.
@@ -180,12 +190,12 @@ def watched(request):
     return watch(lively(config), torch.randn(2, 3, 22, 30).double())
 
 
-def mix(flow: Flow, values: Tensor) -> Tensor:
+def mix(flow: Flow, values: Tensor, rule: Rule = mean_heads) -> Tensor:
     """The mixing itself, slot by slot, written without `pull`."""
     slots = functional.pad(values, (0, 1))[:, flow.index]
     if isinstance(flow, Sharing):
         return (slots * flow.share).sum(dim=-1)
-    weights = mean_heads(flow, slice(None))
+    weights = rule(flow, slice(None))
     weights = rearrange(weights, "(b groups) rows slots -> b groups rows slots", b=len(values))
     mixed = (weights @ slots[..., None])[..., 0]
     real = flow.index != PADDING

@@ -14,8 +14,17 @@ from PIL import Image
 from torch import Tensor
 
 from vit_demo.checkpoints.checkpoint import Checkpoint
-from vit_demo.errors import TargetError, nearest
-from vit_demo.explanations import DEFAULT_METHOD, Method, Options, Watched, find_method, watch
+from vit_demo.errors import MethodError, TargetError, nearest
+from vit_demo.explanations import (
+    DEFAULT_METHOD,
+    METHODS,
+    Method,
+    Options,
+    Value,
+    Watched,
+    find_method,
+    watch,
+)
 from vit_demo.photo import PhotoSource, read_photo
 from vit_demo.preprocess import Box, Prepared
 
@@ -38,7 +47,8 @@ class Analysis:
     `heatmap` lies on the patch grid; unless `signed`, it is non-negative and sums to one. `box` is
     where the grid lies on the upright `photo`, in its pixels, and `seen` the part that went into
     the model: patches at the edge may be padded, and reach beyond it. `target` is the class that
-    was asked about, None for a method whose map is the same for every class.
+    was asked about, None for a method whose map is the same for every class. With `versus`, the
+    class that it was set against, the map is the difference of the two maps, and signed.
     """
 
     checkpoint: Checkpoint = field(repr=False)
@@ -51,9 +61,10 @@ class Analysis:
     heatmap: Float[Tensor, "rows cols"]
     signed: bool
     exact: bool
-    options: Mapping[str, int]
+    options: Mapping[str, Value]
     box: Box
     seen: Box
+    versus: Prediction | None = None
 
     @property
     def unsure(self) -> bool:
@@ -92,6 +103,8 @@ class Analysis:
             "options": dict(self.options),
             "box": list(self.box),
         }
+        if self.versus:
+            content["versus"] = {"index": self.versus.index, "label": self.versus.label}
         if logits:
             content["logits"] = self.logits.tolist()
         return content
@@ -101,7 +114,8 @@ class Analysis:
 class Look:
     """One photo after one watched pass; any number of methods can be asked about it.
 
-    It holds the queries and keys of every layer, so keep the analyses and let it go.
+    It holds the queries and keys of every layer, so keep the analyses and let it go. A method
+    that needs gradients makes a second pass, whose graph ends with the answer.
     """
 
     checkpoint: Checkpoint
@@ -118,15 +132,17 @@ class Look:
         method: str = DEFAULT_METHOD,
         target: str | int | None = None,
         options: Options | None = None,
+        versus: str | int | None = None,
     ) -> Analysis:
         """Ask one method; see `explain` for what it raises."""
         chosen = find_method(method)
-        complete = chosen.options(options or {})
+        complete = chosen.options(options or {}, self.checkpoint.model)
         logits = self.watched.logits[0]
         ranked = rank(logits, self.checkpoint.labels, self.checkpoint.calibration.temperature)
         asked = _target(chosen, target, ranked)
         index = (asked or ranked[0]).index
-        heatmap = chosen(self.watched, torch.tensor([index]), complete)[0]
+        other = None if versus is None else _other(chosen, versus, index, ranked)
+        heatmap = _map(chosen, self.watched, index, complete, other)
         return Analysis(
             checkpoint=self.checkpoint,
             photo=self.prepared.photo,
@@ -136,11 +152,12 @@ class Look:
             method=chosen.name,
             target=asked,
             heatmap=heatmap,
-            signed=chosen.signed,
-            exact=self.checkpoint.model.exact_flows,
+            signed=chosen.signed or other is not None,
+            exact=chosen.exact(self.checkpoint.model.exact_flows),
             options=complete,
             box=self.prepared.grid_box(self.watched.grid, self.checkpoint.model.config.cell),
             seen=self.prepared.box,
+            versus=other,
         )
 
 
@@ -159,14 +176,16 @@ def explain(
     method: str = DEFAULT_METHOD,
     target: str | int | None = None,
     options: Options | None = None,
+    versus: str | int | None = None,
 ) -> Analysis:
     """What the model makes of a photo, and where it looked.
 
     `target` is a label or a class index; left out, a class-specific method explains the likeliest
-    class. Raises PhotoError, MethodError, TargetError or OptionError, each with the next step.
+    class. With `versus`, another class, the map answers "why the one and not the other?". Raises
+    PhotoError, MethodError, TargetError or OptionError, each with the next step.
     """
-    find_method(method).options(options or {})
-    return look(checkpoint, photo).explain(method, target, options)
+    find_method(method).options(options or {}, checkpoint.model)
+    return look(checkpoint, photo).explain(method, target, options, versus)
 
 
 def rank(
@@ -178,11 +197,44 @@ def rank(
     return tuple(Prediction(i, labels[i], float(probabilities[i])) for i in order)
 
 
+def _map(
+    method: Method, watched: Watched, index: int, options: Options, versus: Prediction | None
+) -> Float[Tensor, "rows cols"]:
+    """One class's map, or how it differs from that of another."""
+    heatmap = method(watched, torch.tensor([index]), options)[0]
+    if versus is None:
+        return heatmap
+    return heatmap - method(watched, torch.tensor([versus.index]), options)[0]
+
+
+def _other(
+    method: Method, versus: str | int, index: int, ranked: tuple[Prediction, ...]
+) -> Prediction:
+    """The class to set against the one at `index`."""
+    if not method.class_specific:
+        able = ", ".join(name for name, other in METHODS.items() if other.class_specific)
+        raise MethodError(
+            f"'{method.name}' gives the same map for every class, so it cannot set one against "
+            f"another; choose one of: {able}."
+        )
+    other = _find(versus, ranked)
+    if other.index == index:
+        raise TargetError(
+            f"'{other.label}' cannot be set against itself; choose another class for either."
+        )
+    return other
+
+
 def _target(
     method: Method, target: str | int | None, ranked: tuple[Prediction, ...]
 ) -> Prediction | None:
     if target is None:
         return ranked[0] if method.class_specific else None
+    return _find(target, ranked)
+
+
+def _find(target: str | int, ranked: tuple[Prediction, ...]) -> Prediction:
+    """The class of that label or index."""
     by_index = {prediction.index: prediction for prediction in ranked}
     by_label = {prediction.label: prediction for prediction in ranked}
     if isinstance(target, str):

@@ -25,7 +25,7 @@ from vit_demo.errors import ConfigError
 
 # Weights are formed a few query rows at a time; this bounds the numbers alive at once, so that
 # memory stays flat from 14×14 patches to 64×64.
-CHUNK_NUMBERS = 8_000_000
+CHUNK_NUMBERS = 4_000_000
 
 PADDING = -1
 
@@ -182,18 +182,31 @@ class Trace:
 
     The first flow starts at the patch grid, the last one is the read-out, so that every method
     begins with a weight of one. A trace serves one pass: two passes can never share one.
+    With `gradients` the pass leaves a graph, and `outputs` holds what the tokens were after each
+    layer, for models whose head can read them there.
     """
 
     flows: list[Flow] = field(default_factory=list)
     grid: tuple[int, int] | None = None
+    gradients: bool = False
+    outputs: dict[Attention, Float[Tensor, "b n d"]] = field(default_factory=dict)
 
     def begin(self, grid: tuple[int, int]) -> None:
         """Say on which grid of (rows, columns) patches the pass begins."""
         if self.grid is not None:
-            raise ConfigError(
-                "This trace already holds a forward pass; give every pass a new Trace()."
-            )
+            raise ConfigError("This trace holds a pass already; give every pass a new Trace().")
         self.grid = grid
+
+    def record(self, flow: Flow) -> None:
+        """Add what was mixed next. Frozen weights make no graph: it starts at the first `mixed`."""
+        if self.gradients and isinstance(flow, Attention) and not flow.mixed.requires_grad:
+            flow.mixed.requires_grad_()
+        self.flows.append(flow)
+
+    def leave(self, tokens: Float[Tensor, "b n d"]) -> None:
+        """Say what the tokens are after the latest layer; kept for gradients alone."""
+        if self.gradients:
+            self.outputs[self.layers[-1]] = tokens
 
     @property
     def layers(self) -> list[Attention]:

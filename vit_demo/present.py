@@ -74,18 +74,23 @@ def sheet(analysis: Analysis) -> Sheet:
 
 
 def title(analysis: Analysis) -> str:
-    """The method and the options that shape its map, in a few words."""
-    options = ", ".join(f"{name} {value}" for name, value in analysis.options.items())
-    specific = METHODS[analysis.method].class_specific
-    asked = f" for {analysis.target.label}" if analysis.target and specific else ""
-    return f"{analysis.method}{asked}" + (f" ({options})" if options else "")
+    """The method, the classes it was asked about and the options that were changed."""
+    method = METHODS[analysis.method]
+    usual = method.options({}, analysis.checkpoint.model)
+    changed = [f"{k} {v}" for k, v in analysis.options.items() if v != usual[k]]
+    asked = f" for {analysis.target.label}" if analysis.target and method.class_specific else ""
+    against = f" and against {analysis.versus.label}" if analysis.versus else ""
+    return f"{analysis.method}{asked}{against}" + (f" ({', '.join(changed)})" if changed else "")
 
 
 def unit(analysis: Analysis) -> str:
     """What the colour bar measures."""
     rows, cols = analysis.grid
-    if analysis.signed:
-        return "change per patch"
+    if METHODS[analysis.method].signed:
+        measure = "fall in probability when it is hidden"
+        return f"{measure}, of the one class less the other" if analysis.versus else measure
+    if analysis.versus:
+        return "share per patch for the one class, less that for the other"
     return f"share per patch; all {rows * cols} patches alike would have {1 / (rows * cols):.2%}"
 
 
@@ -93,6 +98,9 @@ def caption(analysis: Analysis, scale: ColourScale) -> str:
     """Where the map comes from and how its colours were chosen."""
     method = METHODS[analysis.method]
     parts = [f"{method.summary} {method.source}."]
+    if analysis.target and analysis.versus:
+        one, other = analysis.target.label, analysis.versus.label
+        parts.append(f"The map for {one} less that for {other}: above zero it favours {one}.")
     if not method.class_specific:
         parts.append("The same for every class: it shows where the model looked, not why.")
     if not _whole(analysis):

@@ -56,9 +56,12 @@ def build(stored: Stored, ref: str, revision: str | None = None) -> Checkpoint:
             f"'{ref}' is a backbone without a classification head, so it names no flowers; "
             "give it one with: python -m vit_demo finetune"
         )
-    with torch.device("meta"):  # to draw weights that are replaced at once takes seconds
-        model = build_model(stored.config)
-    fit(model, stored.tensors, f"'{ref}'")
+    # What was made in a caller's inference mode could never take part in a gradient.
+    with torch.inference_mode(False):
+        with torch.device("meta"):  # to draw weights that are replaced at once takes seconds
+            model = build_model(stored.config)
+        ours = {n: t.clone() if t.is_inference() else t for n, t in stored.tensors.items()}
+        fit(model, ours, f"'{ref}'")
     return Checkpoint(
         ref=ref,
         revision=revision,

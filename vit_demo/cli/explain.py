@@ -28,7 +28,11 @@ def explain_command(
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=NUMBER", help="An option of the method, e.g. layer=3."),
+        typer.Option(metavar="NAME=VALUE", help="An option of the method, e.g. layer=3."),
+    ] = None,
+    versus: Annotated[
+        str | None,
+        typer.Option(metavar="LABEL_OR_INDEX", help="Another class: why the one and not this?"),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to list.")] = TOP,
     logits: Annotated[bool, typer.Option("--logits", help="Add all logits to the JSON.")] = False,
@@ -42,7 +46,8 @@ def explain_command(
     if out is not None:
         _check_out(out)
     options = _options(option or [])
-    analysis = explain(load_in_sight(checkpoint, allow_pickle), photo, method, target, options)
+    loaded = load_in_sight(checkpoint, allow_pickle)
+    analysis = explain(loaded, photo, method, target, options, versus)
     content = analysis.as_json(top, logits)
     if out is not None and out.suffix.lower() == ".json":
         _write_text(out, json.dumps(content) + "\n")
@@ -59,32 +64,29 @@ def methods_command(
     as_json: JsonOption = False,
     allow_pickle: PickleOption = False,
 ) -> None:
-    """List the explanations that fit a checkpoint."""
+    """List the explanations, and which of them fit a checkpoint."""
     loaded = load_in_sight(checkpoint, allow_pickle)
-    rows = [capability.as_json() for capability in capabilities(type(loaded.model))]
+    rows = [capability.as_json() for capability in capabilities(loaded.model)]
     if as_json:
         typer.echo(json.dumps({"checkpoint": loaded.ref, "methods": rows}))
         return
-    table = Table("method", "for one class", "exact", "options", "what it shows", box=None)
+    columns = ("method", "for one class", "exact", "forward passes", "options", "what it shows")
+    table = Table(*columns, box=None)
     for row in rows:
         options = " ".join(f"{name}={value}" for name, value in row["options"].items())
         flags = ("yes" if row[key] else "no" for key in ("class_specific", "exact"))
-        table.add_row(row["name"], *flags, options or "–", row["summary"])
+        shows = row["summary"] if row["fits"] else f"Does not fit: {row['why_not']}."
+        table.add_row(row["name"], *flags, row["cost"], options or "–", shows)
     Console().print(table)
 
 
-def _options(given: list[str]) -> dict[str, int]:
-    options: dict[str, int] = {}
+def _options(given: list[str]) -> dict[str, str]:
+    options: dict[str, str] = {}
     for text in given:
         name, equals, value = text.partition("=")
-        try:
-            options[name] = int(value)
-        except ValueError as error:
-            raise OptionError(
-                f"'{text}' is no option with a whole number; write it like layer=3."
-            ) from error
         if not equals:
             raise OptionError(f"'{text}' lacks its value; write it like layer=3.")
+        options[name] = value
     return options
 
 
@@ -117,11 +119,11 @@ def _print_analysis(analysis: Analysis, top: int, out: Path | None) -> None:
         console.print(Text(doubt))
     rows, cols = analysis.grid
     row, col = divmod(int(analysis.heatmap.argmax()), cols)
+    evenly = "" if analysis.signed else f"; evenly {1 / (rows * cols):.2%}"
     console.print(
         Text(
             f"{present.title(analysis)} on {rows} × {cols} patches: most on row {row + 1}, "
-            f"column {col + 1} ({float(analysis.heatmap.max()):.2%}; "
-            f"evenly {1 / (rows * cols):.2%})."
+            f"column {col + 1} ({float(analysis.heatmap.max()):.2%}{evenly})."
         )
     )
     console.print(Text(f"{present.source(analysis)} · {present.knows(analysis.checkpoint.labels)}"))

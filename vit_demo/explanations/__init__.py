@@ -4,60 +4,31 @@ An explanation takes a watched pass and the class in question, and gives one map
 Adding one is one file and one row.
 """
 
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from jaxtyping import Int
-from torch import Tensor
-
-from vit_demo.errors import MethodError, OptionError, nearest
+from vit_demo.errors import MethodError, nearest
 from vit_demo.explanations.attention import attention
+from vit_demo.explanations.legrad import legrad, why_not_legrad
+from vit_demo.explanations.method import Method, Option, Options, Value
+from vit_demo.explanations.occlusion import occlusion, suited_occlusion
 from vit_demo.explanations.random import random
+from vit_demo.explanations.relevance import relevance
 from vit_demo.explanations.rollout import rollout
 from vit_demo.explanations.watched import Classifier, Heatmap, Watched, watch
 
-__all__ = ["DEFAULT_METHOD", "METHODS", "Classifier", "Heatmap", "Method", "Watched", "watch"]
-
-Options = Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class Method:
-    """One explanation, with what its reader must know before believing it.
-
-    `class_specific` maps change with the class asked about; `signed` ones have negative values,
-    the others are non-negative and sum to one.
-    """
-
-    name: str
-    run: Callable[..., Heatmap]
-    summary: str
-    source: str
-    class_specific: bool = False
-    signed: bool = False
-
-    @property
-    def defaults(self) -> dict[str, int]:
-        """The method's options and their values when nothing is said."""
-        return {
-            name: parameter.default
-            for name, parameter in inspect.signature(self.run).parameters.items()
-            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-        }
-
-    def options(self, given: Options) -> dict[str, int]:
-        """All options, `given` ones first; raises OptionError for one that does not exist."""
-        for name in given:
-            if name not in self.defaults:
-                known = ", ".join(self.defaults) or "none"
-                raise OptionError(f"'{self.name}' has no option '{name}'; its options: {known}.")
-        return {**self.defaults, **given}
-
-    def __call__(self, watched: Watched, target: Int[Tensor, " b"], options: Options) -> Heatmap:
-        """The maps of a watched batch; raises OptionError for an option that does not fit."""
-        return self.run(watched, target, **self.options(options))
-
+__all__ = [
+    "DEFAULT_METHOD",
+    "METHODS",
+    "Classifier",
+    "Heatmap",
+    "Method",
+    "Option",
+    "Options",
+    "Value",
+    "Watched",
+    "find_method",
+    "watch",
+]
 
 METHODS: Mapping[str, Method] = {
     method.name: method
@@ -67,18 +38,52 @@ METHODS: Mapping[str, Method] = {
             rollout,
             "Follows attention through all layers back to the patches.",
             "Abnar & Zuidema 2020, arXiv 2005.00928",
+            "1",
         ),
         Method(
             "attention",
             attention,
             "What the read-out attends to in one layer, all heads or one.",
             "Caron et al. 2021, arXiv 2104.14294",
+            "1",
+        ),
+        Method(
+            "relevance",
+            relevance,
+            "Follows the attention that raises the score of one class through all layers.",
+            "Chefer et al. 2021, arXiv 2103.15679",
+            "2 (one of them backward)",
+            class_specific=True,
+            needs_gradients=True,
+        ),
+        Method(
+            "legrad",
+            legrad,
+            "To which attention weights of the last layers the score of one class answers.",
+            "Bousselham et al. 2024, arXiv 2404.03214",
+            "1, and part of one backward",
+            class_specific=True,
+            needs_gradients=True,
+            why_not=why_not_legrad,
+        ),
+        Method(
+            "occlusion",
+            occlusion,
+            "How far the probability of one class falls when a block of patches is hidden.",
+            "Zeiler & Fergus 2014, arXiv 1311.2901",
+            "1, and one for every block",
+            class_specific=True,
+            signed=True,
+            follows_flows=False,
+            suited=suited_occlusion,
         ),
         Method(
             "random",
             random,
             "Noise. A map that says no more than this one says nothing.",
             "control",
+            "0",
+            follows_flows=False,
         ),
     )
 }

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from vit_demo.errors import OptionError
 from vit_demo.explanations.watched import Heatmap, Watched
-from vit_demo.flow import Attention, carry, mean_heads, one_head
+from vit_demo.flow import Attention, Rule, carry, mean_heads, one_head
 
 EVERY_HEAD = 0
 
@@ -19,22 +19,28 @@ def attention(
     It is the same for every class, so `target` plays no part. Raises OptionError outside the model.
     """
     del target
-    chosen = _layer(watched, layer)
-    if not 0 <= head <= chosen.heads:
-        raise OptionError(
-            f"head={head}, but layer {layer} has heads 1 to {chosen.heads}; "
-            f"{EVERY_HEAD} gives their mean."
-        )
-    rule = mean_heads if head == EVERY_HEAD else one_head(head - 1)
+    chosen = layer_at(watched, layer)
+    rule = head_rule(chosen, layer, head)
     # Without the other layers, every token stays where it is: only geometry is left beside them.
     flows = [flow for flow in watched.trace.flows if not flow.skip or flow is chosen]
     return watched.on_grid(carry(flows, watched.read_out, rule, keep=0.0, gain=1.0))
 
 
-def _layer(watched: Watched, layer: int) -> Attention:
+def layer_at(watched: Watched, layer: int) -> Attention:
+    """The layer of that number, from 1 or from −1; raises OptionError when there is none."""
     layers = watched.trace.layers
     if layer == 0 or abs(layer) > len(layers):
         raise OptionError(
             f"layer={layer}, but this checkpoint has layers 1 to {len(layers)}; −1 is the last."
         )
     return layers[layer - 1 if layer > 0 else layer]
+
+
+def head_rule(chosen: Attention, layer: int, head: int) -> Rule:
+    """The weights of one head of a layer, or the mean of all; raises OptionError for no head."""
+    if not 0 <= head <= chosen.heads:
+        raise OptionError(
+            f"head={head}, but layer {layer} has heads 1 to {chosen.heads}; "
+            f"{EVERY_HEAD} gives their mean."
+        )
+    return mean_heads if head == EVERY_HEAD else one_head(head - 1)

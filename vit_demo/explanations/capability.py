@@ -1,37 +1,57 @@
-"""What each method can say about a model: known from its class, before any weights are read."""
+"""What each method can say about a model: most of it known before any weights are read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from vit_demo.explanations import METHODS, Method
+from vit_demo.explanations.method import Value
 from vit_demo.models import Model
 
 
 @dataclass(frozen=True)
 class Capability:
-    """One method beside one architecture; `exact` says whether the map is no approximation."""
+    """One method beside one model, or one architecture.
+
+    `exact` says whether the map is no approximation, `why_not` why the method does not fit, or
+    None.
+    """
 
     method: Method
     exact: bool
+    why_not: str | None
+    options: Mapping[str, Value]
 
     def as_json(self) -> dict[str, Any]:
         """As `methods --json` prints it."""
+        method = self.method
         return {
-            "name": self.method.name,
-            "summary": self.method.summary,
-            "source": self.method.source,
-            "class_specific": self.method.class_specific,
-            "signed": self.method.signed,
-            "fits": True,
-            "why_not": None,
+            "name": method.name,
+            "summary": method.summary,
+            "source": method.source,
+            "class_specific": method.class_specific,
+            "signed": method.signed,
+            "cost": method.cost,
+            "fits": self.why_not is None,
+            "why_not": self.why_not,
             "exact": self.exact,
-            "options": self.method.defaults,
+            "options": dict(self.options),
+            "choices": {knob.name: list(knob.choices) for knob in method.knobs if knob.choices},
         }
 
 
 def capabilities(
-    model: type[Model], methods: Mapping[str, Method] = METHODS
+    model: Model | type[Model], methods: Mapping[str, Method] = METHODS
 ) -> tuple[Capability, ...]:
-    """Every method of the table, in its order; all of them fit every model that is read here."""
-    return tuple(Capability(method, model.exact_flows) for method in methods.values())
+    """Every method of the table, in its order; an architecture has no options of its own."""
+    architecture = model if isinstance(model, type) else type(model)
+    instance = None if isinstance(model, type) else model
+    return tuple(
+        Capability(
+            method,
+            method.exact(architecture.exact_flows),
+            method.why_not(architecture),
+            method.options({}, instance),
+        )
+        for method in methods.values()
+    )

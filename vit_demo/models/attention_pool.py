@@ -47,7 +47,7 @@ class AttentionPool(nn.Module):
         mixed = functional.scaled_dot_product_attention(query, key, value)
         if trace is not None:
             count = tokens.shape[1]
-            trace.flows.append(
+            trace.record(
                 Attention(
                     query,
                     key,

@@ -88,9 +88,7 @@ class InvertedResidual(nn.Module):
         # The map begins with the first attention, so a stride before it leaves no flow.
         if trace is not None and trace.grid is not None and self.stride > 1:
             grid = (features.shape[2], features.shape[3])
-            trace.flows.append(
-                square_sharing(grid, KERNEL, self.stride, -(KERNEL // 2), features.device)
-            )
+            trace.record(square_sharing(grid, KERNEL, self.stride, -(KERNEL // 2), features.device))
         narrowed = self.conv3_1x1(self.conv2_kxk(self.conv1_1x1(features)))
         return features + narrowed if self.residual else narrowed
 

@@ -70,5 +70,5 @@ def resized(
     if grid == size:
         return features
     if trace is not None:
-        trace.flows.append(resize_sharing(grid, size, features.device))
+        trace.record(resize_sharing(grid, size, features.device))
     return functional.interpolate(features, size=size, mode="bilinear", align_corners=False)

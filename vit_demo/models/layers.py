@@ -121,7 +121,7 @@ class SelfAttention(nn.Module):
         if trace is not None:
             if index is None:
                 index = torch.arange(tokens.shape[1], device=tokens.device)[None]
-            trace.flows.append(
+            trace.record(
                 Attention(
                     query,
                     key,

@@ -219,7 +219,7 @@ class MobileViT(nn.Module):
         places = rearrange(self.final_conv(features), "b c rows cols -> b (rows cols) c")
         if trace is not None:
             count = places.shape[1]
-            trace.flows.append(token_sharing(range(count), count, pixels.device))
+            trace.record(token_sharing(range(count), count, pixels.device))
         return self.head(places)
 
     def _initialise(self) -> None:

@@ -12,9 +12,6 @@ are timm's.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import chain
-from typing import Literal
 
 import torch
 from einops import rearrange
@@ -22,104 +19,17 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vit_demo.errors import ConfigError
 from vit_demo.flow import Trace, token_sharing
 from vit_demo.models.dropping import DropPath
 from vit_demo.models.grids import Grid, square_sharing
-from vit_demo.models.layers import Gelu, MeanHead, Mlp, PatchEmbedding, initialise
+from vit_demo.models.layers import MeanHead, Mlp, PatchEmbedding, initialise
+from vit_demo.models.swin_config import SwinConfig
 from vit_demo.models.windows import WindowAttention, Windows, cut_windows
 
-Convention = Literal["transformers", "timm"]
+__all__ = ["Swin", "SwinConfig"]
 
 # Both libraries keep PyTorch's default in the norms before the first block and between stages.
 OUTER_EPS = 1e-5
-
-
-@dataclass(frozen=True)
-class SwinConfig:
-    """The shape of one Swin Transformer. Contradictions are refused when it is made.
-
-    Sizes are (height, width) in pixels; depths, heads and windows (rows, columns) are listed stage
-    by stage. `convention` says whose way with grids that do not fit the windows: transformers pads
-    before it shifts, and shrinks the window to the shorter side of a small input's grid; timm pads
-    after it shifts, and keeps the windows that suit `image_size` for every input.
-    """
-
-    classes: int
-    width: int = 96
-    depths: tuple[int, ...] = (2, 2, 6, 2)
-    heads: tuple[int, ...] = (3, 6, 12, 24)
-    windows: tuple[Grid, ...] = ((7, 7),) * 4
-    mlp_ratio: float = 4.0
-    patch_size: int = 4
-    image_size: tuple[int, int] = (224, 224)
-    channels: int = 3
-    qkv_bias: bool = True
-    gelu: Gelu = "exact"
-    layer_norm_eps: float = 1e-5
-    convention: Convention = "transformers"
-    dropout: float = 0.0
-    attention_dropout: float = 0.0
-    drop_path: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("classes", "width", "patch_size", "channels", "mlp_ratio"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name}={getattr(self, name)}, but it must be above 0.")
-        for name in ("depths", "heads", "windows"):
-            if len(getattr(self, name)) != len(self.depths) or not self.depths:
-                raise ConfigError(
-                    f"{name}={getattr(self, name)} and depths={self.depths} must name "
-                    "the same stages; give one entry for each."
-                )
-        if min(*self.depths, *self.heads, *chain(*self.windows), *self.image_size) < 1:
-            raise ConfigError("depths, heads, windows and image_size must be 1 or more.")
-        for stage, heads in enumerate(self.heads):
-            if self.width_of(stage) % heads:
-                raise ConfigError(
-                    f"Stage {stage} is {self.width_of(stage)} wide, which {heads} heads cannot "
-                    "share evenly; choose a multiple."
-                )
-        if self.convention == "transformers" and any(h != w for h, w in self.windows):
-            raise ConfigError(
-                f"windows={self.windows}, but transformers' windows are square; "
-                'make them so, or choose convention="timm".'
-            )
-        for name in ("dropout", "attention_dropout", "drop_path"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}, but it must lie in [0, 1).")
-
-    @property
-    def grid(self) -> Grid:
-        """Rows and columns of patches at the configured image size."""
-        height, width = self.image_size
-        return math.ceil(height / self.patch_size), math.ceil(width / self.patch_size)
-
-    @property
-    def cell(self) -> int:
-        """Pixels along one side of a cell of the map."""
-        return self.patch_size
-
-    def width_of(self, stage: int) -> int:
-        """Token width in a stage."""
-        return self.width * 2**stage
-
-    def tiling(self, stage: int, grid: Grid) -> tuple[Grid, Grid]:
-        """The window on a stage's grid, and the shift that every second block gives it.
-
-        Along an axis where one window already sees everything there is nothing to shift.
-        """
-        window = self.windows[stage]
-        if self.convention == "transformers":
-            shorter = min(grid)
-            if shorter <= window[0]:
-                return (shorter, shorter), (0, 0)
-            return window, (window[0] // 2, window[1] // 2)
-        rows, cols = (math.ceil(side / 2**stage) for side in self.grid)
-        return window, (
-            window[0] // 2 if rows > window[0] else 0,
-            window[1] // 2 if cols > window[1] else 0,
-        )
 
 
 class SwinPatchEmbedding(PatchEmbedding):
@@ -182,7 +92,7 @@ class PatchMerging(nn.Module):
         plane = functional.pad(plane, (0, 0, 0, grid[1] % 2, 0, grid[0] % 2))
         squares = rearrange(plane, "b (rows p) (cols q) d -> b (rows cols) (q p d)", p=2, q=2)
         if trace is not None:
-            trace.flows.append(square_sharing(grid, 2, stride=2, start=0, device=tokens.device))
+            trace.record(square_sharing(grid, 2, stride=2, start=0, device=tokens.device))
         return self.reduction(self.norm(squares))
 
 
@@ -210,6 +120,8 @@ class SwinStage(nn.Module):
         )
         for number, block in enumerate(self.blocks):
             tokens = block(tokens, shifted if number % 2 else unshifted, trace)
+            if trace is not None:
+                trace.leave(tokens)
         return tokens, grid
 
 
@@ -244,7 +156,13 @@ class Swin(nn.Module):
         tokens = self.pos_drop(rearrange(patches, "b rows cols d -> b (rows cols) d"))
         for stage in self.layers:
             tokens, grid = stage(tokens, grid, trace)
+        return self.read(tokens, trace)
+
+    def read(
+        self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
+    ) -> Float[Tensor, "b classes"]:
+        """What the head makes of the tokens that a block of the last stage left."""
         if trace is not None:
             count = tokens.shape[1]
-            trace.flows.append(token_sharing(range(count), count, tokens.device))
+            trace.record(token_sharing(range(count), count, tokens.device))
         return self.head(self.norm(tokens))

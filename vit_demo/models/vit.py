@@ -133,10 +133,7 @@ class VisionTransformer(nn.Module):
     def forward(
         self, pixels: Float[Tensor, "b channels h w"], trace: Trace | None = None
     ) -> Float[Tensor, "b classes"]:
-        tokens = self.embed(pixels, trace)
-        for block in self.blocks:
-            tokens = block(tokens, trace)
-        return self.read_out(self.norm(tokens), trace)
+        return self.encode(self.embed(pixels, trace), trace)
 
     def embed(
         self, pixels: Float[Tensor, "b channels h w"], trace: Trace | None = None
@@ -159,8 +156,24 @@ class VisionTransformer(nn.Module):
             tokens = tokens + positions
         if trace is not None:
             trace.begin(grid)
-            trace.flows.append(prefix_sharing(config.prefix, grid[0] * grid[1], pixels.device))
+            trace.record(prefix_sharing(config.prefix, grid[0] * grid[1], pixels.device))
         return self.norm_pre(self.patch_drop(self.pos_drop(tokens)))
+
+    def encode(
+        self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
+    ) -> Float[Tensor, "b classes"]:
+        """Blocks and head, for the tokens that `embed` made or for some of them."""
+        for block in self.blocks:
+            tokens = block(tokens, trace)
+            if trace is not None:
+                trace.leave(tokens)
+        return self.read(tokens, trace)
+
+    def read(
+        self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
+    ) -> Float[Tensor, "b classes"]:
+        """What the head makes of the tokens that a block left, the last one or any other."""
+        return self.read_out(self.norm(tokens), trace)
 
     def read_out(
         self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
@@ -168,7 +181,7 @@ class VisionTransformer(nn.Module):
         """y = head(z of the class token)  [eq. 4]; with a teacher, the mean of both heads."""
         if trace is not None and self.config.pooling != "attention":
             shares = self._read_shares(tokens.shape[1])
-            trace.flows.append(token_sharing(shares, tokens.shape[1], tokens.device))
+            trace.record(token_sharing(shares, tokens.shape[1], tokens.device))
         logits = self.head(self.pre_logits(self.fc_norm(self.pool(tokens, trace))))
         return (logits + self.head_dist(tokens[:, 1])) / 2 if self.config.distilled else logits
 

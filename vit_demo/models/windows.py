@@ -149,7 +149,7 @@ class WindowAttention(nn.Module):
             dropout_p=self.attention_dropout if self.training else 0.0,
         )
         if trace is not None:
-            trace.flows.append(
+            trace.record(
                 Attention(
                     query,
                     key,

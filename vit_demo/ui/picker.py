@@ -123,6 +123,7 @@ def ability(offer: Offer, ref: str | None) -> str:
 
 def maps(family: str, able: Sequence[Capability]) -> str:
     """The methods that fit, which of them answer for one class, and how exact they are."""
+    able = [one for one in able if one.why_not is None]
     alike = [one.method.name for one in able if not one.method.class_specific]
     specific = [one.method.name for one in able if one.method.class_specific]
     parts = [f"Maps for one class: {', '.join(specific)}."] if specific else []

@@ -1,0 +1,184 @@
+"""Occlusion: the same as leaving tokens out, or blurring pixels, by hand."""
+
+from dataclasses import replace
+
+import oracles
+import pytest
+import torch
+from test_mobilevit import MobileViT, MobileViTConfig
+from test_swin_flows import lively, tiny
+from test_vit import VARIANTS
+
+from vit_demo.errors import MethodError, OptionError
+from vit_demo.explanations import METHODS, watch
+from vit_demo.explanations.occlusion import blocks_at_once, covered, gaussian
+from vit_demo.flow import Trace
+
+TARGET = torch.tensor([0, 3])
+OCCLUSION = METHODS["occlusion"]
+
+
+def by_hand(watched, hidden_blocks, without):
+    """p(class) less p(class without the block), patch after patch, photo after photo."""
+    whole = watched.logits.softmax(dim=-1)
+    rows, cols = watched.grid
+    heatmap = torch.zeros(len(TARGET), rows * cols)
+    for photo, wanted in enumerate(TARGET.tolist()):
+        for block in hidden_blocks:
+            logits = without(watched.pixels[photo : photo + 1], block)
+            heatmap[photo, block] = whole[photo, wanted] - logits.softmax(dim=-1)[0, wanted]
+    return heatmap.reshape(len(TARGET), rows, cols)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_dropping_is_leaving_the_tokens_out(tiny_config, make_model, variant):
+    """Every read-out and prefix there is; the tokens are chosen one by one, in a loop."""
+    model = make_model(replace(tiny_config, **VARIANTS[variant]))
+    watched = watch(model, torch.randn(2, 3, 32, 24))
+
+    @torch.no_grad()
+    def without(pixels, block):
+        tokens = model.embed(pixels)
+        kept = [t for t in range(tokens.shape[1]) if t - model.config.prefix not in block]
+        tokens = tokens[:, kept]
+        for layer in model.blocks:
+            tokens = layer(tokens)
+        return model.read_out(model.norm(tokens))
+
+    expected = by_hand(watched, [[patch] for patch in range(12)], without)
+    assert expected.abs().max() > 1e-3
+    found = OCCLUSION(watched, TARGET, {"hide": "drop", "block": 1})
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_blocks_are_cut_off_at_the_far_edges(tiny_model):
+    """Blocks of 2 × 2 on 3 × 5 patches: two whole, and four cut off."""
+    cut = [[0, 1, 5, 6], [2, 3, 7, 8], [4, 9], [10, 11], [12, 13], [14]]
+    groups = [group.tolist() for group in blocks_at_once((3, 5), 2)]
+    assert groups == [[[14]], [[4, 9], [10, 11], [12, 13]], [[0, 1, 5, 6], [2, 3, 7, 8]]]
+    watched = watch(tiny_model, torch.randn(2, 3, 24, 40))
+
+    @torch.no_grad()
+    def without(pixels, block):
+        kept = [t for t in range(16) if t - 1 not in block]
+        return tiny_model.encode(tiny_model.embed(pixels)[:, kept])
+
+    found = OCCLUSION(watched, TARGET, {"block": 2})
+    torch.testing.assert_close(found, by_hand(watched, cut, without), rtol=0, atol=1e-5)
+
+
+def swin():
+    return lively(tiny("transformers", (22, 30), (4, 4))).float(), (21, 29), 2
+
+
+def mobile():
+    sizes = {"widths": (8, 12, 16), "depths": (1, 2, 1), "channels_of_stages": (8,) * 5}
+    return (
+        oracles.randomise(MobileViT(MobileViTConfig(4, stem=8, features=12, **sizes))),
+        (32, 40),
+        8,
+    )
+
+
+@pytest.mark.parametrize("make", [swin, mobile])
+def test_blurring_is_pasting_blurred_pixels(make):
+    """Also where the last cells reach beyond the picture (Swin, 21 × 29 pixels in cells of 2)."""
+    model, size, cell = make()
+    target = torch.tensor([0, 2])
+    pixels = 5 * torch.randn(2, 3, *size)
+    watched = watch(model, pixels)
+    rows, cols = watched.grid
+    options = OCCLUSION.options({"block": 3}, model)
+    assert options == {"hide": "blur", "block": 3}
+    found = OCCLUSION(watched, target, {"block": 3})
+    soft = gaussian(pixels, sigma=1.5 * cell)
+    whole = watched.logits.softmax(dim=-1)
+    assert found.abs().max() > 1e-4
+    for row in range(0, rows, 3):
+        for col in range(0, cols, 3):
+            changed = pixels.clone()
+            down = slice(row * cell, (row + 3) * cell)
+            across = slice(col * cell, (col + 3) * cell)
+            changed[:, :, down, across] = soft[:, :, down, across]
+            with torch.no_grad():
+                fall = (whole - model(changed).softmax(dim=-1)).gather(1, target[:, None])
+            block = found[:, row : row + 3, col : col + 3]
+            torch.testing.assert_close(block, fall[:, :, None].expand_as(block), rtol=0, atol=1e-5)
+
+
+def test_a_patch_beyond_whole_patches_is_never_hidden():
+    """35 × 20 pixels hold 4 × 2 patches of 8; the rest is outside every block."""
+    mask = covered(torch.tensor([[7]]), (4, 2), 8, (35, 20))
+    assert mask.shape == (1, 1, 35, 20)
+    assert mask.nonzero()[:, 2:].amin(dim=0).tolist() == [24, 8]
+    assert mask.nonzero()[:, 2:].amax(dim=0).tolist() == [31, 15]
+
+
+def test_the_blur_keeps_plain_pictures_and_removes_waves_as_long_as_the_block():
+    plain = torch.full((1, 3, 20, 30), 0.7)
+    torch.testing.assert_close(gaussian(plain, sigma=4.0), plain)
+    wave = torch.cos(2 * torch.pi * torch.arange(160.0) / 16).expand(1, 1, 160, 160)
+    left = gaussian(wave, sigma=8.0)[:, :, 40:120, 40:120]
+    assert left.abs().max() < 0.01
+    spot = torch.zeros(1, 1, 41, 41)
+    spot[0, 0, 20, 20] = 1
+    soft = gaussian(spot, sigma=3.0)[0, 0]
+    torch.testing.assert_close(soft, soft.T)
+    torch.testing.assert_close(soft.sum(), torch.tensor(1.0))
+    torch.testing.assert_close(soft[20, 23] / soft[20, 20], torch.tensor(-0.5).exp())
+
+
+class OnePatchDecides(torch.nn.Module):
+    """Class 0 is likely if the patch at row 2, column 1 is bright, class 1 if it is dark."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+
+    def forward(self, pixels, trace=None):
+        if trace is not None:
+            trace.begin((4, 4))
+        bright = pixels[:, :, 16:24, 8:16].mean(dim=(1, 2, 3))
+        return torch.stack([bright, -bright], dim=1)
+
+
+def test_planted_evidence_is_found_and_its_sign_is_right(tiny_config):
+    model = OnePatchDecides(tiny_config)
+    pixels = torch.zeros(1, 3, 32, 32)
+    pixels[:, :, 16:24, 8:16] = 1
+    watched = watch(model, pixels)
+    for_bright = OCCLUSION(watched, torch.tensor([0]), {"block": 1})[0]
+    for_dark = OCCLUSION(watched, torch.tensor([1]), {"block": 1})[0]
+    assert divmod(int(for_bright.argmax()), 4) == (2, 1)
+    assert (for_bright > 0).sum() == 1
+    torch.testing.assert_close(for_dark, -for_bright)
+
+
+def test_defaults_suit_the_model(tiny_config, make_model):
+    """About 16 pixels at a time, and dropped where tokens can be dropped."""
+    for patch, block in ((8, 2), (16, 1), (32, 1)):
+        model = make_model(replace(tiny_config, patch_size=patch, image_size=(64, 64)))
+        assert OCCLUSION.options({}, model) == {"hide": "drop", "block": block}
+    assert OCCLUSION.options({}, swin()[0]) == {"hide": "blur", "block": 8}
+    assert OCCLUSION.options({}, mobile()[0]) == {"hide": "blur", "block": 2}
+
+
+class Untold(torch.nn.Module):
+    """A model that says nothing about its cells."""
+
+    def forward(self, pixels, trace: Trace | None = None):
+        if trace is not None:
+            trace.begin((4, 4))
+        return pixels.mean(dim=(2, 3))
+
+
+def test_what_cannot_be_hidden_is_refused(tiny_model):
+    seen = watch(tiny_model, torch.randn(2, 3, 32, 48))
+    for block in (0, 6):
+        with pytest.raises(OptionError, match=f"block={block}, but on 4 × 6 patches it is 1 to 5"):
+            OCCLUSION(seen, TARGET, {"block": block})
+    model, size, _ = swin()
+    with pytest.raises(OptionError, match="needs its whole grid of tokens; use hide=blur"):
+        OCCLUSION(watch(model, torch.randn(2, 3, *size)), TARGET, {"hide": "drop"})
+    with pytest.raises(MethodError, match="does not say how large its patches are"):
+        OCCLUSION(watch(Untold(), torch.randn(2, 3, 32, 32)), TARGET, {})

@@ -1,0 +1,89 @@
+"""LeGrad: to which attention weights the score of one class answers, layer by layer."""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from einops import reduce
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vit_demo.errors import MethodError, OptionError
+from vit_demo.explanations.watched import (
+    Gradients,
+    Heatmap,
+    Watched,
+    gradients_of,
+    graph,
+    slope,
+)
+from vit_demo.flow import Attention, Rule, Trace, carry
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A model whose head can read what any of its last layers left."""
+
+    def read(
+        self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
+    ) -> Float[Tensor, "b classes"]: ...
+
+
+def why_not_legrad(architecture: type) -> str | None:
+    """Why the head cannot read the layers of a model, or None when it can."""
+    if issubclass(architecture, Readable):
+        return None
+    return "between its attention layers and its head lie convolutions, so no layer fits the head"
+
+
+def legrad(watched: Watched, target: Int[Tensor, " b"], *, layers: int = 2) -> Heatmap:
+    """The slopes of the class's score by attention weights, summed over the last `layers`.
+
+    Each layer's tokens are read by the final norm and the head as if it were the last; from that
+    score come ReLU(∂score/∂A), the mean over heads and queries; A itself is no factor. The sum
+    over the layers is brought to begin at zero, as in min–max scaling (Bousselham et al. 2024,
+    arXiv 2404.03214, equations 5 to 8), and to a sum of one. Where attention pools the tokens, A
+    is the pooling's own, as the authors do it for SigLIP. The authors' default is two layers;
+    more than the head can read means all of those (in Swin, its last stage's).
+
+    `watched` is a pass with gradients, which are spent. Raises OptionError below one layer,
+    MethodError for a model whose head fits no layer.
+    """
+    model = watched.model
+    if not isinstance(model, Readable):
+        raise MethodError(f"'legrad' does not fit this checkpoint: {why_not_legrad(type(model))}.")
+    if layers < 1:
+        raise OptionError(f"layers={layers}, but at least 1 layer must be read.")
+    maps = []
+    for layer, tokens in _readable(watched.trace)[-layers:]:
+        reading = Trace(gradients=True)
+        with graph():
+            score = model.read(tokens, reading)
+        pooling = [flow for flow in reading.flows if isinstance(flow, Attention)]
+        asked = pooling[0] if pooling else layer
+        answers = asked.pull(_even(asked, score), answering(gradients_of(score, target, [asked])))
+        before = watched.trace.flows[: watched.trace.flows.index(layer)]
+        maps.append(carry([flow for flow in before if not flow.skip], answers))
+    total = torch.stack(maps).sum(dim=0)
+    return watched.on_grid(total - total.amin(dim=2, keepdim=True))
+
+
+def answering(gradients: Gradients) -> Rule:
+    """The mean over heads of ReLU(∇A)."""
+
+    def rule(layer: Attention, rows: slice) -> Float[Tensor, "bg rows slots"]:
+        slopes = slope(layer, gradients, rows).relu_()
+        return reduce(slopes, "bg heads rows slots -> bg rows slots", "mean")
+
+    return rule
+
+
+def _readable(trace: Trace) -> list[tuple[Attention, Float[Tensor, "b n d"]]]:
+    """The layers as wide as the last one, which is as wide as the head wants it."""
+    last = trace.outputs[trace.layers[-1]]
+    return [pair for pair in trace.outputs.items() if pair[1].shape[-1] == last.shape[-1]]
+
+
+def _even(layer: Attention, like: Float[Tensor, "b classes"]) -> Float[Tensor, "b 1 n"]:
+    """The same weight on every query."""
+    queries = layer.tokens if layer.outputs is None else layer.outputs.numel()
+    return like.new_full((len(like), 1, queries), 1 / queries)

@@ -1,0 +1,129 @@
+"""One row of the table of explanations, and the options that a person can set."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import get_args
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from vit_demo.errors import MethodError, OptionError
+from vit_demo.explanations.watched import Classifier, Heatmap, Watched, watch
+
+Value = int | float | str
+Options = Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Option:
+    """Something that a method can be told: a whole number, a number, or one of the `choices`."""
+
+    name: str
+    default: Value
+    choices: tuple[str, ...] = ()
+
+    def read(self, given: Value) -> Value:
+        """The value as the method takes it; text is read as a number where one is wanted.
+
+        Raises OptionError for what is none.
+        """
+        if self.choices:
+            if given not in self.choices:
+                raise OptionError(
+                    f"{self.name}={given}, but it is one of: {', '.join(self.choices)}."
+                )
+            return given
+        whole = isinstance(self.default, int)
+        allowed = (int, str) if whole else (int, float, str)
+        try:
+            if isinstance(given, bool) or not isinstance(given, allowed):
+                raise ValueError
+            return int(given) if whole else float(given)
+        except ValueError as error:
+            kind = "a whole number" if whole else "a number"
+            raise OptionError(
+                f"{self.name}={given}, but it is {kind}; write it like {self.name}={self.default}."
+            ) from error
+
+
+def _fits(architecture: type) -> str | None:
+    del architecture
+    return None
+
+
+def _as_they_are(model: Classifier) -> Options:
+    del model
+    return {}
+
+
+@dataclass(frozen=True)
+class Method:
+    """One explanation, with what its reader must know before believing it.
+
+    `class_specific` maps change with the class asked about; `signed` ones have negative values,
+    the others are non-negative and sum to one. Where a model's flows are an approximation, so is
+    a map that `follows_flows`. `cost` is in forward passes of the model. A method that
+    `needs_gradients` is given a second pass, with its graph, which ends with the call.
+
+    `why_not` says why an architecture does not fit, or None; `suited` which defaults suit a
+    model better.
+    """
+
+    name: str
+    run: Callable[..., Heatmap]
+    summary: str
+    source: str
+    cost: str
+    class_specific: bool = False
+    signed: bool = False
+    follows_flows: bool = True
+    needs_gradients: bool = False
+    why_not: Callable[[type], str | None] = _fits
+    suited: Callable[[Classifier], Options] = _as_they_are
+
+    @property
+    def knobs(self) -> tuple[Option, ...]:
+        """What the method can be told: its keyword-only parameters."""
+        return tuple(
+            Option(name, parameter.default, tuple(map(str, get_args(parameter.annotation))))
+            for name, parameter in inspect.signature(self.run).parameters.items()
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        )
+
+    @property
+    def defaults(self) -> dict[str, Value]:
+        """The options when nothing is said, of the method or of the model."""
+        return {knob.name: knob.default for knob in self.knobs}
+
+    def options(self, given: Options, model: Classifier | None = None) -> dict[str, Value]:
+        """All options: the `given` ones, else what suits the model, else the defaults.
+
+        Raises OptionError for what does not exist or cannot be read.
+        """
+        knobs = {knob.name: knob for knob in self.knobs}
+        for name in given:
+            if name not in knobs:
+                known = ", ".join(knobs) or "none"
+                raise OptionError(f"'{self.name}' has no option '{name}'; its options: {known}.")
+        read = {name: knobs[name].read(value) for name, value in given.items()}
+        suited = self.suited(model) if model is not None else {}
+        return {**self.defaults, **suited, **read}
+
+    def exact(self, exact_flows: bool) -> bool:
+        """Whether the map is what it says on a model whose flows are exact, or are not."""
+        return exact_flows or not self.follows_flows
+
+    def __call__(self, watched: Watched, target: Int[Tensor, " b"], options: Options) -> Heatmap:
+        """The maps of a watched batch, without any graph.
+
+        Raises OptionError for an option, and MethodError for a model, that does not fit.
+        """
+        complete = self.options(options, watched.model)
+        if reason := self.why_not(type(watched.model)):
+            raise MethodError(f"'{self.name}' does not fit this checkpoint: {reason}.")
+        if self.needs_gradients:
+            watched = watch(watched.model, watched.pixels, gradients=True)
+        with torch.no_grad():
+            return self.run(watched, target, **complete)

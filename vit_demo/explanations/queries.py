@@ -1,0 +1,110 @@
+"""What a single patch sees: in one layer and head, through the whole depth, and how far away.
+
+b       batch                              slots   places in one group of tokens
+heads   attention heads                    rows, cols   the patch grid
+groups  groups that attend apart
+"""
+
+import torch
+from einops import einsum, rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional
+
+from vit_demo import flow
+from vit_demo.errors import OptionError
+from vit_demo.explanations.attention import EVERY_HEAD, head_rule, layer_at
+from vit_demo.explanations.watched import Heatmap, Watched
+from vit_demo.flow import Attention, Flow, carry
+
+Patch = tuple[int, int]
+
+
+def seen(watched: Watched, patch: Patch, layer: int = -1, head: int = EVERY_HEAD) -> Heatmap:
+    """What the token at a patch (row, column, from 0) attends to in one layer; sums to one.
+
+    Layers and heads are counted from 1; layer −1 is the last one, head 0 the mean over all heads.
+    Where a token stands for several patches, it is the one that the patch went into. Raises
+    OptionError outside the grid or the model.
+    """
+    chosen = layer_at(watched, layer)
+    before = _before(watched, chosen)
+    geometry = [step for step in before if not step.skip]
+    weight = _one_token(watched, patch, chosen, before)
+    return watched.on_grid(carry(geometry, chosen.pull(weight, head_rule(chosen, layer, head))))
+
+
+def gathered(watched: Watched, patch: Patch, layer: int = -1) -> Heatmap:
+    """Where the state of the token at a patch came from, after one layer, through all before it.
+
+    Attention rollout (arXiv 2005.00928) that begins at a patch rather than at the read-out; sums
+    to one. Counted, and refused, as in `seen`.
+    """
+    chosen = layer_at(watched, layer)
+    before = _before(watched, chosen)
+    return watched.on_grid(carry([*before, chosen], _one_token(watched, patch, chosen, before)))
+
+
+def attention_distances(watched: Watched, cell: float) -> list[Float[Tensor, "b heads"]]:
+    """How far each head of each layer looks on average, in pixels; `cell` is a patch's side.
+
+    The distance from query to key, weighted by attention, as in figure 7 of arXiv 2010.11929.
+    A token stands in the middle of the patches that went into it; tokens that stand nowhere
+    (class token, registers) are left out as queries and as keys.
+    """
+    rows, cols = watched.grid
+    spots = torch.cartesian_prod(torch.arange(rows), torch.arange(cols)).to(watched.logits)
+    distances = []
+    for layer in watched.trace.layers:
+        shares = places(_before(watched, layer), layer.tokens, watched.logits)
+        held = shares.sum(dim=1)
+        centres = shares @ (cell * spots) / held.clamp(min=torch.finfo(held.dtype).tiny)[:, None]
+        distances.append(mean_distance(layer, centres, held > 0))
+    return distances
+
+
+def mean_distance(
+    layer: Attention, centres: Float[Tensor, "n 2"], placed: Bool[Tensor, " n"]
+) -> Float[Tensor, "b heads"]:
+    """Mean distance that attention bridges, over all queries that are `placed`, head by head."""
+    # A slot that holds padding (−1) reads the extra last entry, which stands nowhere.
+    spots = functional.pad(centres, (0, 0, 0, 1))[layer.index]
+    real = functional.pad(placed, (0, 1))[layer.index].to(centres)
+    groups, slots = layer.index.shape
+    step = max(1, flow.CHUNK_NUMBERS // (len(layer.query) * layer.heads * slots))
+    total = centres.new_zeros(len(layer.query) // groups, layer.heads)
+    for start in range(0, slots, step):
+        rows = slice(start, start + step)
+        apart = rearrange(layer.weights(rows), "(b groups) ... -> b groups ...", groups=groups)
+        kept = apart * real[:, None, None]
+        shares = kept / kept.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(kept.dtype).tiny)
+        # By differences: the faster way through a matrix product puts a token away from itself.
+        gaps = torch.cdist(spots[:, rows], spots, compute_mode="donot_use_mm_for_euclid_dist")
+        gaps = gaps * real[:, rows, None]
+        total += einsum(shares, gaps, "b groups heads rows slots, groups rows slots -> b heads")
+    return total / real.sum()
+
+
+def places(before: list[Flow], tokens: int, like: Tensor) -> Float[Tensor, "tokens patches"]:
+    """Which patches went into each token, by the geometry of the flows before it."""
+    identity = torch.eye(tokens, device=like.device, dtype=like.dtype)
+    return carry([step for step in before if not step.skip], identity[None])[0]
+
+
+def _before(watched: Watched, layer: Attention) -> list[Flow]:
+    return watched.trace.flows[: watched.trace.flows.index(layer)]
+
+
+def _one_token(
+    watched: Watched, patch: Patch, layer: Attention, before: list[Flow]
+) -> Float[Tensor, "b 1 n"]:
+    """Weight one on the token of a layer that a patch went into."""
+    rows, cols = watched.grid
+    if not (0 <= patch[0] < rows and 0 <= patch[1] < cols):
+        raise OptionError(
+            f"There is no patch {patch}; rows are 0 to {rows - 1} and columns 0 to {cols - 1}."
+        )
+    shares = places(before, layer.tokens, watched.logits)[:, patch[0] * cols + patch[1]]
+    weight = torch.zeros_like(shares)
+    weight[shares.argmax()] = 1
+    return weight.expand(len(watched.logits), 1, -1)
