@@ -4,6 +4,8 @@
 jaxtyping's import hook, and its annotations would go unchecked.
 """
 
+import gc
+
 import numpy as np
 import oracles
 import pytest
@@ -19,6 +21,13 @@ LABELS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def collected():
+    """What Gradio left unclosed is collected here, not in the middle of another module's test."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import gradio as gr
 import pytest
 from PIL import Image
 
+from vit_demo import explain
 from vit_demo.checkpoints import CheckpointCache, load
 from vit_demo.ui import handlers
 from vit_demo.ui.handlers import Handlers
@@ -141,3 +142,41 @@ def test_the_upload_hands_over_the_file_untouched(tmp_path):
     text.write_text("no picture")
     assert component.preprocess(ImageData(path=str(text))) == str(text)
     assert component.preprocess(None) is None
+
+
+def test_another_map_is_the_one_that_python_gives(events, shown, our_checkpoint, photo_file):
+    """For one class, and for one against another; names, layers and photo stay as they were."""
+    first, second = shown.main.predictions[:2]
+    for versus in ("", str(second.index)):
+        asked = events.ask(shown, "relevance", str(first.index), versus)
+        expected = explain(
+            load(str(our_checkpoint)), photo_file, "relevance", first.index,
+            versus=second.index if versus else None,
+        )  # fmt: skip
+        assert asked.main.as_json() == expected.as_json()
+        assert asked.layers is shown.layers
+        assert {p.device.type for p in asked.main.checkpoint.model.parameters()} == {"meta"}
+
+
+def test_classes_count_only_where_the_map_depends_on_them(events, shown):
+    asked = events.ask(shown, "rollout", "3", "1")
+    assert asked.main.as_json() == shown.main.as_json()
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (("rolout", "", ""), "did you mean"),
+        (("relevance", "99", ""), "no class 99"),
+        (("relevance", "1", "1"), "against itself"),
+        (("relevance", "<img>", ""), "knows no &#x27;&lt;img&gt;&#x27;"),
+    ],
+)
+def test_what_cannot_be_asked_is_a_toast(events, shown, asked, words):
+    with pytest.raises(gr.Error, match=words):
+        events.ask(shown, *asked)
+
+
+def test_nothing_can_be_asked_before_a_run(events):
+    with pytest.raises(gr.Error, match="press Run first"):
+        events.ask(None, "relevance", "", "")

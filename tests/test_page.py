@@ -1,6 +1,5 @@
 """The page is laid out without loading or starting anything."""
 
-import gc
 import re
 import subprocess
 import sys
@@ -16,14 +15,10 @@ from vit_demo.ui.page import EXAMPLES, build_page
 ROOT = Path(__file__).parents[1]
 
 # Building gr.Blocks leaves event loops unclosed, which is Gradio's.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture(autouse=True)
-def _collected():
-    """What Gradio left unclosed is collected here, not in the middle of another module's test."""
-    yield
-    gc.collect()
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.usefixtures("collected"),
+]
 
 
 @pytest.fixture

@@ -67,6 +67,32 @@ def test_the_layer_slider_changes_the_picture(page):
     wait_for_change(page, "layer-image", third)
 
 
+def choose(page, control, title):
+    page.click(f"#{control} input")
+    page.click(f"#{control} li:has-text('{title}')")
+
+
+def test_another_map_for_one_class_and_against_another(page):
+    upload(page, EXAMPLES / "honey-bee.jpg")
+    run(page)
+    rollout = source(page, "overlay")
+    assert not page.is_visible("#target")
+    choose(page, "method", "relevance")
+    wait_for_change(page, "overlay", rollout)
+    relevance = source(page, "overlay")
+    assert page.input_value("#target input") == "daisy"
+    choose(page, "target", "tulips")
+    wait_for_change(page, "overlay", relevance)
+    tulips = source(page, "overlay")
+    choose(page, "versus", "daisy")
+    wait_for_change(page, "overlay", tulips)
+    page.wait_for_selector("text=tulips")
+    page.wait_for_selector("#download:not([disabled])")
+    page.click("#run")
+    page.wait_for_function("document.querySelector('#method input').value === 'rollout'")
+    page.wait_for_selector("#target", state="hidden")
+
+
 def test_another_photo_replaces_the_first(page):
     upload(page, EXAMPLES / "drawn-sunflower.png")
     run(page)

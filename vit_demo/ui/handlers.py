@@ -17,6 +17,7 @@ from vit_demo.analysis import TOP, Analysis, Look, look
 from vit_demo.checkpoints import Checkpoint
 from vit_demo.checkpoints.cache import Progress
 from vit_demo.errors import DemoError, PhotoError
+from vit_demo.explanations import DEFAULT_METHOD, find_method
 from vit_demo.figures.sheet import save_sheet
 from vit_demo.photo import read_photo
 from vit_demo.settings import MEGABYTE
@@ -73,6 +74,24 @@ class Handlers:
             checkpoint = self.get((ref or "").strip(), report)
             with self.turn:
                 return _shown(look(checkpoint, Path(photo)))
+
+    def ask(
+        self, shown: Shown | None, method: str | None, target: str | None, versus: str | None
+    ) -> Shown:
+        """Another map of the photo that is shown, by the checkpoint that named it.
+
+        `target` and `versus` are indices of classes, and count where the method asks for them.
+        """
+        with toasts():
+            if shown is None:
+                raise PhotoError("There is no result yet; press Run first.")
+            chosen = find_method(method or DEFAULT_METHOD)
+            classes = (target or None, versus or None) if chosen.class_specific else (None, None)
+            checkpoint = self.get(shown.main.checkpoint.ref, None)
+            with self.turn:
+                seen = look(checkpoint, shown.main.photo)
+                asked = seen.explain(chosen.name, classes[0], versus=classes[1])
+            return replace(shown, main=replace(asked, checkpoint=shown.main.checkpoint))
 
     def preview(self, photo: str | None) -> Image.Image | dict[str, object]:
         """Turn a photo that browsers cannot show, like HEIC, into one that they can."""

@@ -10,6 +10,7 @@ from vit_demo.ui.handlers import Handlers, Shown
 from vit_demo.ui.offer import Offer
 from vit_demo.ui.photo_input import PhotoInput
 from vit_demo.ui.picker import build_picker
+from vit_demo.ui.question import build_question
 
 TITLE = "Where does a Vision Transformer look?"
 
@@ -41,6 +42,9 @@ patches, and lets half of every step pass by the attention, as the residual conn
 
 * It shows **where information could flow from**, not why the model chose a name: the map is the \
 same for every class.
+* **relevance** and **legrad** ask about one class: which attention raises its score. \
+**occlusion** hides patches and watches the probability of the class fall. With *and not* they \
+answer "why the one and not the other?": orange speaks for the first, purple for the second.
 * A bright patch is a patch that the class token could draw on. It need not be one that the \
 decision hangs on.
 * Some patches of plain background light up in many Vision Transformers: the model uses them as \
@@ -99,7 +103,8 @@ def build_page(cache: CheckpointCache, offer: Offer) -> gr.Blocks:
                 reads = gr.HTML(elem_id="reads")
             with gr.Column(min_width=280):
                 gr.Markdown("### 2 · Where it looked")
-                overlay = _map_image("overlay", "jpeg", "Attention rollout over the photo")
+                question = build_question()
+                overlay = _map_image("overlay", "jpeg", "The map over the photo")
                 overlay_legend = gr.HTML()
                 save = gr.DownloadButton(
                     "Download as a slide", elem_id="download", size="sm", interactive=False
@@ -128,6 +133,17 @@ def build_page(cache: CheckpointCache, offer: Offer) -> gr.Blocks:
                 layer: gr.Slider(maximum=last, value=last),
                 layer_image: last_image,
                 layer_legend: last_words,
+                **question.reset(shown),
+            }
+
+        def ask(current: Shown, *asked: str) -> dict[object, object]:
+            answer = events.ask(current, *asked)
+            image, words = handlers.main_map(answer)
+            return {
+                state: answer,
+                overlay: image,
+                overlay_legend: words,
+                save: gr.DownloadButton(interactive=False),
             }
 
         def slide(current: Shown) -> gr.DownloadButton:
@@ -136,7 +152,7 @@ def build_page(cache: CheckpointCache, offer: Offer) -> gr.Blocks:
 
         shown = [
             names, knows, results, patches, reads, overlay, overlay_legend, save,
-            layer, layer_image, layer_legend,
+            layer, layer_image, layer_legend, *question.inputs, question.classes,
         ]  # fmt: skip
         for source in (photo, picker.checkpoint):
             source.change(None, js=AGES, api_visibility="private")
@@ -166,6 +182,9 @@ def build_page(cache: CheckpointCache, offer: Offer) -> gr.Blocks:
             [picker.recent, picker.checkpoint, picker.can],
             show_progress="hidden",
             api_visibility="private",
+        )
+        question.wire(ask, state, [state, overlay, overlay_legend, save]).success(
+            slide, state, save, show_progress="hidden", api_visibility="private"
         )
         layer.input(
             handlers.layer_map,
