@@ -103,8 +103,8 @@ def build_page(cache: CheckpointCache, offer: Offer) -> gr.Blocks:
                 reads = gr.HTML(elem_id="reads")
             with gr.Column(min_width=280):
                 gr.Markdown("### 2 · Where it looked")
-                question = build_question()
                 overlay = _map_image("overlay", "jpeg", "The map over the photo")
+                question = build_question()
                 overlay_legend = gr.HTML()
                 save = gr.DownloadButton(
                     "Download as a slide", elem_id="download", size="sm", interactive=False
