@@ -10,11 +10,8 @@ from vit_demo.training.augment import Augmentation
 from vit_demo.training.data import (
     PhotoFolder,
     Photos,
-    Split,
     Views,
     batches,
-    check,
-    fingerprint,
     read_split,
     scan,
     split,
@@ -140,11 +137,6 @@ def three(tmp_path, noise_photo):
     return tmp_path
 
 
-def split_of(folder):
-    samples = scan(folder).samples
-    return Split(("daisy", "roses"), samples[:3] + samples[4:7], (samples[3], samples[7]))
-
-
 def test_a_train_and_val_pair_keeps_its_owners_split(three, tmp_path):
     pair = tmp_path / "pair"
     for part in ("train", "val"):
@@ -171,34 +163,6 @@ def test_a_folder_without_such_a_pair_is_split_here(folder):
     photos = scan(folder)
     found = read_split(folder, 0.2, seed=4)
     assert (found.training, found.held_out) == split(photos, 0.2, seed=4)
-
-
-def test_what_cannot_be_read_is_left_out_and_reported(three):
-    (three / "daisy" / "1.png").write_bytes(b"no photo")
-    checked = check(split_of(three))
-    [(path, why)] = checked.unreadable
-    assert path == three / "daisy" / "1.png"
-    assert "is not a picture" in why
-    assert path not in [sample[0] for sample in checked.split.training]
-    assert len(checked.split.training) == 5
-    assert checked.duplicates == ()
-
-
-def test_a_class_without_a_readable_photo_on_one_side_is_refused(three):
-    (three / "roses" / "3.png").write_bytes(b"no photo")
-    with pytest.raises(DataError, match="No photo of the class 'roses' can be read on one side"):
-        check(split_of(three))
-
-
-def test_a_copy_on_the_other_side_is_found_though_scaled_and_saved_again(three):
-    original = Image.open(three / "roses" / "1.png")
-    original.resize((80, 60), Image.Resampling.BICUBIC).save(three / "roses" / "3.png", "JPEG")
-    checked = check(split_of(three))
-    assert checked.duplicates == ((three / "roses" / "3.png", three / "roses" / "1.png"),)
-
-
-def test_fingerprints_of_different_photos_differ(noise_photo):
-    assert len({fingerprint(noise_photo(40, 30, seed)) for seed in range(50)}) == 50
 
 
 def test_views_are_a_function_of_seed_epoch_and_photo(three):

@@ -182,12 +182,13 @@ def test_an_unknown_method_is_refused_with_the_likely_one():
 # A fresh process each, since the peak of a process never falls again.
 MEASURE = """
 import resource, sys, torch
-from vit_demo.explanations import METHODS, watch
+from vit_demo.explanations import METHODS
 from vit_demo.models.vit import VisionTransformer, preset
 torch.set_num_threads(2)
 model = VisionTransformer(preset("s16", classes=5, image_size=(1024, 1024)))
-watched = watch(model.eval().requires_grad_(False), torch.randn(1, 3, 1024, 1024))
-heatmap = METHODS[sys.argv[1]](watched, torch.tensor([0]), {})
+method = METHODS[sys.argv[1]]
+watched = method.watch(model.eval().requires_grad_(False), torch.randn(1, 3, 1024, 1024))
+heatmap = method(watched, torch.tensor([0]), {})
 assert heatmap.shape == (1, 64, 64)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """

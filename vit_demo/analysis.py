@@ -6,6 +6,7 @@ in the others.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from vit_demo.checkpoints.checkpoint import Checkpoint
-from vit_demo.errors import MethodError, TargetError, nearest
+from vit_demo.errors import MethodError, TargetError
 from vit_demo.explanations import (
     DEFAULT_METHOD,
     METHODS,
@@ -26,18 +27,10 @@ from vit_demo.explanations import (
     watch,
 )
 from vit_demo.photo import PhotoSource, read_photo
+from vit_demo.predictions import Prediction, find_class, rank
 from vit_demo.preprocess import Box, Prepared
 
 TOP = 5
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One class and how likely the model finds it."""
-
-    index: int
-    label: str
-    probability: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,15 +105,20 @@ class Analysis:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """One photo after one watched pass; any number of methods can be asked about it.
+    """One photo, ready for the model; any number of methods can be asked about it.
 
-    It holds the queries and keys of every layer, so keep the analyses and let it go. A method
-    that needs gradients makes a second pass, whose graph ends with the answer.
+    The watched pass is made once, when it is first asked for, and holds the queries and keys of
+    every layer, so keep the analyses and let it go. A method that needs gradients makes a pass of
+    its own instead, whose graph ends with the answer.
     """
 
     checkpoint: Checkpoint
     prepared: Prepared
-    watched: Watched
+
+    @cached_property
+    def watched(self) -> Watched:
+        """One pass without gradients, and what it moved."""
+        return watch(self.checkpoint.model, self.prepared.pixels)
 
     @property
     def layers(self) -> int:
@@ -137,12 +135,14 @@ class Look:
         """Ask one method; see `explain` for what it raises."""
         chosen = find_method(method)
         complete = chosen.options(options or {}, self.checkpoint.model)
-        logits = self.watched.logits[0]
+        needs = chosen.needs_gradients
+        seen = chosen.watch(self.checkpoint.model, self.prepared.pixels) if needs else self.watched
+        logits = seen.logits[0].detach()
         ranked = rank(logits, self.checkpoint.labels, self.checkpoint.calibration.temperature)
         asked = _target(chosen, target, ranked)
         index = (asked or ranked[0]).index
         other = None if versus is None else _other(chosen, versus, index, ranked)
-        heatmap = _map(chosen, self.watched, index, complete, other)
+        heatmap = _map(chosen, seen, index, complete, other)
         return Analysis(
             checkpoint=self.checkpoint,
             photo=self.prepared.photo,
@@ -155,19 +155,15 @@ class Look:
             signed=chosen.signed or other is not None,
             exact=chosen.exact(self.checkpoint.model.exact_flows),
             options=complete,
-            box=self.prepared.grid_box(self.watched.grid, self.checkpoint.model.config.cell),
+            box=self.prepared.grid_box(seen.grid, self.checkpoint.model.config.cell),
             seen=self.prepared.box,
             versus=other,
         )
 
 
 def look(checkpoint: Checkpoint, photo: PhotoSource) -> Look:
-    """Read and prepare the photo and run the model on it once, watched.
-
-    Raises PhotoError when the photo cannot be read.
-    """
-    prepared = checkpoint.preprocessing(read_photo(photo))
-    return Look(checkpoint, prepared, watch(checkpoint.model, prepared.pixels))
+    """Read and prepare the photo; raises PhotoError when it cannot be read."""
+    return Look(checkpoint, checkpoint.preprocessing(read_photo(photo)))
 
 
 def explain(
@@ -188,15 +184,6 @@ def explain(
     return look(checkpoint, photo).explain(method, target, options, versus)
 
 
-def rank(
-    logits: Float[Tensor, " classes"], labels: tuple[str, ...], temperature: float = 1.0
-) -> tuple[Prediction, ...]:
-    """All classes, the likeliest first, with the softmax of logits / temperature."""
-    probabilities = (logits / temperature).softmax(dim=-1)
-    order = probabilities.argsort(descending=True, stable=True).tolist()
-    return tuple(Prediction(i, labels[i], float(probabilities[i])) for i in order)
-
-
 def _map(
     method: Method, watched: Watched, index: int, options: Options, versus: Prediction | None
 ) -> Float[Tensor, "rows cols"]:
@@ -204,7 +191,9 @@ def _map(
     heatmap = method(watched, torch.tensor([index]), options)[0]
     if versus is None:
         return heatmap
-    return heatmap - method(watched, torch.tensor([versus.index]), options)[0]
+    # A graph is good for one answer.
+    again = method.watch(watched.model, watched.pixels) if method.needs_gradients else watched
+    return heatmap - method(again, torch.tensor([versus.index]), options)[0]
 
 
 def _other(
@@ -217,7 +206,7 @@ def _other(
             f"'{method.name}' gives the same map for every class, so it cannot set one against "
             f"another; choose one of: {able}."
         )
-    other = _find(versus, ranked)
+    other = find_class(versus, ranked)
     if other.index == index:
         raise TargetError(
             f"'{other.label}' cannot be set against itself; choose another class for either."
@@ -230,23 +219,4 @@ def _target(
 ) -> Prediction | None:
     if target is None:
         return ranked[0] if method.class_specific else None
-    return _find(target, ranked)
-
-
-def _find(target: str | int, ranked: tuple[Prediction, ...]) -> Prediction:
-    """The class of that label or index."""
-    by_index = {prediction.index: prediction for prediction in ranked}
-    by_label = {prediction.label: prediction for prediction in ranked}
-    if isinstance(target, str):
-        if target in by_label:
-            return by_label[target]
-        if not target.isdecimal():
-            raise TargetError(
-                f"This checkpoint knows no '{target}'; {nearest(target, list(by_label))}"
-            )
-        target = int(target)
-    if target not in by_index:
-        raise TargetError(
-            f"There is no class {target}; this checkpoint's classes are 0 to {len(ranked) - 1}."
-        )
-    return by_index[target]
+    return find_class(target, ranked)

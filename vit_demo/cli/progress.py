@@ -17,8 +17,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from vit_demo.training.data import Checked
 from vit_demo.training.finetune import Step
+from vit_demo.training.inspection import Checked
 from vit_demo.training.run import Watcher
 from vit_demo.training.world import World
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from vit_demo.errors import MethodError, OptionError
@@ -65,7 +65,7 @@ class Method:
     `class_specific` maps change with the class asked about; `signed` ones have negative values,
     the others are non-negative and sum to one. Where a model's flows are an approximation, so is
     a map that `follows_flows`. `cost` is in forward passes of the model. A method that
-    `needs_gradients` is given a second pass, with its graph, which ends with the call.
+    `needs_gradients` starts from a pass with its graph, which ends with the call.
 
     `why_not` says why an architecture does not fit, or None; `suited` which defaults suit a
     model better.
@@ -115,15 +115,21 @@ class Method:
         """Whether the map is what it says on a model whose flows are exact, or are not."""
         return exact_flows or not self.follows_flows
 
+    def watch(self, model: Classifier, pixels: Float[Tensor, "b channels h w"]) -> Watched:
+        """The one pass that this method starts from."""
+        return watch(model, pixels, gradients=self.needs_gradients)
+
     def __call__(self, watched: Watched, target: Int[Tensor, " b"], options: Options) -> Heatmap:
         """The maps of a watched batch, without any graph.
 
-        Raises OptionError for an option, and MethodError for a model, that does not fit.
+        A pass with gradients is good for one answer; given one without where some are needed, the
+        model is run again. Raises OptionError for an option, and MethodError for a model, that
+        does not fit.
         """
         complete = self.options(options, watched.model)
         if reason := self.why_not(type(watched.model)):
             raise MethodError(f"'{self.name}' does not fit this checkpoint: {reason}.")
-        if self.needs_gradients:
-            watched = watch(watched.model, watched.pixels, gradients=True)
+        if self.needs_gradients and not watched.trace.gradients:
+            watched = self.watch(watched.model, watched.pixels)
         with torch.no_grad():
             return self.run(watched, target, **complete)

@@ -1,18 +1,15 @@
 """Folders of photos, one sub-folder per class: found, checked, split, and read as pixels."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vit_demo.errors import DataError, PhotoError, nearest
+from vit_demo.errors import DataError, nearest
 from vit_demo.photo import read_photo
 from vit_demo.preprocess import Preprocessing
 from vit_demo.training.augment import Augmentation
@@ -26,11 +23,6 @@ TRAINING_NAMES, HELD_OUT_NAMES = ("train", "training"), ("val", "valid", "valida
 FEWEST_CLASSES = 2
 
 Sample = tuple[Path, int]
-
-# Rows and columns of the small picture whose light and dark edges tell photos apart.
-FINGERPRINT = 8
-# Two photos that differ in no more of its bits are taken for one.
-ALIKE = 3
 
 
 @dataclass(frozen=True)
@@ -81,19 +73,6 @@ class Split:
             label: sum(index == number for _, index in samples)
             for number, label in enumerate(self.labels)
         }
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What looking at every photo has shown.
-
-    `unreadable` are (file, why); they have been left out. `duplicates` are (held out, training)
-    pairs that look alike: such a photo is scored on what was learnt by heart.
-    """
-
-    split: Split
-    unreadable: tuple[tuple[Path, str], ...]
-    duplicates: tuple[tuple[Path, Path], ...]
 
 
 def read_split(data: Path, held_out: float, seed: int, leave_out: str | None = None) -> Split:
@@ -147,58 +126,6 @@ def split(
         kept += [own[i] for i in sorted(order[:count])]
         training += [own[i] for i in sorted(order[count:])]
     return tuple(training), tuple(kept)
-
-
-def check(photos: Split, threads: int = 2) -> Checked:
-    """Open every photo once: leave out what cannot be read, find what stands on both sides.
-
-    Raises DataError when a class has no photo left on either side.
-    """
-    everything = [path for path, _ in (*photos.training, *photos.held_out)]
-    with ThreadPoolExecutor(threads) as pool:
-        seen = dict(zip(everything, pool.map(_look, everything), strict=True))
-    unreadable = tuple((path, look) for path, look in seen.items() if isinstance(look, str))
-    readable = seen.keys() - {path for path, _ in unreadable}
-    kept = Split(
-        photos.labels,
-        tuple(sample for sample in photos.training if sample[0] in readable),
-        tuple(sample for sample in photos.held_out if sample[0] in readable),
-    )
-    for side in (kept.training, kept.held_out):
-        for label, count in kept.counts(side).items():
-            if not count:
-                raise DataError(
-                    f"No photo of the class '{label}' can be read on one side of the split; "
-                    "add photos, or hold out another share."
-                )
-    prints = {path: look for path, look in seen.items() if not isinstance(look, str)}
-    return Checked(kept, unreadable, tuple(_duplicates(kept, prints)))
-
-
-def _duplicates(photos: Split, prints: Mapping[Path, int]) -> Iterator[tuple[Path, Path]]:
-    known = np.array([prints[path] for path, _ in photos.training], dtype=np.uint64)
-    for path, _ in photos.held_out:
-        differing = np.bitwise_count(known ^ np.uint64(prints[path]))
-        if differing.min() <= ALIKE:
-            yield path, photos.training[int(differing.argmin())][0]
-
-
-def _look(path: Path) -> int | str:
-    """A photo's fingerprint, or why it cannot be read."""
-    try:
-        return fingerprint(read_photo(path))
-    except PhotoError as error:
-        return str(error)
-
-
-def fingerprint(photo: Image.Image) -> int:
-    """Where a small grey copy grows lighter from left to right, one bit for each place.
-
-    Copies of one photo differ in a few bits at the most, also after scaling and saving again.
-    """
-    grey = photo.convert("L").resize((FINGERPRINT + 1, FINGERPRINT), Image.Resampling.BOX)
-    values = np.asarray(grey, dtype=np.int16)
-    return int.from_bytes(np.packbits(values[:, 1:] > values[:, :-1]).tobytes(), "big")
 
 
 class Photos(Dataset[tuple[Float[Tensor, "3 h w"], int]]):

@@ -12,8 +12,9 @@ from vit_demo.checkpoints.files import write_json
 from vit_demo.checkpoints.stored import Stored
 from vit_demo.errors import DataError, StoppedError
 from vit_demo.figures.curves import save_curves
-from vit_demo.training.data import Checked, Sample, check, read_split
+from vit_demo.training.data import Sample, read_split
 from vit_demo.training.finetune import Step, Trainer
+from vit_demo.training.inspection import Checked, check
 from vit_demo.training.plan import SCRATCH, Plan, fresh_model, shape
 from vit_demo.training.saved import RunFolder
 from vit_demo.training.world import World

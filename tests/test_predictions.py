@@ -1,0 +1,20 @@
+"""Every class with its probability, the likeliest first; a class is found by label or index."""
+
+import pytest
+import torch
+
+from vit_demo.errors import TargetError
+from vit_demo.predictions import find_class, rank
+
+
+def test_equal_logits_keep_the_order_of_the_classes():
+    ranked = rank(torch.tensor([1.0, 3.0, 1.0, 3.0]), ("a", "b", "c", "d"))
+    assert [prediction.label for prediction in ranked] == ["b", "d", "a", "c"]
+
+
+def test_a_class_is_found_by_its_label_or_its_index():
+    ranked = rank(torch.tensor([1.0, 3.0]), ("roses", "tulips"))
+    assert find_class("roses", ranked) == find_class(0, ranked) == find_class("0", ranked)
+    for wrong, words in (("rose", "did you mean 'roses'"), (2, "no class 2"), ("7", "no class 7")):
+        with pytest.raises(TargetError, match=words):
+            find_class(wrong, ranked)

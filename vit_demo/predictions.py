@@ -1,0 +1,45 @@
+"""Logits in words: every class with its label and its probability, and which one is meant."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from vit_demo.errors import TargetError, nearest
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One class and how likely the model finds it."""
+
+    index: int
+    label: str
+    probability: float
+
+
+def rank(
+    logits: Float[Tensor, " classes"], labels: tuple[str, ...], temperature: float = 1.0
+) -> tuple[Prediction, ...]:
+    """All classes, the likeliest first, with the softmax of logits / temperature."""
+    probabilities = (logits / temperature).softmax(dim=-1)
+    order = probabilities.argsort(descending=True, stable=True).tolist()
+    return tuple(Prediction(i, labels[i], float(probabilities[i])) for i in order)
+
+
+def find_class(target: str | int, ranked: tuple[Prediction, ...]) -> Prediction:
+    """The class of that label or index; raises TargetError, with the likely one, for none."""
+    by_index = {prediction.index: prediction for prediction in ranked}
+    by_label = {prediction.label: prediction for prediction in ranked}
+    if isinstance(target, str):
+        if target in by_label:
+            return by_label[target]
+        if not target.isdecimal():
+            raise TargetError(
+                f"This checkpoint knows no '{target}'; {nearest(target, list(by_label))}"
+            )
+        target = int(target)
+    if target not in by_index:
+        raise TargetError(
+            f"There is no class {target}; this checkpoint's classes are 0 to {len(ranked) - 1}."
+        )
+    return by_index[target]
