@@ -218,3 +218,11 @@ def test_a_damaged_pickle_is_one_sentence(our_checkpoint):
     (folder / "pytorch_model.bin").write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match="is damaged, or holds more than tensors"):
         read_folder(folder, "it", allow_pickle=True)
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"size": ' + "9" * 6000 + "}", "\ufeff{", "nan("])
+def test_json_that_no_reader_survives_is_refused_in_words(our_checkpoint, name, text):
+    (our_checkpoint / name).write_text(text, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=f"{name} cannot be read"):
+        load(str(our_checkpoint))

@@ -3,7 +3,10 @@
 import shutil
 
 import pytest
+import torch
+from safetensors.torch import save
 
+from vit_demo.checkpoints import works_offline
 from vit_demo.checkpoints.catalogue import catalogue
 from vit_demo.errors import AccessError, CheckpointError, NotFoundError, UnreachableError
 from vit_demo.ui.offer import Offer
@@ -33,7 +36,7 @@ def cached(cache):
         (folder / "refs" / "main").write_text(COMMIT)
         (snapshot / "config.json").write_text(config_json)
         name = "model.safetensors" if weights == "safetensors" else "pytorch_model.bin"
-        (snapshot / name).write_bytes(b"")
+        (snapshot / name).write_bytes(save({"head.weight": torch.zeros(5, 3)}))
         return repo
 
     return put
@@ -127,3 +130,31 @@ def test_pickles_are_opened_only_where_the_host_says_so(our_checkpoint):
     with pytest.raises(CheckpointError, match="--allow-pickle"):
         Offer().load(str(our_checkpoint), None)
     assert Offer(allow_pickle=True).load(str(our_checkpoint), None).labels[0] == "daisy"
+
+
+def test_what_cannot_be_opened_is_not_said_to_work_offline(cached, cache):
+    """Fetched whole, and of no use: other weights, no head, a processor or numbers without end."""
+    fine = cached("ann/fine")
+    cached("ann/garbage")
+    garbage = cache / "models--ann--garbage" / "snapshots" / COMMIT / "model.safetensors"
+    garbage.write_bytes(b"\xff" * 400)
+    cached("ann/backbone", '{"model_type": "dinov2", "architectures": ["Dinov2Model"]}')
+    cached("ann/brackets", "[" * 100_000)
+    cached("ann/digits", '{"model_type": "vit", "hidden_size": ' + "9" * 6000 + "}")
+    cached("ann/processor")
+    processor = cache / "models--ann--processor" / "snapshots" / COMMIT
+    (processor / "preprocessor_config.json").write_text("[" * 100_000)
+    assert works_offline() == ["flowers", fine]
+
+
+def test_no_message_of_a_shared_page_names_what_its_host_keeps(cached):
+    ref = cached("ann/private")
+    assert ref in Offer().offline()
+    assert Offer(own_machine=False).offline() == ["flowers"]
+
+
+def test_what_the_catalogue_calls_pickled_needs_the_hosts_leave():
+    ref = "facebook/deit-tiny-distilled-patch16-224"
+    assert Offer().needs_pickle(ref)
+    assert not Offer(allow_pickle=True).needs_pickle(ref)
+    assert not Offer().needs_pickle("google/vit-base-patch16-224")

@@ -1,13 +1,25 @@
 """The words and the memory of the picker; the picker itself is clicked in tests/browser."""
 
+import gradio as gr
 import pytest
 
+from vit_demo.checkpoints import CheckpointCache, load
 from vit_demo.explanations import METHODS
 from vit_demo.explanations.capability import Capability, capabilities
 from vit_demo.models.mobilevit import MobileViT
 from vit_demo.models.vit import VisionTransformer
+from vit_demo.ui.handlers import Handlers
 from vit_demo.ui.offer import Offer
-from vit_demo.ui.picker import MOST_RECENT, NOT_HERE, ability, maps, read_recent, remember
+from vit_demo.ui.picker import (
+    MOST_RECENT,
+    NOT_HERE,
+    PICKLED,
+    Picker,
+    ability,
+    maps,
+    read_recent,
+    remember,
+)
 
 ROLLOUT = METHODS["rollout"]
 RELEVANCE = METHODS["relevance"]
@@ -81,3 +93,20 @@ def test_the_newest_comes_first_and_stands_once_and_few_are_kept():
     assert recent == ["a", "b", "c"]
     many = [f"owner/{number}" for number in range(20)]
     assert remember(many, "new") == ["new", *many[: MOST_RECENT - 1]]
+
+
+def test_after_a_run_the_line_is_about_what_is_picked_by_now(our_checkpoint, photo_file):
+    """Somebody ran one checkpoint and chose another before the answer came."""
+    shown = Handlers(CheckpointCache(load, 10**9).get).analyse(str(photo_file), str(our_checkpoint))
+    picker = Picker(Offer(), gr.Dropdown(), gr.HTML(), gr.BrowserState())
+    newest, _, line = picker.used([], shown, "flowers")
+    assert newest == [str(our_checkpoint)]
+    assert line == ability(Offer(), "flowers")
+    assert line != ability(Offer(), str(our_checkpoint))
+    assert picker.opened([], str(our_checkpoint))[1] == ability(Offer(), str(our_checkpoint))
+
+
+def test_what_is_pickled_and_stays_closed_says_so():
+    ref = "facebook/deit-tiny-distilled-patch16-224"
+    assert PICKLED in ability(Offer(), ref)
+    assert PICKLED not in ability(Offer(allow_pickle=True), ref)

@@ -47,3 +47,27 @@ def test_what_is_none_of_them_is_refused(ref):
 def test_a_misspelt_bundled_name_is_recognised():
     with pytest.raises(NotFoundError, match="did you mean 'flowers'"):
         parse("flower")
+
+
+@pytest.mark.parametrize(
+    ("pasted", "meant"),
+    [
+        ("https://huggingface.co/ann/flowers", "ann/flowers"),
+        ("http://www.huggingface.co/ann/flowers/", "ann/flowers"),
+        ("huggingface.co/ann/flowers?library=timm", "ann/flowers"),
+        ("https://huggingface.co/ann/flowers/tree/main", "ann/flowers"),
+        ("https://huggingface.co/ann/flowers/tree/v2/sub", "ann/flowers@v2"),
+        ("https://huggingface.co/ann/flowers/blob/main/config.json", "ann/flowers"),
+        ("https://hf.co/ann/flowers#how", "ann/flowers"),
+        ("hf-hub:timm/vit_tiny_patch16_224.augreg_in21k", "timm/vit_tiny_patch16_224.augreg_in21k"),
+        ("hf_hub:ann/flowers@v2", "ann/flowers@v2"),
+        (" ann/flowers ", "ann/flowers"),
+    ],
+)
+def test_an_address_is_read_as_what_it_shows(pasted, meant):
+    assert str(parse(pasted)) == meant
+
+
+def test_an_address_elsewhere_is_refused():
+    with pytest.raises(NotFoundError):
+        parse("https://example.org/ann/flowers")

@@ -10,7 +10,7 @@ from vit_demo.checkpoints.checkpoint import Checkpoint, build
 from vit_demo.checkpoints.family import check_family, is_timm
 from vit_demo.checkpoints.files import CONFIG, read_json
 from vit_demo.checkpoints.hub import fetch
-from vit_demo.checkpoints.outline import Outline, outline_of
+from vit_demo.checkpoints.outline import Outline, outline_of, works_offline
 from vit_demo.checkpoints.reference import parse
 from vit_demo.checkpoints.stored import Stored
 from vit_demo.errors import CheckpointError, ConfigError, NotFoundError, UnsupportedError
@@ -28,6 +28,7 @@ __all__ = [
     "outline_of",
     "read",
     "read_folder",
+    "works_offline",
 ]
 
 # What reading values of the wrong kind or size from somebody's configuration ends in.
@@ -75,6 +76,8 @@ def read(
         cancelled=cancelled,
         allow_pickle=allow_pickle,
         limit=Settings.from_environment().download_bytes,
+        # Whoever may not name this machine's folders is not told what lies in its cache either.
+        offline=(lambda: works_offline(allow_pickle)) if paths else bundled,
     )
     return read_folder(snapshot.folder, ref, allow_pickle), snapshot.revision
 

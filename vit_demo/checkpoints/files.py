@@ -29,7 +29,8 @@ def read_json(path: Path, source: str) -> dict[str, Any]:
         raise CheckpointError(
             f"{source} has no {path.name}; a checkpoint needs {CONFIG} and {WEIGHTS}."
         ) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
+        # Bad UTF-8, bad JSON, numbers of thousands of digits, brackets nested without end.
         raise CheckpointError(f"{source}: {path.name} cannot be read ({error}).") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{source}: {path.name} holds no JSON object; save it again.")

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from safetensors import SafetensorError, safe_open
+
 from vit_demo.checkpoints.bundled import bundled
-from vit_demo.checkpoints.family import check_family, model_of, name_of
-from vit_demo.checkpoints.files import CONFIG, read_json
-from vit_demo.checkpoints.hub import peek
+from vit_demo.checkpoints.family import check_classifier, check_family, model_of, name_of
+from vit_demo.checkpoints.files import CONFIG, PROCESSOR, WEIGHTS, read_json
+from vit_demo.checkpoints.hub import cached, peek
 from vit_demo.checkpoints.reference import parse
+from vit_demo.errors import CheckpointError
 from vit_demo.models import Model
 
 Place = Literal["bundled", "on this machine", "in the cache"]
@@ -47,6 +50,28 @@ def outline_of(ref: str, paths: bool = True, allow_pickle: bool = False) -> Outl
     config_json = read_json(folder / CONFIG, source)
     family = check_family(config_json, source)
     return Outline(name_of(family), model_of(family), _classes(config_json), place)
+
+
+def works_offline(allow_pickle: bool = False) -> list[str]:
+    """References that need no network: the bundled ones, and what can be opened in the cache."""
+    there = cached(lambda config_json: check_classifier(config_json, ""), allow_pickle)
+    return [
+        *bundled(),
+        *(str(snapshot.reference) for snapshot in there if _opens(snapshot.folder)),
+    ]
+
+
+def _opens(folder: Path) -> bool:
+    """Whether what was fetched whole can be made sense of; of the weights only the head is read."""
+    try:
+        if (folder / PROCESSOR).is_file():
+            read_json(folder / PROCESSOR, "")
+        if (folder / WEIGHTS).is_file():
+            with safe_open(folder / WEIGHTS, "pt"):
+                return True
+    except (CheckpointError, SafetensorError, OSError):
+        return False
+    return True
 
 
 def _classes(config_json: Mapping[str, Any]) -> int | None:

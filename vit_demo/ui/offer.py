@@ -12,13 +12,12 @@ from vit_demo.checkpoints import (
     Checkpoint,
     Outline,
     bundled,
-    check_family,
     load,
     outline_of,
+    works_offline,
 )
 from vit_demo.checkpoints.cache import Progress
 from vit_demo.checkpoints.catalogue import Entry, catalogue
-from vit_demo.checkpoints.hub import cached
 from vit_demo.errors import AccessError
 
 
@@ -46,9 +45,18 @@ class Offer:
         self._admit(ref)
         return outline_of(ref, self._paths(ref), self.allow_pickle)
 
+    def offline(self) -> list[str]:
+        """What a visitor without a network may be told of."""
+        return works_offline(self.allow_pickle) if self.own_machine else bundled()
+
+    def needs_pickle(self, ref: str) -> bool:
+        """Whether the catalogue says that it has pickled weights alone, and those stay closed."""
+        pickled = {entry.ref for entry in catalogue() if entry.pickled}
+        return ref in pickled and not self.allow_pickle
+
     def choices(self, recent: Sequence[str] = ()) -> list[tuple[str, str]]:
         """Titles and references: the default, what was used recently, the catalogue, the cache."""
-        offline = self._offline()
+        offline = works_offline(self.allow_pickle)
         known = {entry.ref: entry for entry in catalogue()}
         recent = [ref for ref in recent if self._admits(ref) and ref != self.default]
         listed = [self.default, *recent, *known, *(offline if self._lists_cache else ())]
@@ -71,10 +79,6 @@ class Offer:
         if recent:
             marks.append("used recently")
         return f"{ref} — {' · '.join(marks)}" if marks else ref
-
-    def _offline(self) -> list[str]:
-        there = cached(lambda config_json: check_family(config_json, ""), self.allow_pickle)
-        return [*bundled(), *(str(snapshot.reference) for snapshot in there)]
 
     def _paths(self, ref: str) -> bool:
         return self.own_machine or ref == self.default

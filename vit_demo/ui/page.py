@@ -178,7 +178,7 @@ def build_page(cache: CheckpointCache, offer: Offer) -> gr.Blocks:
             api_visibility="private",
         ).success(
             picker.used,
-            [picker.recent, state],
+            [picker.recent, state, picker.checkpoint],
             [picker.recent, picker.checkpoint, picker.can],
             show_progress="hidden",
             api_visibility="private",

@@ -1,6 +1,6 @@
 """Picking a checkpoint: the list, free text, a search of the Hub, and what the choice can do."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -22,28 +22,34 @@ STORAGE = "vit-demo-recent"
 
 SEVERAL_SEARCH = 4
 
+PICKLED = "Its weights are pickled, and this page was started without --allow-pickle."
 NOT_HERE = "Which maps it allows is not known before it is fetched; Run does that."
 
 
 @dataclass(frozen=True)
 class Picker:
-    """The picker of one page, laid out; `wire` gives it its events."""
+    """The picker of one page, laid out, and what it does when a visitor comes and has run."""
 
     offer: Offer
     checkpoint: gr.Dropdown
     can: gr.HTML
     recent: gr.BrowserState
 
-    def opened(self, recent: Any) -> tuple[gr.Dropdown, str]:
-        """The list for a visitor who comes (back), and what the default can do."""
+    def opened(self, recent: Any, picked: str | None) -> tuple[gr.Dropdown, str]:
+        """The list for a visitor who comes (back), and what the present choice can do."""
         choices = self.offer.choices(read_recent(recent))
-        return gr.Dropdown(choices=choices), ability(self.offer, self.offer.default)
+        return gr.Dropdown(choices=choices), ability(self.offer, picked)
 
-    def used(self, recent: Any, shown: Shown) -> tuple[list[str], gr.Dropdown, str]:
-        """After a run: remember the checkpoint; what was fetched now works offline."""
-        ref = shown.main.checkpoint.ref
-        newest = remember(recent, ref)
-        return newest, gr.Dropdown(choices=self.offer.choices(newest)), ability(self.offer, ref)
+    def used(
+        self, recent: Any, shown: Shown, picked: str | None
+    ) -> tuple[list[str], gr.Dropdown, str]:
+        """After a run: remember the checkpoint; what was fetched now works offline.
+
+        Meanwhile another may have been picked, and the line is about that one.
+        """
+        newest = remember(recent, shown.main.checkpoint.ref)
+        choices = self.offer.choices(newest)
+        return newest, gr.Dropdown(choices=choices), ability(self.offer, picked)
 
 
 def build_picker(page: gr.Blocks, offer: Offer) -> Picker:
@@ -60,10 +66,14 @@ def build_picker(page: gr.Blocks, offer: Offer) -> Picker:
         )
         can = gr.HTML(elem_id="can")
         if offer.any_checkpoint:
-            _search_box(page, checkpoint)
+            _search_box(page, checkpoint, offer)
     picker = Picker(offer, checkpoint, can, recent)
     page.load(
-        picker.opened, recent, [checkpoint, can], show_progress="hidden", api_visibility="private"
+        picker.opened,
+        [recent, checkpoint],
+        [checkpoint, can],
+        show_progress="hidden",
+        api_visibility="private",
     )
     checkpoint.change(
         lambda ref: ability(offer, ref),
@@ -83,7 +93,7 @@ def _info(offer: Offer) -> str:
     return f"Or type a Hub id{folder}. The list says what works offline."
 
 
-def _search_box(page: gr.Blocks, checkpoint: gr.Dropdown) -> None:
+def _search_box(page: gr.Blocks, checkpoint: gr.Dropdown, offer: Offer) -> None:
     searches = gr.State()
     query = gr.Textbox(
         show_label=False,
@@ -94,8 +104,12 @@ def _search_box(page: gr.Blocks, checkpoint: gr.Dropdown) -> None:
     )
     results = gr.HTML(elem_id="found", js_on_load=ON_CLICK)
     page.load(Searches, None, searches, show_progress="hidden", api_visibility="private")
+
+    def look_for(text: str, own: Searches) -> Iterator[str]:
+        yield from find(text, own, offer.offline)
+
     query.submit(
-        find,
+        look_for,
         [query, searches],
         results,
         show_progress="hidden",
@@ -113,6 +127,8 @@ def ability(offer: Offer, ref: str | None) -> str:
         outline = offer.outline((ref or "").strip())
     except DemoError as error:
         return f'<p class="about">{escape(str(error))}</p>'
+    if offer.needs_pickle((ref or "").strip()):
+        return f'<p class="about">{PICKLED}</p>'
     if outline is None:
         return f'<p class="about">{NOT_HERE}</p>'
     return (

@@ -6,7 +6,7 @@ from threading import Event, Lock
 
 import gradio as gr
 
-from vit_demo.checkpoints.hub import Found, search
+from vit_demo.checkpoints.hub import Found, Offline, search
 from vit_demo.errors import CancelledError, DemoError
 
 MOST_FOUND = 8
@@ -40,11 +40,11 @@ class Searches:
             return self._newest
 
 
-def find(query: str | None, searches: Searches) -> Iterator[str]:
+def find(query: str | None, searches: Searches, offline: Offline | None = None) -> Iterator[str]:
     """What to show under the box: that it is being searched, then what was found or what is wrong.
 
     The client waits for an answer no longer than its own few seconds. An empty query stops the
-    search before it and clears the list.
+    search before it and clears the list. `offline` names what needs no Hub, for when there is none.
     """
     stopped = searches.begin()
     query = (query or "").strip()[:LONGEST_QUERY]
@@ -53,7 +53,7 @@ def find(query: str | None, searches: Searches) -> Iterator[str]:
         return
     yield _words("Searching the Hub …")
     try:
-        answer = listed(search(query, MOST_FOUND, cancelled=stopped))
+        answer = listed(search(query, MOST_FOUND, cancelled=stopped, offline=offline))
     except CancelledError:
         return
     except DemoError as error:

@@ -7,7 +7,7 @@ read and the size is within the limit. Repository code is never fetched, let alo
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
@@ -21,7 +21,10 @@ from vit_demo.checkpoints.hub.faults import explained
 from vit_demo.checkpoints.hub.reference import HubReference, Snapshot, is_repo
 from vit_demo.errors import CheckpointError, UnreachableError, UnsupportedError
 
-__all__ = ["Found", "HubReference", "Snapshot", "cached", "fetch", "peek", "search"]
+__all__ = ["Found", "HubReference", "Offline", "Snapshot", "cached", "fetch", "peek", "search"]
+
+# Names of checkpoints that need no network, to be told to somebody who has none.
+Offline = Callable[[], Sequence[str]]
 
 LARGEST_SMALL_FILE = 10_000_000
 MOST_NAMES_TOLD = 5
@@ -50,13 +53,15 @@ def fetch(
     cancelled: Event | None = None,
     allow_pickle: bool = False,
     limit: int,
+    offline: Offline | None = None,
 ) -> Snapshot:
     """Bring a checkpoint's files here, and say where they are and at which commit.
 
     `accept` is shown the configuration before any weights are fetched, and raises
     UnsupportedError for what cannot be read. `progress` is called, in the caller's own thread,
     with a file's name, the bytes that are here and the bytes in all. `cancelled` can be set at
-    any moment. `limit` is in bytes, over all files. Pickled weights need `allow_pickle`.
+    any moment. `limit` is in bytes, over all files. Pickled weights need `allow_pickle`. `offline`
+    names what a message may offer instead; left out, all that is whole in the cache.
 
     Raises NotFoundError, AccessError, UnreachableError, DamagedError, CancelledError and
     UnsupportedError, each with what to do next; CheckpointError for what is rarer.
@@ -70,7 +75,8 @@ def fetch(
             if stored is None or stored.revision != listing.commit:
                 return errand.run(listing)
     except FAULTS as error:
-        fault = explained(error, reference, _offline(accept, allow_pickle))
+        names = offline() if offline else _offline(accept, allow_pickle)
+        fault = explained(error, reference, names[:MOST_NAMES_TOLD])
         if stored is None or not isinstance(fault, UnreachableError):
             raise fault from error
     accept(read_json(stored.folder / CONFIG, str(reference)))
@@ -82,6 +88,7 @@ def search(
     limit: int = 20,
     families: Sequence[str] = FAMILIES,
     cancelled: Event | None = None,
+    offline: Offline | None = None,
 ) -> list[Found]:
     """Image classifiers of these families whose name holds `query`, the most downloaded first.
 
@@ -91,7 +98,8 @@ def search(
     try:
         models = client.search(query, most, cancelled or Event())
     except FAULTS as error:
-        raise explained(error, None, _offline()) from error
+        names = offline() if offline else _offline()
+        raise explained(error, None, names[:MOST_NAMES_TOLD]) from error
     found = [
         Found(
             reference=HubReference(model.id),
@@ -111,8 +119,7 @@ def search(
 
 def _offline(accept: Accept | None = None, allow_pickle: bool = False) -> list[str]:
     """Some checkpoints that need no network, to be named in a message."""
-    here = [*bundled(), *(str(snapshot.reference) for snapshot in cached(accept, allow_pickle))]
-    return here[:MOST_NAMES_TOLD]
+    return [*bundled(), *(str(snapshot.reference) for snapshot in cached(accept, allow_pickle))]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,11 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 # Narrower than git's own rule: what is left can be part of a path and of an address as it is.
 REPO_PART = re.compile(r"\w|\w[\w.-]{0,94}\w", re.ASCII)
 REVISION = re.compile(r"\w[\w.+-]*(/[\w+-][\w.+-]*)*", re.ASCII)
+ADDRESS = re.compile(
+    r"(?:(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co|hf-mirror\.com)/|hf[-_]hub:)"
+    r"(?P<repo>[^/\s?#@]+/[^/\s?#@]+)"
+    r"(?:@|/(?:tree|blob|commit)/|/?(?=[?#]|$))(?P<revision>[^/\s?#]*)/?(?:[^\s]*)"
+)
 LONGEST_REPO, LONGEST_REVISION = 96, 200
 
 
@@ -39,6 +44,14 @@ class HubReference:
         """Read `owner/name` or `owner/name@revision`; raises CheckpointError for anything else."""
         repo, at, revision = text.partition("@")
         return cls(repo, revision if at else NEWEST)
+
+    @classmethod
+    def from_address(cls, text: str) -> "HubReference | None":
+        """Read a pasted address of the Hub, or timm's hf-hub:owner/name; None for other text."""
+        found = ADDRESS.fullmatch(text)
+        if found is None:
+            return None
+        return cls(found["repo"], found["revision"] or NEWEST)
 
     @property
     def pinned(self) -> bool:
