@@ -292,6 +292,16 @@ def test_arguments_that_are_not_read_are_refused_by_name(tmp_path, name, changes
         read_folder(tmp_path, "tiny")
 
 
+def test_a_width_without_its_heads_is_refused(tmp_path):
+    """timm takes the heads of the name, whatever the width."""
+    theirs(tmp_path, "vit_tiny_patch16_224", embed_dim=48, num_heads=3)
+    arguments = json.loads((tmp_path / "config.json").read_text())["model_args"]
+    del arguments["num_heads"]
+    rewrite(tmp_path, model_args=arguments)
+    with pytest.raises(UnsupportedError, match="embed_dim=48 and the heads of another width"):
+        read_folder(tmp_path, "tiny")
+
+
 def test_every_argument_that_is_known_is_one_of_timms():
     from inspect import signature
 

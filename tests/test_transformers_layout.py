@@ -424,6 +424,27 @@ def test_a_processor_without_a_size_takes_the_models(our_checkpoint):
     assert layout.read(our_checkpoint, "it").preprocessing.resize == (32, 32)
 
 
+def test_without_a_file_the_familys_processor_brings_photos_to_the_models_size():
+    from vit_demo.checkpoints.transformers.processor import read_preprocessing
+
+    bicubic = Image.Resampling.BICUBIC
+    assert read_preprocessing({}, (64, 64), "it", "mobilevit") == Preprocessing(
+        64, (64, 64), resample=bicubic, mean=None, std=None, bgr=True
+    )
+    found = read_preprocessing({}, (42, 28), "it", "dinov2")
+    assert (found.resize, found.crop, found.resample) == (28, (42, 28), bicubic)
+    assert read_preprocessing({}, (96, 96), "it", "swin") == Preprocessing((96, 96))
+
+
+def test_a_file_without_a_size_means_the_processors_own_where_any_fits():
+    """Swin takes any size, and the library's processor has 224; a ViT takes but its own."""
+    from vit_demo.checkpoints.transformers.processor import read_preprocessing
+
+    stored = {"image_processor_type": "ViTImageProcessor"}
+    assert read_preprocessing(stored, (96, 96), "it", "swin").resize == (224, 224)
+    assert read_preprocessing(stored, (96, 96), "it", "vit").resize == (96, 96)
+
+
 def test_a_pooler_and_a_mask_token_are_no_part_of_the_classifier(our_checkpoint):
     from safetensors.torch import load_file, save_file
 

@@ -85,7 +85,7 @@ def read_config(
     registers = tensors["reg_token"].shape[1] if "reg_token" in tensors else 0
     prefix = sum(token in tensors for token in ("cls_token", "dist_token")) + registers
     grid = _grid(config_json, positions, prefix, patch_size, source)
-    heads = _heads(name, stated, tensors, width)
+    heads = _heads(name, stated, tensors, width, source)
     head = tensors.get("head.bias")
     return ViTConfig(
         classes=(config_json.get("num_classes") or 1) if head is None else len(head),
@@ -151,12 +151,19 @@ def _grid(
     )
 
 
-def _heads(name: str, stated: Mapping[str, Any], tensors: Mapping[str, Tensor], width: int) -> int:
+def _heads(
+    name: str, stated: Mapping[str, Any], tensors: Mapping[str, Tensor], width: int, source: str
+) -> int:
     """No shape shows the heads, unless their queries are normalised."""
     if "num_heads" in stated:
         return stated["num_heads"]
     if norm := _length(tensors.get("blocks.0.attn.q_norm.weight")):
         return width // norm
+    if "embed_dim" in stated:
+        raise UnsupportedError(
+            f"{source} was made with embed_dim={stated['embed_dim']} and the heads of another "
+            "width; state num_heads beside it in model_args."
+        )
     for start, heads in HEADS_OF_NAME.items():
         if name.startswith(start):
             return heads

@@ -158,7 +158,7 @@ def _three(
         case bool():
             pass
         case int() | float() as all_alike:
-            return (float(all_alike),) * 3
+            return float(all_alike), float(all_alike), float(all_alike)
         case (int() | float() as red, int() | float() as green, int() | float() as blue):
             return float(red), float(green), float(blue)
     raise UnsupportedError(
