@@ -98,10 +98,8 @@ def test_every_width_that_is_read_has_one_number_of_heads_at_timm():
     others = re.compile("aimv2|.*_clip_|.*_siglip|.*_gap_224|beit3|.*_xp_|.*18x2|.*wee_")
     names = [name for name in coverage_of_timm.names() if re.match("vit_|deit", name)]
     found = {heads_of(name) for name in names if not others.match(name)}
-    assert {width for width, _ in found} <= {*tutorials.WIDTHS, 1536}
-    for width, heads in found:
-        if width != 1536:
-            assert _heads("vit", {}, {}, width, "it") == heads
+    known = {(width, heads) for width, heads in found if width in tutorials.WIDTHS}
+    assert known == {(width, _heads("vit", {}, {}, width, "it")) for width in tutorials.WIDTHS}
 
 
 def heads_of(name):
@@ -110,10 +108,12 @@ def heads_of(name):
     return model.embed_dim, model.blocks[0].attn.num_heads
 
 
-@pytest.mark.parametrize("width", [128, 1536])
+@pytest.mark.parametrize("width", [128, 256, 1536])
 def test_a_width_whose_heads_would_be_a_guess_is_refused(tmp_path, width):
     tutorial(tmp_path, embed_dim=width, num_heads=8, depth=1)
-    with pytest.raises(UnsupportedError, match=f"a ViT {width} wide.*heads.*config.json"):
+    with pytest.raises(
+        UnsupportedError, match=f"a ViT {width} wide.*no number of heads.*config.json"
+    ):
         read_folder(tmp_path, "it")
 
 
@@ -176,9 +176,13 @@ def test_the_masks_of_shifted_windows_tell_it_of_any_swin(tmp_path):
     oracles.assert_same_logits(oracles.logits_of(ours, pixels), oracles.logits_of(model, pixels))
 
 
-def test_other_windows_are_refused(tmp_path):
-    swin(tmp_path, img_size=64, window_size=4)
-    with pytest.raises(UnsupportedError, match=r"windows of \[4, 4\].*config.json"):
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [({"img_size": 64, "window_size": 4}, r"\[4, 4\]"), ({"patch_size": 2}, "patches of 2")],
+)
+def test_other_windows_or_patches_are_refused(tmp_path, changes, what):
+    swin(tmp_path, **changes)
+    with pytest.raises(UnsupportedError, match=f"Swin with windows of .*{what}.*config.json"):
         read_folder(tmp_path, "it")
 
 

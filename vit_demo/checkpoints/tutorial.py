@@ -27,13 +27,15 @@ SUFFIX = ".pth"
 # What training in parallel puts before every name.
 PARALLEL = "module."
 
-# The widths whose number of heads is the same in every published ViT of timm's names.
-WIDTHS = (192, 256, 320, 384, 512, 640, 768, 832, 896, 1024, 1152, 1280, 1408, 1664)
+# The widths of well-known ViTs, of which all of timm's have the same number of heads.
+WIDTHS = (192, 384, 512, 640, 768, 832, 896, 1024, 1152, 1280, 1408, 1664)
 # What two published families do with another eps or activation, and only their names tell.
 NAMELESS = {"norm_pre.weight": "CLIP", "patch_embed.norm.weight": "AIMv2"}
 POOLED = ("cls_token", "fc_norm.weight")
-# A published Swin's last window covers its whole last grid, and tells the side of its photos.
-SIDES = {7: 224, 12: 384}
+# A published Swin's last window covers its whole last grid, and with patches of four pixels tells
+# the side of its photos.
+SIDES = {(4, 7): 224, (4, 12): 384}
+KERNEL = "patch_embed.proj.weight"
 SAVE = (
     "save it with timm's config.json, its architecture and model_args in it, and model.safetensors"
 )
@@ -115,8 +117,8 @@ def _check_vit(tensors: Mapping[str, Tensor], source: str) -> None:
     width = tensors["blocks.0.attn.qkv.weight"].shape[1]
     if width not in WIDTHS and "blocks.0.attn.q_norm.weight" not in tensors:
         raise UnsupportedError(
-            f"{source} is a ViT {width} wide, which no published one is, and no tensor shows how "
-            f"many heads share that; {SAVE}."
+            f"{source} is a ViT {width} wide, a width that settles no number of heads, and no "
+            f"tensor shows it; {SAVE}."
         )
 
 
@@ -126,21 +128,22 @@ def _swin_side(tensors: Mapping[str, Tensor], source: str) -> int:
     A mask of the shifted windows holds one for each of them; where the file has none, the last
     stage's window is that of a published size.
     """
-    table, kernel = "attn.relative_position_bias_table", tensors.get("patch_embed.proj.weight")
+    table = "attn.relative_position_bias_table"
     windows = [
         (math.isqrt(len(tensor)) + 1) // 2
         for name, tensor in tensors.items()
         if re.fullmatch(rf"layers\.\d+\.blocks\.0\.{table}", name)
     ]
-    mask = tensors.get("layers.0.blocks.1.attn_mask")
-    if mask is not None and kernel is not None and windows:
-        return math.isqrt(len(mask)) * math.isqrt(mask.shape[1]) * kernel.shape[-1]
-    if not windows or windows[-1] not in SIDES:
+    kernel, mask = tensors.get(KERNEL), tensors.get("layers.0.blocks.1.attn_mask")
+    patch_size = 0 if kernel is None else kernel.shape[-1]
+    if mask is not None:
+        return math.isqrt(len(mask)) * math.isqrt(mask.shape[1]) * patch_size
+    if not windows or (patch_size, windows[-1]) not in SIDES:
         raise UnsupportedError(
-            f"{source} is a Swin with windows of {windows}, and no published size of photos has "
-            f"them; {SAVE}."
+            f"{source} is a Swin with windows of {windows} and patches of {patch_size} pixels, "
+            f"and no published size of photos has them; {SAVE}."
         )
-    return SIDES[windows[-1]]
+    return SIDES[patch_size, windows[-1]]
 
 
 def _labels(stated: dict[str, Any], classes: int, source: str) -> tuple[str, ...]:
