@@ -125,9 +125,9 @@ def test_what_is_computed_or_belongs_to_pre_training_is_left_out():
 
 
 def test_options_are_read_from_the_configuration(tmp_path):
-    changes = {"qkv_bias": False, "mlp_ratio": 1.5, "layer_norm_eps": 1e-2, "num_channels": 1}
+    changes = {"qkv_bias": False, "mlp_ratio": 1.5, "layer_norm_eps": 1e-2}
     theirs = their_transformers(tmp_path, **changes, hidden_act="gelu_pytorch_tanh", patch_size=3)
-    pixels = oracles.photos(1, 1, 40, 50)
+    pixels = oracles.photos(1, 3, 40, 50)
     ours = oracles.logits_of(read_transformers(tmp_path), pixels)
     oracles.assert_same_logits(ours, oracles.logits_of(theirs, pixels))
 

@@ -41,6 +41,8 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "vit_small_patch14_reg4_dinov2": TINY,
     "vit_giant_patch14_reg4_dinov2": TINY,
     "vit_base_patch16_radio_v3": TINY,
+    "vit_tiny_patch16_224, a norm before the blocks": {**TINY, "pre_norm": True},
+    "vit_tiny_patch16_224, RMS norms": {**TINY, "norm_layer": "rmsnorm"},
     "vit_tiny_patch16_224, mean of the patches": {**TINY, "global_pool": "avg"},
     "vit_tiny_patch16_224, a rectangle": {**TINY, "img_size": (24, 40)},
     "vit_so150m_patch16_reg4_gap_256": TINY,
@@ -166,6 +168,13 @@ def test_positions_are_interpolated_as_timm_does(tmp_path, name, size):
     oracles.assert_same_logits(found, oracles.logits_of(model, pixels))
 
 
+@pytest.mark.parametrize("norm", ["layernorm", "LayerNorm", "rms_norm"])
+def test_a_norm_that_is_stated_has_another_eps_than_the_name(tmp_path, photo_file, norm):
+    model = theirs(tmp_path, "vit_base_patch32_clip_224", norm_layer=norm)
+    assert model.blocks[0].norm1.eps == 1e-6
+    assert_same_answer(tmp_path, model, photo_file)
+
+
 def test_pre_logits_written_out_by_hand(tmp_path):
     """timm has dropped the layer, so it is checked against linear and tanh."""
     from safetensors.torch import load_file, save_file
@@ -250,6 +259,61 @@ def test_options_that_are_not_read_are_refused(tmp_path):
     for change in {"crop_mode": "border"}, {"interpolation": "random"}:
         with pytest.raises(UnsupportedError, match="prepares photos by"):
             read_preprocessing({"pretrained_cfg": change}, "it")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "reason"),
+    [
+        ("vit_tiny_patch16_224", {"dynamic_img_size": True, "dynamic_img_pad": True}, "_img_pad="),
+        ("vit_tiny_patch16_224", {"embed_norm_layer": "layernorm"}, "embed_norm_layer=layernorm"),
+        ("aimv2_large_patch14_224", {"norm_layer": "rmsnorm"}, "of another kind than its blocks"),
+        ("vit_tiny_patch16_224", {"norm_layer": "layernormfp32"}, "norms of the kind 'layernorm"),
+        ("vit_tiny_patch16_224", {"patch_size": (8, 4)}, "8 × 4 pixels; only square"),
+        ("vit_tiny_patch16_224", {"global_pool": "avgmax"}, "pools its tokens by 'avgmax'"),
+        ("vit_tiny_patch16_224", {"global_pool": ""}, "pools its tokens by ''"),
+        ("vit_tiny_patch16_224", {"in_chans": 1}, "pixels of 1 channel; photos here have 3"),
+        ("swin_tiny_patch4_window7_224", {"global_pool": "max"}, "pools its places by 'max'"),
+        ("swin_tiny_patch4_window7_224", {"img_size": 50}, "50 × 50 pixels, no whole number of 4"),
+        ("swin_tiny_patch4_window7_224", {"head_dim": 4}, "8 wide together for tokens of 12"),
+        ("swin_tiny_patch4_window7_224", {"in_chans": 1}, "pixels of 1 channel"),
+        ("swin_tiny_patch4_window7_224", {"always_partition": True}, "always shifts"),
+        ("mobilevit_xxs", {"global_pool": "max"}, "pools its places by 'max'"),
+        ("mobilevit_xxs", {"in_chans": 1}, "pixels of 1 channel"),
+        ("mobilevit_xxs", {"output_stride": 16}, "output_stride=16"),
+    ],
+    ids=str,
+)
+def test_arguments_that_are_not_read_are_refused_by_name(tmp_path, name, changes, reason):
+    """What timm made with them would answer otherwise; its model is built to show that it can."""
+    arguments = {"num_classes": 5, **ARCHITECTURES[name], **changes}
+    model = oracles.randomise(oracles.timm().create_model(name, **arguments))
+    oracles.save_timm(model, tmp_path, **arguments)
+    with pytest.raises(UnsupportedError, match=reason):
+        read_folder(tmp_path, "tiny")
+
+
+def test_a_width_without_its_heads_is_refused(tmp_path):
+    """timm takes the heads of the name, whatever the width."""
+    theirs(tmp_path, "vit_tiny_patch16_224", embed_dim=48, num_heads=3)
+    arguments = json.loads((tmp_path / "config.json").read_text())["model_args"]
+    del arguments["num_heads"]
+    rewrite(tmp_path, model_args=arguments)
+    with pytest.raises(UnsupportedError, match="embed_dim=48 and the heads of another width"):
+        read_folder(tmp_path, "tiny")
+
+
+def test_every_argument_that_is_known_is_one_of_timms():
+    from inspect import signature
+
+    from timm.models.byobnet import ByobNet
+    from timm.models.swin_transformer import SwinTransformer
+    from timm.models.vision_transformer import VisionTransformer
+
+    from vit_demo.checkpoints.timm.arguments import KNOWN, SHAPES
+
+    classes = {"vit": VisionTransformer, "swin": SwinTransformer, "mobilevit": ByobNet}
+    for family, of_timm in classes.items():
+        assert {*SHAPES, *KNOWN[family]} <= signature(of_timm).parameters.keys()
 
 
 def test_tensors_that_are_no_vit_are_refused(tmp_path):

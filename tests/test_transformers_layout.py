@@ -77,6 +77,7 @@ def rewrite(folder, name, keep_null=False, **changes):
         {"hidden_act": "gelu_fast"},
         {"num_attention_heads": 4, "num_hidden_layers": 3},
         {"patch_size": 4},
+        {"patch_size": [8, 8], "image_size": [32, 32]},
         {"layer_norm_eps": 1e-12},
     ],
     ids=str,
@@ -102,6 +103,8 @@ def test_layer_norm_eps_left_out_is_the_librarys_default(their_checkpoint):
     assert layout.read(folder, "it").config.layer_norm_eps == 1e-12
 
 
+STEPS = ("do_resize", "do_rescale", "do_normalize")
+SILENT = dict.fromkeys((*STEPS, "resample", "image_mean", "image_std", "rescale_factor"))
 PROCESSORS = {
     "rectangle": {"size": {"height": 24, "width": 40}},
     "bicubic": {"resample": 3},
@@ -157,6 +160,51 @@ PROCESSORS = {
         ("size", "resample", "image_mean", "image_std", "do_resize", "do_rescale", "do_normalize")
     )
     | {"image_processor_type": "BitImageProcessor"},
+    "CLIP, a number for each": {
+        "image_processor_type": "CLIPImageProcessorPil",
+        "size": 40,
+        "crop_size": 32,
+        **SILENT,
+    },
+    "CLIP of 2021": {
+        "image_processor_type": None,
+        "feature_extractor_type": "CLIPFeatureExtractor",
+        "size": 32,
+        "crop_size": 32,
+        **SILENT,
+    },
+    "SigLIP": {"image_processor_type": "SiglipImageProcessorFast", **SILENT},
+    "SigLIP, shorter edge and crop": {
+        "image_processor_type": "SiglipImageProcessor",
+        "size": 40,
+        "crop_size": 32,
+        "do_center_crop": True,
+    },
+    "BEiT": {"image_processor_type": "BeitImageProcessor", **SILENT},
+    "BEiT, cropped": {
+        "image_processor_type": "BeitImageProcessor",
+        "do_center_crop": True,
+        **SILENT,
+    },
+    "PVT": {"image_processor_type": "PvtImageProcessor", **SILENT},
+    "MobileNetV2": {
+        "image_processor_type": "MobileNetV2ImageProcessor",
+        "size": {"shortest_edge": 40},
+        "crop_size": {"height": 32, "width": 32},
+        **SILENT,
+    },
+    "MobileNetV2, nothing stated": {
+        "image_processor_type": "MobileNetV2ImageProcessor",
+        "size": None,
+        **SILENT,
+    },
+    "one number for three colours": {"image_mean": 0.4, "image_std": 0.2},
+    "a number that is the shorter edge": {
+        "size": 40,
+        "default_to_square": False,
+        "do_center_crop": True,
+        "crop_size": 32,
+    },
     "2020, one number": {
         "image_processor_type": None,
         "feature_extractor_type": "ViTFeatureExtractor",
@@ -376,6 +424,27 @@ def test_a_processor_without_a_size_takes_the_models(our_checkpoint):
     assert layout.read(our_checkpoint, "it").preprocessing.resize == (32, 32)
 
 
+def test_without_a_file_the_familys_processor_brings_photos_to_the_models_size():
+    from vit_demo.checkpoints.transformers.processor import read_preprocessing
+
+    bicubic = Image.Resampling.BICUBIC
+    assert read_preprocessing({}, (64, 64), "it", "mobilevit") == Preprocessing(
+        64, (64, 64), resample=bicubic, mean=None, std=None, bgr=True
+    )
+    found = read_preprocessing({}, (42, 28), "it", "dinov2")
+    assert (found.resize, found.crop, found.resample) == (28, (42, 28), bicubic)
+    assert read_preprocessing({}, (96, 96), "it", "swin") == Preprocessing((96, 96))
+
+
+def test_a_file_without_a_size_means_the_processors_own_where_any_fits():
+    """Swin takes any size, and the library's processor has 224; a ViT takes but its own."""
+    from vit_demo.checkpoints.transformers.processor import read_preprocessing
+
+    stored = {"image_processor_type": "ViTImageProcessor"}
+    assert read_preprocessing(stored, (96, 96), "it", "swin").resize == (224, 224)
+    assert read_preprocessing(stored, (96, 96), "it", "vit").resize == (96, 96)
+
+
 def test_a_pooler_and_a_mask_token_are_no_part_of_the_classifier(our_checkpoint):
     from safetensors.torch import load_file, save_file
 
@@ -434,15 +503,58 @@ def test_another_family_is_refused_and_the_readable_ones_are_named(our_checkpoin
 @pytest.mark.parametrize(
     ("file", "changes", "message"),
     [
+        (CONFIG, {"patch_size": [8, 4]}, "patches of 8 × 4 pixels; only square ones are read"),
+        (CONFIG, {"num_channels": 1}, "pixels of 1 channel; photos here have 3"),
         (CONFIG, {"hidden_act": "quick_gelu"}, "activation 'quick_gelu'; readable: gelu, gelu_new"),
         (PROCESSOR, {"size": {"longest_edge": 32}}, "longest_edge.*is not read here"),
         (PROCESSOR, {"size": {"shortest_edge": 32, "longest_edge": 64}}, "is not read here"),
+        (PROCESSOR, {"do_center_crop": True, "crop_size": {"shortest_edge": 32}}, "crop_size="),
+        (PROCESSOR, {"image_mean": [0.5]}, "image_mean=.*state one number, or three"),
+        (PROCESSOR, {"resample": 9}, "resample=9 .* no filter of Pillow's"),
+        (PROCESSOR, {"do_pad": True}, "do_pad=True .* not read here"),
     ],
 )
 def test_an_option_that_is_not_read_is_named(our_checkpoint, file, changes, message):
     rewrite(our_checkpoint, file, **changes)
     with pytest.raises(UnsupportedError, match=f"^owner/name.*{message}"):
         layout.read(our_checkpoint, "owner/name")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "ConvNextImageProcessor",
+        "ConvNextFeatureExtractor",
+        "LevitImageProcessorFast",
+        "EfficientNetImageProcessor",
+        "DPTImageProcessor",
+        "ViTHybridImageProcessor",
+        "MyOwn",
+    ],
+)
+def test_a_processor_with_other_rules_is_refused_by_name(our_checkpoint, kind):
+    rewrite(our_checkpoint, PROCESSOR, image_processor_type=kind)
+    with pytest.raises(UnsupportedError, match=f"'{kind}', which is not read here.*ViT, DeiT"):
+        layout.read(our_checkpoint, "owner/name")
+
+
+@pytest.mark.parametrize(
+    ("family", "kind"), [("deit", "DeiT"), ("dinov2", "Bit"), ("swin", "ViT"), ("vit", "ViT")]
+)
+def test_a_processor_without_a_name_is_its_familys(their_checkpoint, noise_photo, family, kind):
+    from vit_demo.checkpoints.transformers.processor import PROCESSORS, read_preprocessing
+
+    transformers = pytest.importorskip("transformers")
+    folder = their_checkpoint()
+    rewrite(folder, CONFIG, model_type=family)
+    stored = {"do_resize": True, "size": {"height": 40, "width": 40}}
+    (folder / PROCESSOR).write_text(json.dumps(stored), encoding="utf-8")
+    oracle = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")
+    assert type(oracle).__name__ == f"{kind}ImageProcessorPil"
+    assert kind in PROCESSORS
+    photo = noise_photo(101, 67)
+    ours = read_preprocessing(stored, (32, 32), "it", family)(photo).pixels
+    assert torch.equal(ours, oracle(photo, return_tensors="pt").pixel_values.float())
 
 
 @pytest.mark.parametrize("name", [CONFIG, WEIGHTS])

@@ -2,19 +2,22 @@
 
 import json
 import os
+import re
 
+import coverage_of_timm
 import oracles
 import pytest
 import torch
 
 from vit_demo.checkpoints import load, read_folder
+from vit_demo.checkpoints import tutorial as tutorials
 from vit_demo.checkpoints.checkpoint import build
 from vit_demo.errors import CheckpointError, UnsupportedError
 from vit_demo.photo import read_photo
 from vit_demo.preprocess import Preprocessing
 
 LABELS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
-WIDE = {"embed_dim": 128, "num_heads": 2, "depth": 2, "patch_size": 8, "img_size": 32}
+WIDE = {"embed_dim": 192, "num_heads": 3, "depth": 2, "patch_size": 8, "img_size": 32}
 
 
 def tutorial(folder, name="vit_tiny_patch16_224", **changes):
@@ -51,7 +54,7 @@ def test_logits_are_timms_and_labels_are_the_files(tmp_path, photo_file, name, c
 
 def test_pre_logits_are_linear_and_tanh(tmp_path):
     model = tutorial(tmp_path)
-    weight, bias, head = torch.randn(16, 128), torch.randn(16), torch.randn(5, 16)
+    weight, bias, head = torch.randn(16, 192), torch.randn(16), torch.randn(5, 16)
     extra = {"pre_logits.fc.weight": weight, "pre_logits.fc.bias": bias, "head.weight": head}
     torch.save({**model.state_dict(), **extra}, tmp_path / "flowers.pth")
     pixels = torch.randn(2, 3, 32, 32)
@@ -74,6 +77,113 @@ def test_a_training_scripts_wrapping_is_taken_off(tmp_path, key):
     model = tutorial(tmp_path)
     torch.save({key: model.state_dict(), "epoch": 3}, tmp_path / "flowers.pth")
     assert build(read_folder(tmp_path, "it"), "it").labels == LABELS
+
+
+def test_what_training_in_parallel_puts_before_every_name_is_taken_off(tmp_path):
+    model = tutorial(tmp_path)
+    torch.save(
+        {"model": {f"module.{name}": tensor for name, tensor in model.state_dict().items()}},
+        tmp_path / "flowers.pth",
+    )
+    pixels = torch.randn(2, 3, 32, 32)
+    ours = load(str(tmp_path / "flowers.pth")).model
+    oracles.assert_same_logits(oracles.logits_of(ours, pixels), oracles.logits_of(model, pixels))
+
+
+def test_every_width_that_is_read_has_one_number_of_heads_at_timm():
+    """Of the ViTs that a bare file could hold; one block each, and no memory."""
+    from vit_demo.checkpoints.timm.vit import _heads
+
+    # Refused by a tensor or by what is missing, and blocks of another kind.
+    others = re.compile("aimv2|.*_clip_|.*_siglip|.*_gap_224|beit3|.*_xp_|.*18x2|.*wee_")
+    names = [name for name in coverage_of_timm.names() if re.match("vit_|deit", name)]
+    found = {heads_of(name) for name in names if not others.match(name)}
+    known = {(width, heads) for width, heads in found if width in tutorials.WIDTHS}
+    assert known == {(width, _heads("vit", {}, {}, width, "it")) for width in tutorials.WIDTHS}
+
+
+def heads_of(name):
+    with torch.device("meta"):
+        model = oracles.timm().create_model(name, depth=1, weight_init="skip")
+    return model.embed_dim, model.blocks[0].attn.num_heads
+
+
+@pytest.mark.parametrize("width", [128, 256, 1536])
+def test_a_width_whose_heads_would_be_a_guess_is_refused(tmp_path, width):
+    tutorial(tmp_path, embed_dim=width, num_heads=8, depth=1)
+    with pytest.raises(
+        UnsupportedError, match=f"a ViT {width} wide.*no number of heads.*config.json"
+    ):
+        read_folder(tmp_path, "it")
+
+
+def test_normalised_queries_show_the_heads_of_any_width(tmp_path):
+    model = tutorial(tmp_path, embed_dim=128, num_heads=8, qk_norm=True)
+    pixels = torch.randn(2, 3, 32, 32)
+    ours = load(str(tmp_path)).model
+    oracles.assert_same_logits(oracles.logits_of(ours, pixels), oracles.logits_of(model, pixels))
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [("vit_base_patch32_clip_quickgelu_224", "CLIP"), ("aimv2_large_patch14_224", "AIMv2")],
+)
+def test_what_only_a_name_tells_is_refused(tmp_path, name, family):
+    tutorial(tmp_path, name)
+    with pytest.raises(UnsupportedError, match=f"as {family} has.*config.json"):
+        read_folder(tmp_path, "it")
+
+
+@pytest.mark.parametrize("name", ["vit_base_patch16_gap_224", "vit_base_patch16_siglip_gap_224"])
+def test_tokens_without_a_class_or_a_norm_behind_are_refused(tmp_path, name):
+    """The two differ in heads alone, 16 and 12, at the same width."""
+    tutorial(tmp_path, name)
+    with pytest.raises(UnsupportedError, match=r"neither a class token nor.*config.json"):
+        read_folder(tmp_path, "it")
+
+
+SWIN = {"depths": (1, 2), "num_heads": (2, 4), "embed_dim": 8, "num_classes": 5}
+
+
+def swin(folder, name="swin_base_patch4_window12_384", **changes):
+    model = oracles.timm().create_model(name, **{**SWIN, **changes})
+    torch.save(oracles.randomise(model).state_dict(), folder / "swin.pth")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [("swin_base_patch4_window12_384", 384), ("swin_tiny_patch4_window7_224", 224)],
+)
+def test_a_swins_windows_tell_the_size_of_its_photos(tmp_path, photo_file, name, side):
+    model = swin(tmp_path, name)
+    checkpoint = load(str(tmp_path))
+    assert checkpoint.model.config.image_size == (side, side)
+    pixels = checkpoint.preprocessing(read_photo(photo_file)).pixels
+    assert pixels.shape == (1, 3, side, side)
+    found = oracles.logits_of(checkpoint.model, pixels)
+    oracles.assert_same_logits(found, oracles.logits_of(model, pixels))
+
+
+def test_the_masks_of_shifted_windows_tell_it_of_any_swin(tmp_path):
+    """64 = 4 · 4 windows of 4 · patches of 4, in every stage but the last of another size."""
+    model = swin(tmp_path, img_size=64, window_size=4, depths=(2, 1))
+    mask = {"layers.0.blocks.1.attn_mask": model.layers[0].blocks[1].attn_mask}
+    torch.save(model.state_dict() | mask, tmp_path / "swin.pth")
+    pixels = torch.randn(2, 3, 64, 64)
+    ours = load(str(tmp_path)).model
+    assert ours.config.image_size == (64, 64)
+    oracles.assert_same_logits(oracles.logits_of(ours, pixels), oracles.logits_of(model, pixels))
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [({"img_size": 64, "window_size": 4}, r"\[4, 4\]"), ({"patch_size": 2}, "patches of 2")],
+)
+def test_other_windows_or_patches_are_refused(tmp_path, changes, what):
+    swin(tmp_path, **changes)
+    with pytest.raises(UnsupportedError, match=f"Swin with windows of .*{what}.*config.json"):
+        read_folder(tmp_path, "it")
 
 
 def test_without_names_classes_are_numbered(tmp_path):
@@ -104,7 +214,7 @@ def test_what_is_no_dictionary_of_tensors_is_never_opened(tmp_path, content, mon
 
 def test_tensors_of_no_family_are_refused(tmp_path):
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "flowers.pth")
-    with pytest.raises(UnsupportedError, match="tensors of no ViT or Swin with timm's names"):
+    with pytest.raises(UnsupportedError, match="a .pth is read of ViT, DeiT, DINOv2 and Swin"):
         read_folder(tmp_path / "flowers.pth", "it")
 
 

@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from vit_demo.errors import UnsupportedError
+from vit_demo.errors import ConfigError, UnsupportedError
 
 Rule = tuple[str, str | Callable[[re.Match[str]], str]]
 READABLE = "ViT, DeiT, DINOv2, Swin, MobileViT, in the transformers or timm layout"
+COLOURS = 3
 QKV = ("query", "key", "value")
 
 
@@ -44,9 +46,33 @@ def to_next_stage(match: re.Match[str]) -> str:
     return f"layers.{int(match[1]) + 1}.downsample."
 
 
-def pair(size: int | Sequence[int]) -> tuple[int, int]:
-    """Height and width, from one number for both or from two."""
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
+def pair(size: Any) -> tuple[int, int]:
+    """Height and width, from one number for both or from two; ConfigError from anything else."""
+    match size:
+        case int():
+            return size, size
+        case (int(height), int(width)):
+            return height, width
+    raise ConfigError(f"a size of {size} is neither one whole number nor two")
+
+
+def square(size: Any, source: str) -> int:
+    """The side of a patch, from one number or from two; raises UnsupportedError for rectangles."""
+    height, width = pair(size)
+    if height != width:
+        raise UnsupportedError(
+            f"{source} cuts patches of {height} × {width} pixels; only square ones are read."
+        )
+    return height
+
+
+def check_colours(channels: int, source: str) -> None:
+    """Raise UnsupportedError unless a model takes red, green and blue."""
+    if channels != COLOURS:
+        raise UnsupportedError(
+            f"{source} takes pixels of {channels} channel{'s' * (channels != 1)}; photos here have "
+            f"{COLOURS}, red, green and blue, so choose a checkpoint that was trained on these."
+        )
 
 
 def unreadable(source: str, family: str | None, reason: str = "") -> UnsupportedError:

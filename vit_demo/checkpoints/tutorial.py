@@ -5,20 +5,40 @@ everything is inferred from the tensors. Photos are prepared as the tutorials do
 """
 
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from torch import Tensor
 
 from vit_demo.checkpoints import timm
 from vit_demo.checkpoints.files import LABELS, read_json, unpickle_tensors
+from vit_demo.checkpoints.naming import READABLE
 from vit_demo.checkpoints.stored import Stored
 from vit_demo.errors import CheckpointError, UnsupportedError
 from vit_demo.preprocess import Preprocessing
 
 LAYOUT = "tutorial"
 SUFFIX = ".pth"
+
+# What training in parallel puts before every name.
+PARALLEL = "module."
+
+# The widths of well-known ViTs, of which all of timm's have the same number of heads.
+WIDTHS = (192, 384, 512, 640, 768, 832, 896, 1024, 1152, 1280, 1408, 1664)
+# What two published families do with another eps or activation, and only their names tell.
+NAMELESS = {"norm_pre.weight": "CLIP", "patch_embed.norm.weight": "AIMv2"}
+POOLED = ("cls_token", "fc_norm.weight")
+# A published Swin's last window covers its whole last grid, and with patches of four pixels tells
+# the side of its photos.
+SIDES = {(4, 7): 224, (4, 12): 384}
+KERNEL = "patch_embed.proj.weight"
+SAVE = (
+    "save it with timm's config.json, its architecture and model_args in it, and model.safetensors"
+)
 
 # A tensor of every model of the family, and the name that its smallest configuration goes by.
 SIGNS = {
@@ -46,15 +66,23 @@ def read(path: Path, source: str) -> Stored:
     Raises CheckpointError when it holds no tensors, UnsupportedError when they are of no family
     that is read here.
     """
-    tensors = unpickle_tensors(path, source)
+    stored = unpickle_tensors(path, source)
+    parallel = all(name.startswith(PARALLEL) for name in stored)
+    tensors = {name.removeprefix(PARALLEL): t for name, t in stored.items()} if parallel else stored
     sign = next((name for name in SIGNS if name in tensors), None)
     if sign is None:
         raise UnsupportedError(
             f"{source} holds tensors of no ViT or Swin with timm's names (blocks.0.attn.qkv, …); "
-            "save it with config.json in the transformers or timm layout."
+            f"a {SUFFIX} is read of ViT, DeiT, DINOv2 and Swin. With config.json and "
+            f"model.safetensors, what can be read: {READABLE}."
         )
     architecture, family = SIGNS[sign]
-    stored = timm.describe({"architecture": architecture}, tensors, source)
+    stated: dict[str, Any] = {"architecture": architecture}
+    if family == "Swin":
+        stated["model_args"] = {"img_size": _swin_side(tensors, source)}
+    else:
+        _check_vit(tensors, source)
+    stored = timm.describe(stated, tensors, source)
     height, width = stored.config.image_size
     named = path.with_name(LABELS)
     return replace(
@@ -71,6 +99,51 @@ def read(path: Path, source: str) -> Stored:
             resample=Image.Resampling.BILINEAR,
         ),
     )
+
+
+def _check_vit(tensors: Mapping[str, Tensor], source: str) -> None:
+    """Raise UnsupportedError where heads, eps or activation would be a guess."""
+    for name, family in NAMELESS.items():
+        if name in tensors:
+            raise UnsupportedError(
+                f"{source} has a '{name.removesuffix('.weight')}', as {family} has, whose eps and "
+                f"activation no tensor shows; {SAVE}."
+            )
+    if not any(name in tensors for name in POOLED):
+        raise UnsupportedError(
+            f"{source} has neither a class token nor a norm after pooling, as SigLIP's models "
+            f"have, whose heads and activation no tensor shows; {SAVE}."
+        )
+    width = tensors["blocks.0.attn.qkv.weight"].shape[1]
+    if width not in WIDTHS and "blocks.0.attn.q_norm.weight" not in tensors:
+        raise UnsupportedError(
+            f"{source} is a ViT {width} wide, a width that settles no number of heads, and no "
+            f"tensor shows it; {SAVE}."
+        )
+
+
+def _swin_side(tensors: Mapping[str, Tensor], source: str) -> int:
+    """The side of the photos that a Swin was made for, which its windows tell.
+
+    A mask of the shifted windows holds one for each of them; where the file has none, the last
+    stage's window is that of a published size.
+    """
+    table = "attn.relative_position_bias_table"
+    windows = [
+        (math.isqrt(len(tensor)) + 1) // 2
+        for name, tensor in tensors.items()
+        if re.fullmatch(rf"layers\.\d+\.blocks\.0\.{table}", name)
+    ]
+    kernel, mask = tensors.get(KERNEL), tensors.get("layers.0.blocks.1.attn_mask")
+    patch_size = 0 if kernel is None else kernel.shape[-1]
+    if mask is not None:
+        return math.isqrt(len(mask)) * math.isqrt(mask.shape[1]) * patch_size
+    if not windows or (patch_size, windows[-1]) not in SIDES:
+        raise UnsupportedError(
+            f"{source} is a Swin with windows of {windows} and patches of {patch_size} pixels, "
+            f"and no published size of photos has them; {SAVE}."
+        )
+    return SIDES[patch_size, windows[-1]]
 
 
 def _labels(stated: dict[str, Any], classes: int, source: str) -> tuple[str, ...]:

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from vit_demo.checkpoints.calibration import read_calibration
 from vit_demo.checkpoints.files import CONFIG, load_weights, read_json
-from vit_demo.checkpoints.naming import unreadable
+from vit_demo.checkpoints.naming import check_colours, unreadable
 from vit_demo.checkpoints.stored import Stored
 from vit_demo.checkpoints.timm import mobilevit, swin, vit
+from vit_demo.checkpoints.timm.arguments import check_arguments
 from vit_demo.checkpoints.timm.stated import read_labels, read_preprocessing
 from vit_demo.models import ModelConfig
 
@@ -61,7 +62,10 @@ def check_family(config_json: Mapping[str, Any], source: str) -> str:
 
 def describe(config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str) -> Stored:
     """What a configuration and tensors under timm's names say together."""
-    config, named = _model(config_json, tensors, check_family(config_json, source), source)
+    family = check_family(config_json, source)
+    check_arguments(config_json, family, source)
+    config, named = _model(config_json, tensors, family, source)
+    check_colours(config.channels, source)
     return Stored(
         architecture=str(config_json["architecture"]),
         layout=LAYOUT,

@@ -31,6 +31,14 @@ def pretrained(config_json: Mapping[str, Any]) -> Mapping[str, Any]:
     return config_json.get("pretrained_cfg") or config_json
 
 
+def pooling(config_json: Mapping[str, Any]) -> str | None:
+    """How the head's input is pooled: the model's argument, else what stands beside it."""
+    for place in (model_args(config_json), config_json, pretrained(config_json)):
+        if place.get("global_pool") is not None:
+            return str(place["global_pool"])
+    return None
+
+
 def input_size(config_json: Mapping[str, Any]) -> Grid:
     """Height and width of the pixels."""
     _, height, width = pretrained(config_json).get("input_size") or (3, SIDE, SIDE)

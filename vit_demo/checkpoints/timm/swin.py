@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vit_demo.checkpoints.naming import Rule, pair, rename, to_next_stage
+from vit_demo.checkpoints.naming import Rule, pair, rename, square, to_next_stage
 from vit_demo.errors import CheckpointError, UnsupportedError
 from vit_demo.models.grids import Grid
 from vit_demo.models.swin import SwinConfig
@@ -53,9 +53,16 @@ def read_config(
         raise CheckpointError(
             f"{source} has no {error}; it is no Swin as timm saves it."
         ) from error
-    width, channels, _, patch_size = kernel.shape
+    width, channels, *sides = kernel.shape
+    patch_size = square(sides, source)
+    _check_head_width(tensors, width, source)
     image_size = _image_size(config_json, stated)
-    grid = tuple(math.ceil(side / patch_size) for side in image_size)
+    if any(side % patch_size for side in image_size):
+        raise UnsupportedError(
+            f"{source} takes photos of {image_size[0]} × {image_size[1]} pixels, no whole number "
+            f"of {patch_size}-pixel patches: timm leaves the rest out, which is not read here."
+        )
+    grid = tuple(side // patch_size for side in image_size)
     head = tensors.get("head.fc.bias")
     return SwinConfig(
         classes=config_json.get("num_classes", 1000) if head is None else len(head),
@@ -70,6 +77,16 @@ def read_config(
         qkv_bias="layers.0.blocks.0.attn.qkv.bias" in tensors,
         convention="timm",
     )
+
+
+def _check_head_width(tensors: Mapping[str, Tensor], width: int, source: str) -> None:
+    """Raise UnsupportedError where the heads together are not as wide as their tokens."""
+    attended = tensors.get("layers.0.blocks.0.attn.proj.weight")
+    if attended is not None and attended.shape[1] != width:
+        raise UnsupportedError(
+            f"{source} has heads that are {attended.shape[1]} wide together for tokens of {width} "
+            "(head_dim), which is not read here; choose one whose heads share the token's width."
+        )
 
 
 def _depths(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vit_demo.checkpoints.naming import pair
-from vit_demo.checkpoints.timm.stated import input_size, model_args
+from vit_demo.checkpoints.naming import pair, square
+from vit_demo.checkpoints.timm.stated import input_size, model_args, pooling
 from vit_demo.errors import CheckpointError, UnsupportedError
 from vit_demo.models.grids import Grid
 from vit_demo.models.layers import Gelu
@@ -38,8 +38,10 @@ TANH_NAMES = re.compile(
 )
 EXACT_NAMES = re.compile(r"vit_large_patch16_siglip_(gap_)?(256|384)$")
 
-# CLIP's are the models with a norm before the first block, AIMv2's those with one on the patches.
+# Only the names tell, unless another norm is stated, which has the first.
 LAYER_NORM_EPS, CLIP_EPS = 1e-6, 1e-5
+CLIP_NAMES = re.compile(r"\w+_clip_|aimv2_")
+NORMS = ("layernorm", "rmsnorm")
 
 POOLINGS: dict[str, Pooling] = {"token": "class", "avg": "mean", "map": "attention"}
 
@@ -78,12 +80,12 @@ def read_config(
         qkv = tensors["blocks.0.attn.qkv.weight"]
     except KeyError as error:
         raise CheckpointError(f"{source} has no {error}; it is no ViT as timm saves it.") from error
-    width, channels, _, patch_size = kernel.shape
+    width, channels, *sides = kernel.shape
+    patch_size = square(sides, source)
     registers = tensors["reg_token"].shape[1] if "reg_token" in tensors else 0
     prefix = sum(token in tensors for token in ("cls_token", "dist_token")) + registers
     grid = _grid(config_json, positions, prefix, patch_size, source)
-    heads = _heads(name, stated, tensors, width)
-    pre_norm, patch_norm = "norm_pre.weight" in tensors, "patch_embed.norm.weight" in tensors
+    heads = _heads(name, stated, tensors, width, source)
     head = tensors.get("head.bias")
     return ViTConfig(
         classes=(config_json.get("num_classes") or 1) if head is None else len(head),
@@ -99,12 +101,12 @@ def read_config(
         qkv_bias="blocks.0.attn.qkv.bias" in tensors,
         qk_norm="blocks.0.attn.q_norm.weight" in tensors,
         gelu=_gelu(name, stated, source),
-        layer_norm_eps=CLIP_EPS if pre_norm or patch_norm else LAYER_NORM_EPS,
-        patch_norm=patch_norm,
+        layer_norm_eps=_layer_norm_eps(name, stated, source),
+        patch_norm="patch_embed.norm.weight" in tensors,
         proj_bias="blocks.0.attn.proj.bias" in tensors,
         rms_norm="blocks.0.norm1.bias" not in tensors,
         layer_scale=1.0 if "blocks.0.ls1.gamma" in tensors else None,
-        pre_norm=pre_norm,
+        pre_norm="norm_pre.weight" in tensors,
         class_token="cls_token" in tensors,
         distilled="dist_token" in tensors,
         registers=registers,
@@ -149,21 +151,44 @@ def _grid(
     )
 
 
-def _heads(name: str, stated: Mapping[str, Any], tensors: Mapping[str, Tensor], width: int) -> int:
+def _heads(
+    name: str, stated: Mapping[str, Any], tensors: Mapping[str, Tensor], width: int, source: str
+) -> int:
     """No shape shows the heads, unless their queries are normalised."""
     if "num_heads" in stated:
         return stated["num_heads"]
     if norm := _length(tensors.get("blocks.0.attn.q_norm.weight")):
         return width // norm
+    if "embed_dim" in stated:
+        raise UnsupportedError(
+            f"{source} was made with embed_dim={stated['embed_dim']} and the heads of another "
+            "width; state num_heads beside it in model_args."
+        )
     for start, heads in HEADS_OF_NAME.items():
         if name.startswith(start):
             return heads
     return HEADS_OF_WIDTH.get(width, max(1, width // HEAD_WIDTH))
 
 
+def _layer_norm_eps(name: str, stated: Mapping[str, Any], source: str) -> float:
+    norm = stated.get("norm_layer")
+    if not norm:
+        return CLIP_EPS if CLIP_NAMES.match(name) else LAYER_NORM_EPS
+    if str(norm).replace("_", "").lower() not in NORMS:
+        raise UnsupportedError(
+            f"{source} has norms of the kind '{norm}'; readable: {', '.join(NORMS)}."
+        )
+    if name.startswith("aimv2_"):
+        raise UnsupportedError(
+            f"{source} has a norm on its patches of another kind than its blocks' '{norm}', which "
+            "is not read; choose one that was made without norm_layer."
+        )
+    return LAYER_NORM_EPS
+
+
 def _gelu(name: str, stated: Mapping[str, Any], source: str) -> Gelu:
     activation = stated.get("act_layer")
-    if activation is None or stated.get("mlp_layer"):
+    if activation is None:
         if "quickgelu" in name:
             return "quick"
         tanh = TANH_NAMES.match(name) and not EXACT_NAMES.match(name)
@@ -184,14 +209,14 @@ def _pooling(config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], sour
         if "cls_token" in tensors and "fc_norm.weight" not in tensors
         else "avg"
     )
-    stated = model_args(config_json).get("global_pool") or config_json.get("global_pool")
-    pooling = stated or inferred
-    if pooling not in POOLINGS or _reads_registers(config_json):
+    stated = pooling(config_json)
+    how = inferred if stated is None else stated
+    if how not in POOLINGS or _reads_registers(config_json):
         raise UnsupportedError(
-            f"{source} pools its tokens by '{pooling}'; readable: {', '.join(POOLINGS)}, "
+            f"{source} pools its tokens by '{how}'; readable: {', '.join(POOLINGS)}, "
             "and none of them together with registers."
         )
-    return POOLINGS[pooling]
+    return POOLINGS[how]
 
 
 def _reads_registers(config_json: Mapping[str, Any]) -> bool:

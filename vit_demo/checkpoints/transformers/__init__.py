@@ -21,7 +21,7 @@ from vit_demo.checkpoints.files import (
     replacing,
     write_json,
 )
-from vit_demo.checkpoints.naming import unreadable
+from vit_demo.checkpoints.naming import check_colours, unreadable
 from vit_demo.checkpoints.stored import Stored
 from vit_demo.checkpoints.transformers import mobilevit, swin, vit
 from vit_demo.checkpoints.transformers.processor import preprocessing_json, read_preprocessing
@@ -52,6 +52,7 @@ def read(folder: Path, source: str, allow_pickle: bool = False) -> Stored:
     labels = _labels(config_json, source)
     tensors = load_weights(folder, source, allow_pickle)
     config, tensors, size = _describe(config_json, tensors, family, len(labels), source)
+    check_colours(config.channels, source)
     processor = folder / PROCESSOR
     stored = read_json(processor, source) if processor.exists() else {}
     return Stored(
@@ -60,7 +61,7 @@ def read(folder: Path, source: str, allow_pickle: bool = False) -> Stored:
         config=config,
         tensors=tensors,
         labels=labels,
-        preprocessing=read_preprocessing(stored, config.image_size, source),
+        preprocessing=read_preprocessing(stored, config.image_size, source, family),
         calibration=read_calibration(config_json, source),
     )
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vit_demo.checkpoints.naming import Rule, join_qkv, pair, rename
+from vit_demo.checkpoints.naming import Rule, join_qkv, pair, rename, square
 from vit_demo.errors import UnsupportedError
 from vit_demo.models.mobilevit import PRESETS, MobileViTConfig
 
@@ -60,7 +60,7 @@ def read_config(config_json: Mapping[str, Any], classes: int, source: str) -> Mo
         expansion=config_json.get("expand_ratio", 4.0),
         heads=config_json.get("num_attention_heads", 4),
         mlp_ratio=config_json.get("mlp_ratio", 2.0),
-        patch_size=config_json.get("patch_size", 2),
+        patch_size=square(config_json.get("patch_size", 2), source),
         image_size=pair(config_json.get("image_size", 256)),
         channels=config_json.get("num_channels", 3),
         qkv_bias=config_json.get("qkv_bias", True),

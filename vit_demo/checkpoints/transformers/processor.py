@@ -1,87 +1,170 @@
 """preprocessor_config.json, as the transformers library writes it, read and written."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
 
 from vit_demo.checkpoints.files import PROCESSOR
 from vit_demo.errors import UnsupportedError
-from vit_demo.preprocess import Preprocessing, Size
+from vit_demo.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Size
 
 HALF = (0.5, 0.5, 0.5)
-
-# What BitImageProcessor (DINOv2's) falls back on: CLIP's mean and deviation, 224 pixels.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-BIT_EDGE = 224
-
-# What DeiTImageProcessor falls back on.
-DEIT_EDGE, DEIT_CROP = 256, 224
 
 
-def read_preprocessing(stored: Mapping[str, Any], image_size: Size, source: str) -> Preprocessing:
-    """What a file leaves out is its processor's default; a ViT's size is the model's own.
+@dataclass(frozen=True)
+class Defaults:
+    """What one of the library's processors does where its file is silent; sides in pixels.
+
+    `square` says what a single number for the size means: both sides, or the shorter one. `crop`
+    is the side of the middle that is cut out if anything is, which `crops` decides.
+    """
+
+    side: int = 224
+    square: bool = True
+    crop: int | None = None
+    crops: bool = False
+    resample: Image.Resampling = Image.Resampling.BICUBIC
+    mean: tuple[float, float, float] | None = HALF
+    std: tuple[float, float, float] | None = HALF
+    bgr: bool = False
+
+
+# The processors whose every step can be said here, by their names in the library without
+# "ImageProcessor". MobileViT's reads blue first and never normalises, whatever its file says.
+BIT = Defaults(square=False, crop=224, crops=True, mean=CLIP_MEAN, std=CLIP_STD)
+PROCESSORS = {
+    "ViT": Defaults(resample=Image.Resampling.BILINEAR),
+    "DeiT": Defaults(side=256, crop=224, crops=True),
+    "Bit": BIT,
+    "CLIP": BIT,
+    "Siglip": Defaults(square=False),
+    "Beit": Defaults(crop=224),
+    "Pvt": Defaults(mean=IMAGENET_MEAN, std=IMAGENET_STD),
+    "MobileNetV2": Defaults(
+        side=256, square=False, crop=224, crops=True, resample=Image.Resampling.BILINEAR
+    ),
+    "MobileViT": Defaults(square=False, crop=256, crops=True, mean=None, std=None, bgr=True),
+}
+KIND = re.compile(r"(?P<name>\w+?)(ImageProcessor|FeatureExtractor)(Fast|Pil)?")
+
+# Whose processor a family's photos go through when the file does not name one.
+KIND_OF_FAMILY = {
+    "deit": "DeiT",
+    "dinov2": "Bit",
+    "dinov2_with_registers": "Bit",
+    "mobilevit": "MobileViT",
+}
+# These take one size of photos in the library, so that their own is the only one that fits.
+ONE_SIZE = ("vit", "deit")
+
+# Steps that are not taken here.
+NOT_READ = ("do_pad", "rescale_offset", "use_square_size", "keep_aspect_ratio")
+
+
+def read_preprocessing(
+    stored: Mapping[str, Any], image_size: Size, source: str, family: str = "vit"
+) -> Preprocessing:
+    """What a file leaves out is its processor's default; where there is no file, the model's size.
 
     Files of 2020 say `"size": 224` and little else; newer ones list every entry, unused ones as
-    null, and a step whose `do_…` is null is not taken.
+    null, and a step whose `do_…` is null is not taken. Raises UnsupportedError for a processor, or
+    a step of it, that is not read here.
     """
     steps = {name: bool(do) for name, do in stored.items() if name.startswith("do_")}
     stored = {name: value for name, value in stored.items() if value is not None} | steps
-    kind = stored.get("image_processor_type", stored.get("feature_extractor_type", ""))
-    if kind.startswith("MobileViT"):
-        return _mobilevit(stored, source)
-    bit, deit = kind.startswith("BitImageProcessor"), kind.startswith("DeiT")
-    crops = stored.get("do_center_crop", bit or deit)
-    edge, middle = (DEIT_EDGE, DEIT_CROP) if deit else (BIT_EDGE, BIT_EDGE)
-    size = stored.get("size", edge if bit or deit else list(image_size))
-    crop = stored.get("crop_size", middle if bit or deit else list(image_size))
-    normalises = stored.get("do_normalize", True)
-    mean, std = (CLIP_MEAN, CLIP_STD) if bit else (HALF, HALF)
+    kind = _kind(stored, family, source)
+    for name in NOT_READ:
+        if stored.get(name):
+            raise UnsupportedError(
+                f"{source} has {name}={stored[name]} in {PROCESSOR}, which is not read here; "
+                "choose a checkpoint whose photos are resized and cropped alone."
+            )
+    own = PROCESSORS[kind]
+    silent = not stored or (kind == "ViT" and family in ONE_SIZE)
+    whole = image_size if own.square else min(image_size)
+    size = stored.get("size", whole if silent else own.side)
+    crop = stored.get("crop_size", own.crop if stored and own.crop else image_size)
+    normalises = own.mean is not None and stored.get("do_normalize", True)
+    square = stored.get("default_to_square", own.square)
     return Preprocessing(
-        resize=_resize(size, bit, source) if stored.get("do_resize", True) else None,
-        crop=_exact(crop) if crops else None,
-        resample=Image.Resampling(stored.get("resample", 3 if bit or deit else 2)),
+        resize=_resize(size, square, source) if stored.get("do_resize", True) else None,
+        crop=_exact(crop, "crop_size", source) if stored.get("do_center_crop", own.crops) else None,
+        resample=_resample(stored.get("resample", own.resample), source),
         scale=stored.get("rescale_factor", 1 / 255) if stored.get("do_rescale", True) else 1.0,
-        mean=tuple(stored.get("image_mean", mean)) if normalises else None,
-        std=tuple(stored.get("image_std", std)) if normalises else None,
+        mean=_three(stored, "image_mean", own.mean, source) if normalises else None,
+        std=_three(stored, "image_std", own.std, source) if normalises else None,
+        bgr=own.bgr and stored.get("do_flip_channel_order", True),
     )
 
 
-def _mobilevit(stored: Mapping[str, Any], source: str) -> Preprocessing:
-    """MobileViT reads blue first, and its processor never normalises, whatever the file says."""
-    size = stored.get("size", {"shortest_edge": 224})
-    return Preprocessing(
-        resize=_resize(size, True, source) if stored.get("do_resize", True) else None,
-        crop=_exact(stored.get("crop_size", 256)) if stored.get("do_center_crop", True) else None,
-        resample=Image.Resampling(stored.get("resample", Image.Resampling.BICUBIC)),
-        scale=stored.get("rescale_factor", 1 / 255) if stored.get("do_rescale", True) else 1.0,
-        mean=None,
-        std=None,
-        bgr=stored.get("do_flip_channel_order", True),
-    )
+def _kind(stored: Mapping[str, Any], family: str, source: str) -> str:
+    """The processor that the file names, by the library's name without its endings."""
+    stated = stored.get("image_processor_type", stored.get("feature_extractor_type"))
+    if stated is None:
+        return KIND_OF_FAMILY.get(family, "ViT")
+    found = KIND.fullmatch(str(stated))
+    if found is None or found["name"] not in PROCESSORS:
+        raise UnsupportedError(
+            f"{source} prepares its photos by '{stated}', which is not read here; readable are the "
+            f"image processors of {', '.join(PROCESSORS)}."
+        )
+    return found["name"]
 
 
-def _resize(size: Any, by_short_edge: bool, source: str) -> Size | int:
+def _resize(size: Any, square: bool, source: str) -> Size | int:
     match size:
-        case int() if by_short_edge:
+        case int() if not square:
             return size
         case {"shortest_edge": int(edge), **rest} if not rest:
             return edge
-        case int() | [int(), int()] | {"height": int(), "width": int()}:
-            return _exact(size)
+    return _exact(size, "size", source)
+
+
+def _exact(size: Any, name: str, source: str) -> Size:
+    match size:
+        case bool():
+            pass
+        case int():
+            return size, size
+        case {"height": int(height), "width": int(width), **rest} if not rest:
+            return height, width
+        case (int(height), int(width)):
+            return height, width
     raise UnsupportedError(
-        f"{source}: size={size} in {PROCESSOR} is not read here; "
-        "state height and width, or shortest_edge."
+        f"{source}: {name}={size} in {PROCESSOR} is not read here; state height and width"
+        f"{', or shortest_edge' if name == 'size' else ''}."
     )
 
 
-def _exact(size: Any) -> Size:
-    match size:
-        case {"height": int(height), "width": int(width)} | [int(height), int(width)]:
-            return height, width
-        case _:
-            return size, size
+def _resample(stated: Any, source: str) -> Image.Resampling:
+    if stated not in list(Image.Resampling):
+        raise UnsupportedError(
+            f"{source}: resample={stated} in {PROCESSOR} is no filter of Pillow's; "
+            "state its number, 2 for bilinear or 3 for bicubic."
+        )
+    return Image.Resampling(stated)
+
+
+def _three(
+    stored: Mapping[str, Any], name: str, default: Sequence[float] | None, source: str
+) -> tuple[float, float, float]:
+    """One number for each colour; a single one stands for all three, as in the library."""
+    match stored.get(name, default):
+        case bool():
+            pass
+        case int() | float() as all_alike:
+            return float(all_alike), float(all_alike), float(all_alike)
+        case (int() | float() as red, int() | float() as green, int() | float() as blue):
+            return float(red), float(green), float(blue)
+    raise UnsupportedError(
+        f"{source}: {name}={stored.get(name)} in {PROCESSOR} is not read here; "
+        "state one number, or three for red, green and blue."
+    )
 
 
 def preprocessing_json(preprocessing: Preprocessing) -> dict[str, Any]:

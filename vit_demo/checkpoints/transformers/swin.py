@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vit_demo.checkpoints.naming import Rule, join_qkv, pair, rename, to_next_stage
+from vit_demo.checkpoints.naming import Rule, join_qkv, pair, rename, square, to_next_stage
 from vit_demo.checkpoints.transformers.vit import GELUS
 from vit_demo.errors import UnsupportedError
 from vit_demo.models.swin import SwinConfig
@@ -51,12 +51,6 @@ def read_config(config_json: Mapping[str, Any], classes: int, source: str) -> Sw
             "only relative ones are read."
         )
     depths = tuple(config_json.get("depths", (2, 2, 6, 2)))
-    patch_height, patch_width = pair(config_json.get("patch_size", 4))
-    if patch_height != patch_width:
-        raise UnsupportedError(
-            f"{source} cuts patches of {patch_height} × {patch_width} pixels; "
-            "only square ones are read."
-        )
     return SwinConfig(
         classes=classes,
         width=config_json.get("embed_dim", 96),
@@ -64,7 +58,7 @@ def read_config(config_json: Mapping[str, Any], classes: int, source: str) -> Sw
         heads=tuple(config_json.get("num_heads", (3, 6, 12, 24))),
         windows=(pair(config_json.get("window_size", 7)),) * len(depths),
         mlp_ratio=config_json.get("mlp_ratio", 4.0),
-        patch_size=patch_height,
+        patch_size=square(config_json.get("patch_size", 4), source),
         image_size=pair(config_json.get("image_size", 224)),
         channels=config_json.get("num_channels", 3),
         qkv_bias=config_json.get("qkv_bias", True),

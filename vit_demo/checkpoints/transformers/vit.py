@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vit_demo.checkpoints.naming import QKV, Rule, join_qkv, pair, rename
+from vit_demo.checkpoints.naming import QKV, Rule, join_qkv, pair, rename, square
 from vit_demo.errors import UnsupportedError
 from vit_demo.models.layers import Gelu
 from vit_demo.models.vit_config import ViTConfig
@@ -108,7 +108,7 @@ def read_config(
         depth=config_json.get("num_hidden_layers", 12),
         heads=config_json.get("num_attention_heads", 12),
         mlp_width=config_json.get("intermediate_size", 3072),
-        patch_size=config_json.get("patch_size", 16),
+        patch_size=square(config_json.get("patch_size", 16), source),
         image_size=pair(config_json.get("image_size", 224)),
         channels=config_json.get("num_channels", 3),
         qkv_bias=config_json.get("qkv_bias", True),
