@@ -12,6 +12,7 @@ import torch
 from vit_demo.checkpoints import load, read_folder
 from vit_demo.checkpoints import tutorial as tutorials
 from vit_demo.checkpoints.checkpoint import build
+from vit_demo.checkpoints.files import STATE_DICTS
 from vit_demo.errors import CheckpointError, UnsupportedError
 from vit_demo.photo import read_photo
 from vit_demo.preprocess import Preprocessing
@@ -72,7 +73,7 @@ def test_photos_are_prepared_as_the_tutorials_do(tmp_path):
     )
 
 
-@pytest.mark.parametrize("key", ["model", "state_dict"])
+@pytest.mark.parametrize("key", STATE_DICTS)
 def test_a_training_scripts_wrapping_is_taken_off(tmp_path, key):
     model = tutorial(tmp_path)
     torch.save({key: model.state_dict(), "epoch": 3}, tmp_path / "flowers.pth")

@@ -18,7 +18,7 @@ from vit_demo.errors import CheckpointError
 CONFIG, WEIGHTS, PROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
 LABELS, PICKLE = "class_indices.json", "pytorch_model.bin"
 
-STATE_DICTS = ("model", "state_dict")
+STATE_DICTS = ("model", "state_dict", "model_state_dict", "state_dict_ema", "net")
 
 
 def read_json(path: Path, source: str) -> dict[str, Any]:
@@ -86,7 +86,8 @@ def load_tensors(path: Path, source: str) -> dict[str, Tensor]:
 def unpickle_tensors(path: Path, source: str) -> dict[str, Tensor]:
     """The state dict in a pickle, read by torch's restricted reader, which runs no code.
 
-    Training scripts put it under "model" or "state_dict"; raises CheckpointError without one.
+    Training scripts put it under one of STATE_DICTS, the weights before their running mean; raises
+    CheckpointError without one.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
