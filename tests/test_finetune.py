@@ -214,12 +214,15 @@ def test_every_step_starts_from_a_clean_gradient_and_clips_it(trainer, colours, 
 
 
 def test_the_learning_rate_follows_the_schedule_of_each_stage(trainer):
-    """Six steps, four of them to warm up: ¼, ½, ¾, 1, and the first two of a cosine to zero."""
+    """Six steps, of which two warm up and four fall as a cosine; three, of which one does."""
     top = QUICK.learning_rate * QUICK.head_factor
-    falling = [top * f for f in (0.25, 0.5, 0.75, 1.0, 1.0, 0.5)]
+    half = math.sqrt(0.5)
+    falling = [top * f for f in (0.5, 1.0, 1.0, (1 + half) / 2, 0.5, (1 - half) / 2)]
     assert [step.rate for step in trainer()] == pytest.approx(falling)
     staged = [step.rate for step in trainer(replace(QUICK, head_epochs=1))]
-    assert staged == pytest.approx([top * f for f in (0.25, 0.5, 0.75)] + falling)
+    assert staged == pytest.approx([top, top, top / 2, *falling])
+    brief = [step.rate for step in trainer(replace(QUICK, warm_up_steps=1))]
+    assert brief[0] == top
 
 
 def test_the_loss_is_smoothed_as_the_recipe_says(trainer, fresh, colours):

@@ -3,6 +3,7 @@
 import gc
 import warnings
 import weakref
+from dataclasses import replace
 
 import gradio as gr
 import pytest
@@ -161,6 +162,16 @@ def test_another_map_is_the_one_that_python_gives(events, shown, our_checkpoint,
 def test_classes_count_only_where_the_map_depends_on_them(events, shown):
     asked = events.ask(shown, "rollout", "3", "1")
     assert asked.main.as_json() == shown.main.as_json()
+
+
+def test_a_class_that_is_called_by_anothers_number_is_not_mistaken(shown):
+    """Folders 1, 10, 2: class 1 is called "10", and class 2 "2"."""
+    labels = ("1", "10", "2", "3", "4")
+    named = replace(load(shown.main.checkpoint.ref), labels=labels)
+    own = Handlers(lambda *_: named)
+    asked = own.ask(shown, "relevance", "2", "1")
+    assert (asked.main.target.index, asked.main.versus.index) == (2, 1)
+    assert (asked.main.target.label, asked.main.versus.label) == ("2", "10")
 
 
 @pytest.mark.parametrize(

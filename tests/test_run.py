@@ -16,7 +16,7 @@ from PIL import Image
 
 from vit_demo.checkpoints import transformers
 from vit_demo.checkpoints.fit import fit
-from vit_demo.errors import ConfigError, DataError, StoppedError, UnsupportedError
+from vit_demo.errors import ConfigError, DataError, OutputError, StoppedError, UnsupportedError
 from vit_demo.models.vit import VisionTransformer
 from vit_demo.training.finetune import Trainer, summed_score
 from vit_demo.training.plan import SCRATCH, Plan
@@ -155,7 +155,7 @@ def test_a_run_that_is_stopped_says_how_to_go_on_and_ends_as_if_it_had_not(
 ):
     train(plan, start, tmp_path / "whole", Watcher())
     out = tmp_path / "out"
-    with pytest.raises(StoppedError, match=f"after step {after} of 9; go on with: .*--resume"):
+    with pytest.raises(StoppedError, match=f"after step {after} of 9; .*--resume"):
         train(plan, start, out, Told(stop_after=after))
     again = Plan.from_json(RunFolder(out).plan())
     assert again == plan
@@ -228,6 +228,48 @@ def test_going_on_without_a_run_or_with_other_photos_is_refused(plan, start, pho
         (photos / "red" / f"{name}.png").unlink()
     with pytest.raises(DataError, match="have changed since the run began"):
         train(plan, start, tmp_path / "out", Watcher(), resume=True)
+
+
+def test_a_run_that_was_killed_at_its_very_end_is_finished_by_going_on(plan, start, tmp_path):
+    out = tmp_path / "out"
+    last = train(plan, start, out, Watcher())
+    folder = RunFolder(out)
+    written = weights(out)
+    # As it lies on the disk between the last save and the note that the run is over.
+    plain = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps({**plain, "finished": False}))
+    assert last.step == 9
+    again = tmp_path / "again"
+    with pytest.raises(StoppedError):
+        train(plan, start, again, Told(stop_after=8))
+    state = folder.restored(cut=False) or RunFolder(again).restored(cut=False)
+    train(plan, start, again, Watcher(), resume=True)
+    folder.save({**state, "step": 9, "trainer": {**state["trainer"], "step": 9, "losses": []}})
+    assert train(plan, start, out, Watcher(), resume=True) is None
+    assert folder.finished
+    assert torch.equal(weights(out), written)
+
+
+def test_other_numbers_of_processes_are_refused(plan, start, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(StoppedError):
+        train(plan, start, out, Told(stop_after=2))
+    folder = RunFolder(out)
+    folder.save({**folder.restored(cut=False), "processes": 2})
+    with pytest.raises(DataError, match="begun with 2 processes, and 1 would draw other numbers"):
+        train(plan, start, out, Watcher(), resume=True)
+
+
+def test_nobodys_checkpoint_is_written_over(plan, start, our_checkpoint):
+    before = weights(our_checkpoint)
+    with pytest.raises(DataError, match="a checkpoint that is no run of this command"):
+        train(plan, start, our_checkpoint, Watcher())
+    assert torch.equal(weights(our_checkpoint), before)
+
+
+def test_a_place_that_cannot_be_written_to_is_refused(plan, start, photo_file):
+    with pytest.raises(OutputError, match="cannot be written to"):
+        train(plan, start, photo_file / "out", Watcher())
 
 
 def test_photos_are_reported_before_training_begins(plan, start, photos, tmp_path):

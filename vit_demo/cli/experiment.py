@@ -15,7 +15,7 @@ from vit_demo.cli.progress import training_in_sight
 from vit_demo.training.experiment import PLOT, Arm, compare
 from vit_demo.training.plan import Plan
 from vit_demo.training.recipe import Recipe
-from vit_demo.training.world import World
+from vit_demo.training.world import joined
 
 
 def experiment_command(
@@ -51,9 +51,11 @@ def experiment_command(
         held_out=held_out,
         command=shlex.join(["python", "-m", "vit_demo", *sys.argv[1:]]),
     )
-    with training_in_sight(World()) as watch:
-        arms = compare(plan, read_in_sight(weights), out, watch)
-    _print_table(arms, out)
+    start = read_in_sight(weights)
+    with joined() as world, training_in_sight(world) as watch:
+        arms = compare(plan, start, out, watch, world)
+    if world.leads:
+        _print_table(arms, out)
 
 
 def _print_table(arms: tuple[Arm, Arm], out: Path) -> None:

@@ -10,7 +10,7 @@ import typer
 from vit_demo.cli.checkpoint import PickleOption, read_in_sight
 from vit_demo.cli.progress import training_in_sight
 from vit_demo.errors import DataError, OptionError
-from vit_demo.training.card import NOT_STATED
+from vit_demo.training.card import CARD, NOT_STATED, check_card
 from vit_demo.training.evaluate import Evaluation
 from vit_demo.training.finish import finish
 from vit_demo.training.plan import SCRATCH, Plan
@@ -85,10 +85,13 @@ def finetune_command(
             leave_out=leave_out,
             command=shlex.join(["python", "-m", "vit_demo", *sys.argv[1:]]),
         )
+    if out.is_dir():
+        check_card(out)
     start = None if plan.weights == SCRATCH else read_in_sight(plan.weights, allow_pickle)
     with joined() as world, training_in_sight(world) as watch:
         watcher = watch("")
-        train(plan, start, out, watcher, resume=resume, save_every=save_every, world=world)
+        if not RunFolder(out).finished:
+            train(plan, start, out, watcher, resume=resume, save_every=save_every, world=world)
         if world.leads:
             watcher.say(_worth(finish(plan, out, licence, credit), out))
 
@@ -105,7 +108,7 @@ def _worth(scores: Evaluation, out: Path) -> str:
 def _plan_to_go_on_with(out: Path, data: Path | None, weights: str | None) -> Plan:
     folder = RunFolder(out)
     plan = Plan.from_json(folder.plan())
-    if folder.finished:
+    if folder.finished and (out / CARD).exists():
         raise DataError(f"The run in '{out}' has come to its end; there is nothing to go on with.")
     for name, given, planned in (("--data", data, plan.data), ("--weights", weights, plan.weights)):
         if given is not None and str(given) != planned:

@@ -12,6 +12,7 @@ from vit_demo.figures.curves import save_comparison
 from vit_demo.training.plan import SCRATCH, Plan
 from vit_demo.training.run import SUMMARY, Watcher, train
 from vit_demo.training.saved import RunFolder
+from vit_demo.training.world import World
 
 PRETRAINED, FROM_SCRATCH = "pretrained", "from scratch"
 COMPARISON, PLOT = "comparison.json", "comparison.png"
@@ -36,6 +37,7 @@ def compare(
     start: Stored,
     out: Path,
     watch: Callable[[str], Watcher],
+    world: World | None = None,
 ) -> tuple[Arm, Arm]:
     """Train as planned, and again from scratch; a table as JSON and a plot are left in `out`.
 
@@ -59,7 +61,7 @@ def compare(
         FROM_SCRATCH: replace(plan, weights=SCRATCH, recipe=scratch),
     }
     arms = [
-        Arm(name, each, _finished(each, start, out / name.replace(" ", "-"), watch(name)))
+        Arm(name, each, _finished(each, start, out / name.replace(" ", "-"), watch(name), world))
         for name, each in plans.items()
     ]
     table = {
@@ -72,16 +74,21 @@ def compare(
         }
         for arm in arms
     }
-    write_json(out / COMPARISON, table)
-    save_comparison({arm.name: arm.accuracies for arm in arms}, out / PLOT)
+    if world is None or world.leads:
+        write_json(out / COMPARISON, table)
+        save_comparison({arm.name: arm.accuracies for arm in arms}, out / PLOT)
     return arms[0], arms[1]
 
 
-def _finished(plan: Plan, start: Stored, folder: Path, watcher: Watcher) -> dict[str, Any]:
+def _finished(
+    plan: Plan, start: Stored, folder: Path, watcher: Watcher, world: World | None
+) -> dict[str, Any]:
     """The summary of a run that has come to its end, now if need be."""
     run = RunFolder(folder)
     if run.begun and Plan.from_json(run.plan()) != plan:
         raise DataError(f"'{folder}' holds a run with another plan; name another folder.")
     if not run.finished:
-        train(plan, start, folder, watcher, resume=run.begun)
+        train(plan, start, folder, watcher, resume=run.begun, world=world)
+    if world is not None:
+        world.wait()
     return read_json(folder / SUMMARY, f"'{folder}'")

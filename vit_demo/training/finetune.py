@@ -26,6 +26,9 @@ from vit_demo.training.world import World
 
 State = dict[str, Any]
 
+# The rate rises over no more than one part in so many of a stage.
+LEAST_FALL = 3
+
 
 @dataclass(frozen=True)
 class Score:
@@ -150,7 +153,9 @@ class Trainer:
         names = [stage.name for stage in self._epochs()]
         first = names.index(self.stage.name) * self.per_epoch
         steps = names.count(self.stage.name) * self.per_epoch
-        factor = warm_up_then_cosine(self.step - first, self.recipe.warm_up_steps, steps)
+        # Of a short run with few photos the rise would otherwise be all there is.
+        warm_up = min(self.recipe.warm_up_steps, steps // LEAST_FALL)
+        factor = warm_up_then_cosine(self.step - first, warm_up, steps)
         for group, top in zip(self.optimiser.param_groups, self.tops, strict=True):
             group["lr"] = top * factor
         return factor * max(self.tops)

@@ -47,8 +47,10 @@ def train(
     resume: bool = False,
     save_every: int = 50,
     world: World | None = None,
-) -> Step:
+) -> Step | None:
     """Train as planned and write a checkpoint and its records to `out`; the last step.
+
+    None where a run that is gone on with had taken its last step already.
 
     After every epoch `out` holds that epoch's checkpoint and `out/best` the best one so far,
     which was chosen on the held-out photos, so that its score flatters. Every `save_every` steps
@@ -97,6 +99,12 @@ class _Run:
         state = self.folder.restored(cut=self.trainer.world.leads)
         if state is None:
             return 0.0
+        size = self.trainer.world.size
+        if state["processes"] != size:
+            raise DataError(
+                f"The run in '{self.folder.path}' was begun with {state['processes']} processes, "
+                f"and {size} would draw other numbers; start as many as before."
+            )
         if state["photos"] != self._photos():
             raise DataError(f"The photos in '{self.plan.data}' have changed since the run began.")
         self.trainer.restore(state["trainer"])
@@ -106,7 +114,7 @@ class _Run:
         split = self.checked.split
         return names_of((*split.training, *split.held_out))
 
-    def follow(self, watcher: Watcher, save_every: int, before: float) -> Step:
+    def follow(self, watcher: Watcher, save_every: int, before: float) -> Step | None:
         """Take the steps, and write down what they gave; `before` are seconds spent earlier."""
         begun = time.monotonic()
         world = self.trainer.world
@@ -123,11 +131,10 @@ class _Run:
                 watcher.step(last)
             if stops and last.step < last.steps:
                 raise StoppedError(
-                    f"Stopped after step {last.step} of {last.steps}; go on with: "
-                    f"python -m vit_demo finetune --resume --out {self.folder.path}"
+                    f"Stopped after step {last.step} of {last.steps}; the same command goes on "
+                    f"from there: for finetune with --resume --out {self.folder.path}, for an "
+                    "experiment as it was; torchrun with as many processes."
                 )
-        if last is None:
-            raise DataError(f"The run in '{self.folder.path}' had no step left to take.")
         if world.leads:
             self.folder.finish()
         return last
@@ -137,6 +144,7 @@ class _Run:
         state = {
             "step": self.trainer.step,
             "seconds": seconds,
+            "processes": self.trainer.world.size,
             "photos": self._photos(),
             "trainer": self.trainer.state(),
         }

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from vit_demo.checkpoints.files import replacing, write_json
-from vit_demo.errors import DataError
+from vit_demo.checkpoints.files import CONFIG, WEIGHTS, replacing, write_json
+from vit_demo.errors import DataError, OutputError
 from vit_demo.training.finetune import State, Step
 
 PLAN, STATE, LOG = "run.json", "state.pt", "log.jsonl"
@@ -32,9 +32,19 @@ class RunFolder:
             )
         if self.finished:
             raise DataError(f"'{self.path}' holds a finished run; name another folder.")
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.path / PLAN, {FINISHED: False, "plan": plan})
-        (self.path / LOG).write_text("", encoding="utf-8")
+        if not self.begun and any((self.path / name).exists() for name in (CONFIG, WEIGHTS)):
+            raise DataError(
+                f"'{self.path}' holds a checkpoint that is no run of this command; name another "
+                "folder, so that it is not written over."
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_json(self.path / PLAN, {FINISHED: False, "plan": plan})
+            (self.path / LOG).write_text("", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(
+                f"'{self.path}' cannot be written to ({error.strerror}); name another folder."
+            ) from error
 
     @property
     def begun(self) -> bool:

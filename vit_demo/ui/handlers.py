@@ -86,7 +86,9 @@ class Handlers:
             if shown is None:
                 raise PhotoError("There is no result yet; press Run first.")
             chosen = find_method(method or DEFAULT_METHOD)
-            classes = (target or None, versus or None) if chosen.class_specific else (None, None)
+            asks = (target, versus) if chosen.class_specific else (None, None)
+            # As numbers: a class may be called by another one's number.
+            classes = [int(text) if text and text.isdecimal() else text or None for text in asks]
             checkpoint = self.get(shown.main.checkpoint.ref, None)
             with self.turn:
                 seen = look(checkpoint, shown.main.photo)

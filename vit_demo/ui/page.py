@@ -71,7 +71,7 @@ def build_page(cache: CheckpointCache, offer: Offer) -> gr.Blocks:
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, delete_cache=(HOUR, HOUR), fill_width=False
     ) as page:
-        state = gr.State()
+        state, answer = gr.State(), gr.State()
         gr.Markdown(INTRODUCTION, elem_id="introduction")
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
@@ -136,11 +136,12 @@ def build_page(cache: CheckpointCache, offer: Offer) -> gr.Blocks:
                 **question.reset(shown),
             }
 
-        def ask(current: Shown, *asked: str) -> dict[object, object]:
-            answer = events.ask(current, *asked)
-            image, words = handlers.main_map(answer)
+        def take(given: Shown, current: Shown) -> dict[object, object]:
+            if given.layers is not current.layers:
+                return {}  # another photo has come since it was asked
+            image, words = handlers.main_map(given)
             return {
-                state: answer,
+                state: given,
                 overlay: image,
                 overlay_legend: words,
                 save: gr.DownloadButton(interactive=False),
@@ -183,9 +184,13 @@ def build_page(cache: CheckpointCache, offer: Offer) -> gr.Blocks:
             show_progress="hidden",
             api_visibility="private",
         )
-        question.wire(ask, state, [state, overlay, overlay_legend, save]).success(
-            slide, state, save, show_progress="hidden", api_visibility="private"
-        )
+        question.wire(events.ask, state, answer, overlay).success(
+            take,
+            [answer, state],
+            [state, overlay, overlay_legend, save],
+            show_progress="hidden",
+            api_visibility="private",
+        ).success(slide, state, save, show_progress="hidden", api_visibility="private")
         layer.input(
             handlers.layer_map,
             [state, layer],

@@ -43,8 +43,10 @@ class Question:
             self.classes: classes_for(main.method),
         }
 
-    def wire(self, ask: Callable[..., dict[Any, Any]], state: gr.State, outputs: list[Any]) -> Any:
-        """Ask again whenever one of the three changes."""
+    def wire(
+        self, ask: Callable[..., Shown], state: gr.State, answer: gr.State, picture: gr.Image
+    ) -> Any:
+        """Ask again whenever one of the three changes; `picture` shows that it is under way."""
         self.method.input(
             classes_for, self.method, self.classes, show_progress="hidden",
             api_visibility="private",
@@ -53,9 +55,9 @@ class Question:
             [control.input for control in self.inputs],
             ask,
             [state, *self.inputs],
-            outputs,
+            answer,
             show_progress="minimal",
-            show_progress_on=outputs[1],
+            show_progress_on=picture,
             trigger_mode="always_last",
             api_visibility="private",
         )
