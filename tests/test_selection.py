@@ -1,6 +1,7 @@
 """Which photos are scored: classes by name, held-out photos by the checkpoint's own list."""
 
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -31,7 +32,7 @@ def test_classes_are_matched_by_name_and_numbered_as_the_checkpoint_does(folder)
 
 
 def test_only_the_held_out_photos_are_chosen(folder):
-    listed = frozenset({"daisy/1.png", "more/3.png", "tulips/0.png", "roses/9.png"})
+    listed = frozenset({"daisy/1.png", "daisy/more/3.png", "tulips/0.png", "roses/9.png"})
     chosen = choose(folder, LABELS, listed, held_out=True)
     assert [path.relative_to(folder).as_posix() for path, _ in chosen.samples] == [
         "daisy/1.png", "daisy/more/3.png", "tulips/0.png",
@@ -48,6 +49,17 @@ def test_photos_that_it_was_trained_on_are_counted(folder):
 def test_a_photo_of_the_same_name_in_another_class_is_another_photo(folder):
     chosen = choose(folder, LABELS, frozenset({"tulips/1.png"}), held_out=True)
     assert [path.parent.name for path, _ in chosen.samples] == ["tulips"]
+
+
+def test_of_a_folder_that_its_owner_split_the_held_out_part_is_found(folder, tmp_path):
+    """The same file names on both sides, and only one side was held out."""
+    pair = tmp_path / "pair"
+    for part in ("train", "val"):
+        shutil.copytree(folder, pair / part)
+    listed = frozenset({"val/daisy/1.png", "val/tulips/0.png"})
+    chosen = choose(pair, LABELS, listed, held_out=True)
+    assert [path.relative_to(pair).as_posix() for path, _ in chosen.samples] == sorted(listed)
+    assert choose(pair, LABELS, listed).trained_on == 2 * 7 - 2
 
 
 def test_a_folder_of_other_things_is_refused(folder):

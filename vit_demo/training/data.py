@@ -96,6 +96,15 @@ def read_split(data: Path, held_out: float, seed: int, leave_out: str | None = N
     return Split(first.labels, first.samples, second.samples)
 
 
+def scan_all(data: Path) -> PhotoFolder:
+    """All photos of a folder of classes, or of both parts of one that its owner has split."""
+    pair = _pair(data)
+    if pair is None:
+        return scan(data)
+    whole = read_split(data, held_out=0.5, seed=0)
+    return PhotoFolder(whole.labels, (*whole.training, *whole.held_out))
+
+
 def _pair(data: Path) -> tuple[Path, Path] | None:
     training = [data / name for name in TRAINING_NAMES if (data / name).is_dir()]
     held_out = [data / name for name in HELD_OUT_NAMES if (data / name).is_dir()]

@@ -112,7 +112,7 @@ class _Run:
 
     def _photos(self) -> list[str]:
         split = self.checked.split
-        return names_of((*split.training, *split.held_out))
+        return names_of((*split.training, *split.held_out), Path(self.plan.data))
 
     def follow(self, watcher: Watcher, save_every: int, before: float) -> Step | None:
         """Take the steps, and write down what they gave; `before` are seconds spent earlier."""
@@ -172,7 +172,7 @@ class _Run:
             "accuracy": epochs[-1]["accuracy"],
             "minutes": round(seconds / 60, 1),
             "processes": self.trainer.world.size,
-            "held_out_photos": names_of(split.held_out),
+            "held_out_photos": names_of(split.held_out, Path(self.plan.data)),
         }
         write_json(out / SUMMARY, summary)
         save_curves(
@@ -195,6 +195,6 @@ class _Run:
         )
 
 
-def names_of(samples: Sequence[Sample]) -> list[str]:
-    """Photos by class folder and file, as they are written down."""
-    return [f"{path.parent.name}/{path.name}" for path, _ in samples]
+def names_of(samples: Sequence[Sample], root: Path) -> list[str]:
+    """Photos by the way to them from the folder of all classes, as they are written down."""
+    return [path.relative_to(root).as_posix() for path, _ in samples]

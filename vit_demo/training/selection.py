@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vit_demo.errors import DataError, nearest
-from vit_demo.training.data import PhotoFolder, Sample, scan
+from vit_demo.training.data import PhotoFolder, Sample, scan_all
 from vit_demo.training.run import BEST, SUMMARY, names_of
 
 
@@ -65,11 +65,11 @@ def choose(
     `listed` are the checkpoint's held-out photos; with `held_out` only they are chosen. Raises
     DataError where no class is known, where a label is ambiguous, or where nothing is left.
     """
-    photos = scan(folder)
+    photos = scan_all(folder)
     known = _match(photos, labels, folder)
     unknown = Counter(photos.labels[label] for _, label in photos.samples if label not in known)
     samples = tuple((path, known[label]) for path, label in photos.samples if label in known)
-    names = names_of(samples)
+    names = names_of(samples, folder)
     kept = tuple(sample for sample, name in zip(samples, names, strict=True) if name in listed)
     if held_out and not kept:
         raise DataError(
