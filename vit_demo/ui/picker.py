@@ -105,7 +105,7 @@ def _search_box(page: gr.Blocks, checkpoint: gr.Dropdown, offer: Offer) -> None:
     results = gr.HTML(elem_id="found", js_on_load=ON_CLICK)
     page.load(Searches, None, searches, show_progress="hidden", api_visibility="private")
 
-    def look_for(text: str, own: Searches) -> Iterator[str]:
+    def look_for(text: str, own: Searches | None) -> Iterator[str]:
         yield from find(text, own, offer.offline)
 
     query.submit(

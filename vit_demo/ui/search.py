@@ -40,13 +40,16 @@ class Searches:
             return self._newest
 
 
-def find(query: str | None, searches: Searches, offline: Offline | None = None) -> Iterator[str]:
+def find(
+    query: str | None, searches: Searches | None, offline: Offline | None = None
+) -> Iterator[str]:
     """What to show under the box: that it is being searched, then what was found or what is wrong.
 
     The client waits for an answer no longer than its own few seconds. An empty query stops the
     search before it and clears the list. `offline` names what needs no Hub, for when there is none.
     """
-    stopped = searches.begin()
+    # Who is quicker than the start of the page has no search before this one to be stopped.
+    stopped = (searches or Searches()).begin()
     query = (query or "").strip()[:LONGEST_QUERY]
     if not query:
         yield ""
