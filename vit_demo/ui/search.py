@@ -58,6 +58,8 @@ def find(
     try:
         answer = listed(search(query, MOST_FOUND, cancelled=stopped, offline=offline))
     except CancelledError:
+        # Gradio shows an event's last answer once more at its end, over the newer search's.
+        yield gr.skip()
         return
     except DemoError as error:
         answer = _words(str(error))
