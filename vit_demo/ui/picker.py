@@ -12,7 +12,7 @@ from vit_demo.errors import DemoError
 from vit_demo.explanations.capability import Capability, capabilities
 from vit_demo.ui.handlers import Shown
 from vit_demo.ui.offer import Offer
-from vit_demo.ui.search import LONGEST_REF, ON_CLICK, Searches, find, picked
+from vit_demo.ui.search import LONGEST_REF, ON_CLICK, Answer, Searches, find, picked
 
 MOST_RECENT = 5
 
@@ -105,7 +105,7 @@ def _search_box(page: gr.Blocks, checkpoint: gr.Dropdown, offer: Offer) -> None:
     results = gr.HTML(elem_id="found", js_on_load=ON_CLICK)
     page.load(Searches, None, searches, show_progress="hidden", api_visibility="private")
 
-    def look_for(text: str, own: Searches | None) -> Iterator[str]:
+    def look_for(text: str, own: Searches | None) -> Iterator[Answer]:
         yield from find(text, own, offer.offline)
 
     query.submit(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from html import escape
 from threading import Event, Lock
+from typing import Any
 
 import gradio as gr
 
@@ -11,6 +12,9 @@ from vit_demo.errors import CancelledError, DemoError
 
 MOST_FOUND = 8
 LONGEST_QUERY, LONGEST_REF = 100, 200
+
+# What an event answers with: a page's text, or Gradio's "leave it as it is".
+Answer = str | dict[str, Any]
 
 NOTHING = "The Hub has no image classifier of a family that is read here under such a name."
 
@@ -42,11 +46,12 @@ class Searches:
 
 def find(
     query: str | None, searches: Searches | None, offline: Offline | None = None
-) -> Iterator[str]:
+) -> Iterator[Answer]:
     """What to show under the box: that it is being searched, then what was found or what is wrong.
 
     The client waits for an answer no longer than its own few seconds. An empty query stops the
     search before it and clears the list. `offline` names what needs no Hub, for when there is none.
+    What was stopped ends with Gradio's "leave it as it is".
     """
     # Who is quicker than the start of the page has no search before this one to be stopped.
     stopped = (searches or Searches()).begin()
@@ -58,13 +63,11 @@ def find(
     try:
         answer = listed(search(query, MOST_FOUND, cancelled=stopped, offline=offline))
     except CancelledError:
-        # Gradio shows an event's last answer once more at its end, over the newer search's.
-        yield gr.skip()
-        return
+        answer = ""
     except DemoError as error:
         answer = _words(str(error))
-    if not stopped.is_set():
-        yield answer
+    # Gradio shows an event's last answer once more at its end, over the newer search's.
+    yield gr.skip() if stopped.is_set() else answer
 
 
 def listed(found: Sequence[Found]) -> str:
