@@ -11,7 +11,8 @@ from test_vit import VARIANTS
 
 from vit_demo.errors import MethodError, OptionError
 from vit_demo.explanations import METHODS, watch
-from vit_demo.explanations.occlusion import blocks_at_once, covered, gaussian
+from vit_demo.explanations.hiding import covered, gaussian
+from vit_demo.explanations.occlusion import blocks
 from vit_demo.flow import Trace
 
 TARGET = torch.tensor([0, 3])
@@ -54,8 +55,9 @@ def test_dropping_is_leaving_the_tokens_out(tiny_config, make_model, variant):
 def test_blocks_are_cut_off_at_the_far_edges(tiny_model):
     """Blocks of 2 × 2 on 3 × 5 patches: two whole, and four cut off."""
     cut = [[0, 1, 5, 6], [2, 3, 7, 8], [4, 9], [10, 11], [12, 13], [14]]
-    groups = [group.tolist() for group in blocks_at_once((3, 5), 2)]
-    assert groups == [[[14]], [[4, 9], [10, 11], [12, 13]], [[0, 1, 5, 6], [2, 3, 7, 8]]]
+    masks = blocks((3, 5), 2)
+    found = sorted((mask.nonzero()[:, 0].tolist() for mask in masks), key=lambda b: (-len(b), b))
+    assert found == cut
     watched = watch(tiny_model, torch.randn(2, 3, 24, 40))
 
     @torch.no_grad()
@@ -108,7 +110,7 @@ def test_blurring_is_pasting_blurred_pixels(make):
 
 def test_a_patch_beyond_whole_patches_is_never_hidden():
     """35 × 20 pixels hold 4 × 2 patches of 8; the rest is outside every block."""
-    mask = covered(torch.tensor([[7]]), (4, 2), 8, (35, 20))
+    mask = covered(torch.arange(8)[None] == 7, (4, 2), 8, (35, 20))
     assert mask.shape == (1, 1, 35, 20)
     assert mask.nonzero()[:, 2:].amin(dim=0).tolist() == [24, 8]
     assert mask.nonzero()[:, 2:].amax(dim=0).tolist() == [31, 15]

@@ -26,6 +26,7 @@ from vit_demo.explanations import (
     find_method,
     watch,
 )
+from vit_demo.faithfulness import Case, Likeness, Trust, cascade, trust
 from vit_demo.photo import PhotoSource, read_photo
 from vit_demo.predictions import Prediction, find_class, rank
 from vit_demo.preprocess import Box, Prepared
@@ -158,6 +159,27 @@ class Look:
             box=self.prepared.grid_box(seen.grid, self.checkpoint.model.config.cell),
             seen=self.prepared.box,
             versus=other,
+        )
+
+    def trust(self, analysis: Analysis) -> Trust:
+        """How far one of this look's maps tells the truth, beside noise: the quick form."""
+        asked, versus = analysis.target or analysis.predictions[0], analysis.versus
+        case = Case(
+            self.watched,
+            asked.index,
+            None if versus is None else versus.index,
+            self.checkpoint.calibration.temperature,
+        )
+        return trust(case, analysis.heatmap)
+
+    def randomised(self, analysis: Analysis) -> list[Likeness]:
+        """How the map of a method and its class changes as the model forgets, head first."""
+        return cascade(
+            find_method(analysis.method),
+            self.checkpoint.model,
+            self.prepared.pixels,
+            (analysis.target or analysis.predictions[0]).index,
+            analysis.options,
         )
 
 

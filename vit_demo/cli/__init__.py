@@ -8,6 +8,7 @@ from typer.exceptions import TyperException
 from vit_demo.cli.evaluate import evaluate_command
 from vit_demo.cli.experiment import experiment_command
 from vit_demo.cli.explain import explain_command, methods_command
+from vit_demo.cli.faithfulness import faithfulness_command
 from vit_demo.cli.finetune import finetune_command
 from vit_demo.cli.publish import publish_command
 from vit_demo.errors import DemoError
@@ -26,6 +27,7 @@ app.command(name="evaluate")(evaluate_command)
 app.command(name="finetune")(finetune_command)
 app.command(name="publish")(publish_command)
 app.command(name="experiment")(experiment_command)
+app.command(name="faithfulness")(faithfulness_command)
 
 
 def main() -> None:

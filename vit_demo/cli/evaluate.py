@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from vit_demo.checkpoints import DEFAULT, Checkpoint
+from vit_demo.checkpoints import DEFAULT
 from vit_demo.checkpoints.calibration import Calibration, store_calibration
 from vit_demo.checkpoints.reference import parse
 from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_in_sight
+from vit_demo.cli.progress import photos_in_sight
 from vit_demo.errors import DataError, OptionError
 from vit_demo.training.card import NOT_STATED, check_card, save_card
 from vit_demo.training.evaluate import Evaluation, evaluate
@@ -56,7 +56,8 @@ def evaluate_command(
         make_folder(out)
     notes = Console(stderr=True)
     _note(notes, chosen)
-    scores = _evaluate_in_sight(loaded, chosen, notes)
+    with photos_in_sight(notes, "photos", len(chosen.samples)) as report:
+        scores = evaluate(loaded, chosen, report)
     for reason in scores.unreadable.values():
         _say(notes, f"Not scored: {reason}")
     if as_json_:
@@ -118,19 +119,6 @@ def _note(console: Console, chosen: Chosen) -> None:
 
 def _say(console: Console, line: str) -> None:
     console.print(Text(line), soft_wrap=True)
-
-
-def _evaluate_in_sight(checkpoint: Checkpoint, chosen: Chosen, console: Console) -> Evaluation:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    disabled = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=disabled) as progress:
-        bar = progress.add_task("photos", total=len(chosen.samples))
-        return evaluate(checkpoint, chosen, lambda done, _: progress.update(bar, completed=done))
 
 
 def _calibrate(scores: Evaluation, folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""Training in sight: a bar, the scores, what was found among the photos, and Ctrl-C."""
+"""Long work in sight: a bar, the scores, what was found among the photos, and Ctrl-C."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -11,6 +11,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
@@ -23,6 +24,8 @@ from vit_demo.training.run import Watcher
 from vit_demo.training.world import World
 
 MOST_TOLD = 5
+
+Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -66,16 +69,28 @@ class Shown(Watcher):
 @contextmanager
 def training_in_sight(world: World) -> Iterator[Callable[[str], Shown]]:
     """Watchers that show the run of a given name; of several processes only the first shows."""
-    columns = (
+    console = Console(stderr=True, quiet=not world.leads)
+    bars = Progress(*_columns(), console=console, disable=not console.is_terminal)
+    with _interruptible() as stopped, bars:
+        yield lambda name: Shown(bars, bars.add_task("reading photos", total=None), name, stopped)
+
+
+@contextmanager
+def photos_in_sight(console: Console, words: str, total: int) -> Iterator[Report]:
+    """A bar on a terminal that goes when it is full, and what moves it: (done, of so many)."""
+    disabled = not console.is_terminal
+    with Progress(*_columns(), console=console, transient=True, disable=disabled) as progress:
+        bar = progress.add_task(words, total=total)
+        yield lambda done, _: progress.update(bar, completed=done)
+
+
+def _columns() -> tuple[ProgressColumn, ...]:
+    return (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    console = Console(stderr=True, quiet=not world.leads)
-    bars = Progress(*columns, console=console, disable=not console.is_terminal)
-    with _interruptible() as stopped, bars:
-        yield lambda name: Shown(bars, bars.add_task("reading photos", total=None), name, stopped)
 
 
 @contextmanager

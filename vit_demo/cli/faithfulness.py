@@ -1,0 +1,159 @@
+"""`faithfulness`: which maps tell the truth, on a folder of photos."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vit_demo.checkpoints import DEFAULT
+from vit_demo.checkpoints.reference import parse
+from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_in_sight
+from vit_demo.cli.progress import photos_in_sight
+from vit_demo.errors import DataError, OptionError
+from vit_demo.explanations import Method
+from vit_demo.faithfulness import CONTROL, FIGURES, STEPS, Study, compared, study
+from vit_demo.faithfulness.summary import as_json
+from vit_demo.faithfulness.sanity import Forgetting, forgetting
+from vit_demo.figures.sheet import save_figure
+from vit_demo.figures.trust import Lines, Panel, Spans, Steps, draw_trust
+from vit_demo.training.data import SUFFIXES
+from vit_demo.training.report import make_folder
+from vit_demo.training.selection import held_out_photos
+
+NUMBERS, PLOT = "faithfulness.json", "faithfulness.png"
+
+# Photos of a limited run are drawn with it, so that the same command takes the same ones.
+SEED = 0
+
+
+def faithfulness_command(
+    data: Annotated[Path, typer.Option(help="A folder of photos; sub-folders are looked into.")],
+    checkpoint: CheckpointOption = DEFAULT,
+    methods: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Only these, beside rollout and random.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="So many of the photos, drawn at random.")
+    ] = None,
+    held_out: Annotated[
+        bool, typer.Option("--held-out", help="Only photos that its training left out.")
+    ] = False,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the two curves.")] = STEPS,
+    randomise: Annotated[
+        int, typer.Option(min=0, help="On so many photos, let the model forget layer by layer.")
+    ] = 0,
+    as_json_: JsonOption = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for the JSON and the plot.")] = None,
+    allow_pickle: PickleOption = False,
+) -> None:
+    """Measure which maps tell the truth: deletion, insertion and SaCo, beside noise."""
+    photos = _photos(data, checkpoint, held_out, limit)
+    loaded = load_in_sight(checkpoint, allow_pickle)
+    chosen = compared(loaded, methods.split(",") if methods else None)
+    if out is not None:
+        make_folder(out)
+    notes = Console(stderr=True)
+    with photos_in_sight(notes, "photos", len(photos)) as report:
+        found = study(loaded, photos, chosen, steps, report)
+    forgot: dict[str, list[Forgetting]] = {}
+    if randomise:
+        few = photos[:randomise]
+        with photos_in_sight(notes, "forgetting", len(few)) as report:
+            forgot = forgetting(loaded, few, _learnt(chosen), report)
+    for reason in found.unusable.values():
+        notes.print(Text(f"Left out: {reason}"), soft_wrap=True)
+    content = as_json(found, forgot)
+    if out is not None:
+        (out / NUMBERS).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        save_figure(draw_trust(_panels(found, forgot), CONTROL), out / PLOT)
+        notes.print(Text(f"Saved to {out}: {NUMBERS}, {PLOT}"), soft_wrap=True)
+    if as_json_:
+        typer.echo(json.dumps(content))
+    else:
+        _print(content, Console())
+
+
+def _photos(data: Path, ref: str, held_out: bool, limit: int | None) -> list[Path]:
+    """The photos to try the maps on, in an order that depends on their names alone."""
+    found = sorted(path for path in data.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if held_out:
+        place = parse(ref)
+        if not isinstance(place, Path) or not place.is_dir():
+            raise OptionError(
+                f"'{ref}' is no checkpoint folder on this machine, as --held-out needs; name such "
+                "a folder, or leave it out."
+            )
+        listed = held_out_photos(place)
+        found = [path for path in found if path.relative_to(data).as_posix() in listed]
+    if not found:
+        kind = "held-out photos of this checkpoint" if held_out else "photos"
+        raise DataError(f"There are no {kind} in '{data}'; name a folder that has some.")
+    return Random(SEED).sample(found, min(limit or len(found), len(found)))
+
+
+def _learnt(methods: Sequence[Method]) -> list[Method]:
+    """What looks at the model at all: noise forgets nothing."""
+    return [method for method in methods if method.name != CONTROL]
+
+
+def _panels(found: Study, forgot: Mapping[str, Sequence[Forgetting]]) -> list[Panel]:
+    up = "probability of the class"
+    panels: list[Panel] = [
+        Lines(title, across, up, {name: found.curve(name, figure) for name in found.methods})
+        for figure, title, across in (
+            ("deletion", "Deletion: the lower, the better", "patches taken away"),
+            ("insertion", "Insertion: the higher, the better", "patches given"),
+        )
+    ]
+    means = {name: found.mean(name, "saco") for name in found.methods}
+    spans = {name: (mean.value, mean.interval) for name, mean in means.items()}
+    panels.append(Spans("SaCo: the higher, the better", "mean and 95 % interval", spans))
+    if forgot:
+        parts = [step.part for step in next(iter(forgot.values()))]
+        lines = {name: [step.likeness for step in steps] for name, steps in forgot.items()}
+        panels.append(Steps("Forgetting: should fall to 0", "likeness to the map", parts, lines))
+    return panels
+
+
+def _print(content: Mapping[str, Any], console: Console) -> None:
+    arrows = {name: "↑" if more else "↓" for name, more in FIGURES.items()}
+    columns = ("method", *(f"{name} {arrow}" for name, arrow in arrows.items()), "forward passes")
+    table = Table(*columns, box=None)
+    for name, figures in content["methods"].items():
+        cells = (_cell(figures[figure]) for figure in FIGURES)
+        table.add_row(name, *cells, f"{figures['cost']:.1f}")
+    console.print(table)
+    lines = [
+        f"Means over {content['photos']} photos with 95 % intervals; {content['steps']} steps, "
+        f"deletion with {content['deletion']}. ↓: less is better, ↑: more is better.",
+    ]
+    if choice := content.get("choice"):
+        first, second = choice["photos"]
+        best = choice["quick"][0]
+        lines.append(
+            f"On {first} of the photos the order is: {', '.join(choice['ranked'])}. Best of those "
+            f"that are quick to draw: {best}. On the other {second}:"
+        )
+        lines += _judged(choice["methods"][best], best)
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+
+
+def _judged(figures: Mapping[str, Any], best: str) -> list[str]:
+    return [
+        f"  {figure}: {best} less {key.removeprefix('less_')} {_cell(difference)}"
+        for figure in FIGURES
+        for key, difference in figures[figure].items()
+        if key.startswith("less_")
+    ]
+
+
+def _cell(mean: Mapping[str, Any]) -> str:
+    low, high = mean["interval"]
+    return f"{mean['mean']:.3f} ({low:.3f} to {high:.3f})"

@@ -1,0 +1,96 @@
+"""One photo before a model: how probable a class stays while parts of the photo are hidden.
+
+masks   sets of patches to hide, each tried apart
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from vit_demo.explanations.hiding import (
+    Droppable,
+    Masks,
+    gaussian,
+    logits_dropping,
+    logits_replacing,
+    mean_colour,
+)
+from vit_demo.explanations.watched import Watched
+from vit_demo.flow import Sharing
+
+# The blur of RISE (arXiv 1806.07421): a kernel of 11 pixels, sigma 5.
+BLUR_SIGMA, BLUR_REACH = 5.0, 5
+
+Probabilities = Float[Tensor, " masks"]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A watched photo (a batch of one), and the class whose probability is followed.
+
+    With `versus` it is the probability of the one class as against the other alone. `temperature`
+    is the checkpoint's own, so that the probabilities are those that everybody is shown.
+    """
+
+    watched: Watched
+    target: int
+    versus: int | None = None
+    temperature: float = 1.0
+
+    @property
+    def patches(self) -> int:
+        """How many patches there are to hide."""
+        rows, cols = self.watched.grid
+        return rows * cols
+
+    @cached_property
+    def drops(self) -> bool:
+        """Whether patches can be left out, down to none of them: the read-out lives on prefixes."""
+        if not isinstance(self.watched.model, Droppable):
+            return False
+        last = self.watched.trace.flows[-1] if self.watched.trace.flows else None
+        if not isinstance(last, Sharing):
+            return False
+        return int(last.index.max()) < last.tokens - self.patches
+
+    def deleted(self, masks: Masks) -> Probabilities:
+        """The class's probability without each set of patches.
+
+        They are left out where the model allows it, else they get the photo's mean colour.
+        """
+        model = self.watched.model
+        if not (self.drops and isinstance(model, Droppable)):
+            return self.greyed(masks)
+        return self._of_each(masks, lambda sets: logits_dropping(model, self.watched.pixels, sets))
+
+    def greyed(self, masks: Masks) -> Probabilities:
+        """The class's probability with each set of patches in the photo's mean colour."""
+        return self._replaced(masks, mean_colour(self.watched.pixels))
+
+    def blurred(self, masks: Masks) -> Probabilities:
+        """The class's probability with each set of patches blurred."""
+        return self._replaced(masks, gaussian(self.watched.pixels, BLUR_SIGMA, BLUR_REACH))
+
+    def _replaced(self, masks: Masks, other: Float[Tensor, "1 channels h w"]) -> Probabilities:
+        watched = self.watched
+        return self._of_each(
+            masks,
+            lambda sets: logits_replacing(watched.model, watched.pixels, other, sets, watched.grid),
+        )
+
+    def _of_each(
+        self,
+        masks: Masks,
+        logits_of: Callable[[Bool[Tensor, "sets patches"]], Float[Tensor, "sets classes"]],
+    ) -> Probabilities:
+        """What is hidden twice is run once: every order begins with nothing and ends with all."""
+        once, places = masks.unique(dim=0, return_inverse=True)
+        with torch.no_grad():
+            logits = logits_of(once.to(self.watched.pixels.device)) / self.temperature
+        if self.versus is not None:
+            return logits[:, [self.target, self.versus]].softmax(dim=-1)[places, 0]
+        return logits.softmax(dim=-1)[places, self.target]

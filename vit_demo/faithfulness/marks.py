@@ -1,0 +1,89 @@
+"""The three figures that say how far a map tells the truth, for several maps of one photo."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vit_demo.explanations import METHODS
+from vit_demo.faithfulness.case import Case
+from vit_demo.faithfulness.curves import Curve, deletion, insertion
+from vit_demo.faithfulness.saco import saco
+
+# Steps of a curve; ten are enough for one photo at a glance.
+STEPS, QUICK_STEPS = 20, 10
+
+# The control, and the seed of the one that a single map is held against: another than the default,
+# so that the control itself can be asked about too.
+CONTROL, CONTROL_SEED = "random", 1
+
+# The figures by name, and whether more of it is better.
+FIGURES = {"deletion": False, "insertion": True, "saco": True}
+
+
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """What one map was worth on one photo: two curves, and SaCo's coefficient."""
+
+    deletion: Curve
+    insertion: Curve
+    saco: float
+
+    def figure(self, name: str) -> float:
+        """One of FIGURES, as a number."""
+        found = getattr(self, name)
+        return found.area if isinstance(found, Curve) else found
+
+
+@dataclass(frozen=True, eq=False)
+class Trust:
+    """A map's marks, and beside them those of noise."""
+
+    marks: Marks
+    control: Marks
+    drops: bool
+
+    def better(self, name: str) -> bool:
+        """Whether the map does better than noise in one of FIGURES."""
+        mine, noise = self.marks.figure(name), self.control.figure(name)
+        return mine > noise if FIGURES[name] else mine < noise
+
+    def as_json(self) -> dict[str, Any]:
+        """Every figure of the map and of the control."""
+        return {
+            "deletion": "tokens left out" if self.drops else "patches in the photo's mean colour",
+            **{
+                who: {
+                    **{name: marks.figure(name) for name in FIGURES},
+                    "curves": {
+                        name: getattr(marks, name).probabilities.tolist()
+                        for name in ("deletion", "insertion")
+                    },
+                }
+                for who, marks in (("map", self.marks), (CONTROL, self.control))
+            },
+        }
+
+
+def mark(
+    case: Case, maps: Mapping[str, Float[Tensor, "rows cols"]], steps: int = STEPS
+) -> dict[str, Marks]:
+    """Every figure of every map of one photo; all maps go through the model together."""
+    stacked = torch.stack(list(maps.values())).float()
+    lines = zip(
+        deletion(case, stacked, steps),
+        insertion(case, stacked, steps),
+        saco(case, stacked),
+        strict=True,
+    )
+    return {name: Marks(*line) for name, line in zip(maps, lines, strict=True)}
+
+
+def trust(case: Case, heatmap: Float[Tensor, "rows cols"], steps: int = QUICK_STEPS) -> Trust:
+    """The quick form for one map: its marks and those of one noise map."""
+    noise = METHODS[CONTROL](case.watched, torch.tensor([case.target]), {"seed": CONTROL_SEED})[0]
+    marks = mark(case, {"map": heatmap, CONTROL: noise}, steps)
+    return Trust(marks["map"], marks[CONTROL], case.drops)

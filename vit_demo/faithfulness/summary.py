@@ -1,0 +1,63 @@
+"""A study as numbers, for JSON and for tables: every figure beside noise and beside rollout."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vit_demo.faithfulness.marks import CONTROL, FIGURES
+from vit_demo.faithfulness.sanity import Forgetting
+from vit_demo.faithfulness.study import USUAL, Mean, Study
+
+
+def as_json(whole: Study, forgetting: Mapping[str, Sequence[Forgetting]]) -> dict[str, Any]:
+    """The study, with the choice made on one half of its photos and judged on the other."""
+    content: dict[str, Any] = {
+        "checkpoint": whole.ref,
+        "photos": len(whole.records),
+        "left_out": {str(photo): reason for photo, reason in whole.unusable.items()},
+        "steps": whole.steps,
+        "deletion": "tokens left out" if whole.drops else "patches in the photo's mean colour",
+        "methods": _methods(whole),
+    }
+    if len(whole.records) > 1:
+        choosing, judging = whole.halves()
+        content["choice"] = {
+            "photos": [len(choosing.records), len(judging.records)],
+            "ranked": choosing.ranked(),
+            "quick": choosing.ranked(whole.quick),
+            "methods": _methods(judging),
+        }
+    if forgetting:
+        content["randomised"] = {
+            name: [
+                {"part": step.part, "likeness": step.likeness, "photos": step.photos}
+                for step in steps
+            ]
+            for name, steps in forgetting.items()
+        }
+    return content
+
+
+def _methods(study: Study) -> dict[str, Any]:
+    return {
+        name: {
+            **{figure: _figure(study, name, figure) for figure in FIGURES},
+            "cost": study.cost(name),
+        }
+        for name in study.methods
+    }
+
+
+def _figure(study: Study, name: str, figure: str) -> dict[str, Any]:
+    others = {f"less_{other}": other for other in (CONTROL, USUAL) if other != name}
+    return {
+        **_mean(study.mean(name, figure)),
+        **{
+            key: _mean(study.difference(name, other, figure))
+            for key, other in others.items()
+            if other in study.methods
+        },
+    }
+
+
+def _mean(mean: Mean) -> dict[str, Any]:
+    return {"mean": mean.value, "interval": list(mean.interval)}
