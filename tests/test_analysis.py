@@ -9,8 +9,10 @@ import torch
 
 from vit_demo import explain, load
 from vit_demo.analysis import look
+from vit_demo.checkpoints.calibration import Calibration, store_calibration
 from vit_demo.errors import MethodError, OptionError, PhotoError, TargetError
 from vit_demo.explanations import METHODS, watch
+from vit_demo.faithfulness import parts_of
 from vit_demo.photo import read_photo
 
 KEYS = {
@@ -221,3 +223,28 @@ def test_a_real_checkpoints_rollout_is_that_of_transformers_own_attentions(share
     torch.testing.assert_close(ours.logits, theirs.logits[0], atol=1e-4, rtol=0)
     error = (ours.heatmap.flatten() - expected).abs().max()
     assert error <= 1e-5 * expected.max()
+
+
+def test_a_map_is_put_to_the_test_with_the_probabilities_that_are_shown(our_checkpoint, photo_file):
+    store_calibration(our_checkpoint, Calibration(2.0, None))
+    seen = look(load(str(our_checkpoint)), photo_file)
+    analysis = seen.explain("relevance", target="roses")
+    found = seen.trust(analysis)
+    shown = {p.label: p.probability for p in analysis.predictions}
+    first, last = found.marks.deletion.probabilities[0], found.marks.insertion.probabilities[-1]
+    assert float(first) == pytest.approx(shown["roses"], abs=1e-5)
+    assert float(last) == pytest.approx(shown["roses"], abs=1e-5)
+    against = seen.trust(seen.explain("relevance", target="roses", versus="tulips"))
+    pair = shown["roses"] / (shown["roses"] + shown["tulips"])
+    assert float(against.marks.deletion.probabilities[0]) == pytest.approx(pair, abs=1e-5)
+    # A map that is the same for every class is judged by the likeliest one.
+    best = float(seen.trust(seen.explain("rollout")).marks.deletion.probabilities[0])
+    assert best == pytest.approx(analysis.predictions[0].probability, abs=1e-5)
+
+
+def test_a_map_is_asked_again_while_the_model_forgets(our_checkpoint, photo_file):
+    seen = look(load(str(our_checkpoint)), photo_file)
+    steps = seen.randomised(seen.explain("relevance", target="roses"))
+    assert [step.part for step in steps] == parts_of(seen.checkpoint.model)
+    assert steps[0].value < 0.99
+    assert torch.equal(seen.explain("rollout").logits, seen.watched.logits[0])

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from vit_demo import explain, load
+from vit_demo import explain, load, look
 from vit_demo.checkpoints.calibration import Calibration, store_calibration
 from vit_demo.cli import main
 
@@ -121,6 +121,56 @@ def test_evaluate_says_the_same_in_words_and_numbers(run, our_checkpoint, sorted
     assert f"{content['calibration']['temperature']:.3f}" in words
     for name in ("confusion.png", "reliability.png", "mistakes.png"):
         assert (tmp_path / "figures" / name).exists()
+
+
+def test_a_map_can_be_put_to_the_test(run, our_checkpoint, photo_file):
+    asked = ("explain", photo_file, "--checkpoint", our_checkpoint, "--method", "legrad", "--trust")
+    status, numbers, _ = run(*asked, "--json")
+    assert status == 0
+    content = json.loads(numbers)["trust"]
+    seen = look(load(str(our_checkpoint)), photo_file)
+    assert content == seen.trust(seen.explain("legrad")).as_json()
+    _, words, _ = run(*asked)
+    assert "the map does better than noise in" in words
+    assert f"Deletion {content['map']['deletion']:.2f}, noise" in words
+
+
+def test_faithfulness_says_the_same_in_words_numbers_and_a_picture(
+    run, our_checkpoint, sorted_photos, tmp_path
+):
+    asked = ("faithfulness", "--checkpoint", our_checkpoint, "--data", sorted_photos)
+    asked = (*asked, "--limit", 4, "--methods", "legrad", "--steps", 3, "--randomise", 2)
+    status, numbers, notes = run(*asked, "--json", "--out", tmp_path / "out")
+    assert status == 0
+    content = json.loads(numbers)
+    assert content == json.loads((tmp_path / "out" / "faithfulness.json").read_text("utf-8"))
+    assert "faithfulness.png" in notes
+    with Image.open(tmp_path / "out" / "faithfulness.png") as picture:
+        assert picture.width > 1000
+    assert content["photos"] == 4
+    assert content["choice"]["photos"] == [2, 2]
+    assert list(content["methods"]) == ["rollout", "legrad", "random"]
+    assert set(content["randomised"]) == {"rollout", "legrad"}
+    assert [step["part"] for step in content["randomised"]["legrad"]][:2] == ["head", "norm"]
+    _, words, _ = run(*asked)
+    words = " ".join(words.split())
+    assert f"On 2 of the photos the order is: {', '.join(content['choice']['ranked'])}." in words
+    assert "Means over 4 photos with 95 % intervals; 3 steps" in words
+    for figures in content["methods"].values():
+        assert f"{figures['deletion']['mean']:.3f} (" in words
+
+
+def test_faithfulness_on_held_out_photos_alone(run, our_checkpoint, sorted_photos, tmp_path):
+    names = sorted(f"{path.parent.name}/{path.name}" for path in sorted_photos.rglob("*.png"))[:3]
+    (our_checkpoint / "training.json").write_text(json.dumps({"held_out_photos": names}))
+    asked = ("faithfulness", "--checkpoint", our_checkpoint, "--steps", 2, "--methods", "rollout")
+    asked = (*asked, "--held-out", "--json", "--data")
+    assert json.loads(run(*asked, sorted_photos)[1])["photos"] == 3
+    (tmp_path / "empty").mkdir()
+    status, _, error = run(*asked, tmp_path / "empty")
+    assert (status, "no held-out photos of this checkpoint" in error) == (2, True)
+    status, _, error = run(*asked, sorted_photos, "--checkpoint", "flowers-not")
+    assert status == 2
 
 
 def test_held_out_photos_alone_are_scored_calibrated_on_and_put_on_the_card(
@@ -243,7 +293,7 @@ def test_a_bug_keeps_its_traceback(run, our_checkpoint, photo_file, monkeypatch)
     def broken(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("vit_demo.cli.explain.explain", broken)
+    monkeypatch.setattr("vit_demo.cli.explain.look", broken)
     with pytest.raises(ZeroDivisionError):
         run("explain", photo_file, "--checkpoint", our_checkpoint)
 

@@ -9,9 +9,9 @@ import gradio as gr
 import pytest
 from PIL import Image
 
-from vit_demo import explain
+from vit_demo import explain, look, present
 from vit_demo.checkpoints import CheckpointCache, load
-from vit_demo.ui import handlers
+from vit_demo.ui import handlers, trust
 from vit_demo.ui.handlers import Handlers
 from vit_demo.ui.legend import about, legend
 from vit_demo.ui.photo_input import PhotoInput
@@ -191,3 +191,20 @@ def test_what_cannot_be_asked_is_a_toast(events, shown, asked, words):
 def test_nothing_can_be_asked_before_a_run(events):
     with pytest.raises(gr.Error, match="press Run first"):
         events.ask(None, "relevance", "", "")
+
+
+def test_a_map_is_judged_as_in_python_and_drawn_beside_noise(events, shown, our_checkpoint):
+    asked = events.ask(shown, "legrad", "2", "")
+    judged = events.judge(asked)
+    assert judged.analysis is asked.main
+    seen = look(load(str(our_checkpoint)), shown.main.photo)
+    assert judged.trust.as_json() == seen.trust(seen.explain("legrad", 2)).as_json()
+    drawn = trust.answer(judged, asked)
+    assert drawn.count("<svg") == 3
+    assert present.verdict(judged.trust) in drawn
+    assert trust.answer(judged, shown) == gr.skip()
+
+
+def test_there_must_be_a_map_to_judge(events):
+    with pytest.raises(gr.Error, match="press Run first"):
+        events.judge(None)

@@ -11,7 +11,7 @@ from test_vit import VARIANTS
 
 from vit_demo.errors import MethodError, OptionError
 from vit_demo.explanations import METHODS, watch
-from vit_demo.explanations.hiding import covered, gaussian
+from vit_demo.explanations.hiding import gaussian
 from vit_demo.explanations.occlusion import blocks
 from vit_demo.flow import Trace
 
@@ -106,28 +106,6 @@ def test_blurring_is_pasting_blurred_pixels(make):
                 fall = (whole - model(changed).softmax(dim=-1)).gather(1, target[:, None])
             block = found[:, row : row + 3, col : col + 3]
             torch.testing.assert_close(block, fall[:, :, None].expand_as(block), rtol=0, atol=1e-5)
-
-
-def test_a_patch_beyond_whole_patches_is_never_hidden():
-    """35 × 20 pixels hold 4 × 2 patches of 8; the rest is outside every block."""
-    mask = covered(torch.arange(8)[None] == 7, (4, 2), 8, (35, 20))
-    assert mask.shape == (1, 1, 35, 20)
-    assert mask.nonzero()[:, 2:].amin(dim=0).tolist() == [24, 8]
-    assert mask.nonzero()[:, 2:].amax(dim=0).tolist() == [31, 15]
-
-
-def test_the_blur_keeps_plain_pictures_and_removes_waves_as_long_as_the_block():
-    plain = torch.full((1, 3, 20, 30), 0.7)
-    torch.testing.assert_close(gaussian(plain, sigma=4.0), plain)
-    wave = torch.cos(2 * torch.pi * torch.arange(160.0) / 16).expand(1, 1, 160, 160)
-    left = gaussian(wave, sigma=8.0)[:, :, 40:120, 40:120]
-    assert left.abs().max() < 0.01
-    spot = torch.zeros(1, 1, 41, 41)
-    spot[0, 0, 20, 20] = 1
-    soft = gaussian(spot, sigma=3.0)[0, 0]
-    torch.testing.assert_close(soft, soft.T)
-    torch.testing.assert_close(soft.sum(), torch.tensor(1.0))
-    torch.testing.assert_close(soft[20, 23] / soft[20, 20], torch.tensor(-0.5).exp())
 
 
 class OnePatchDecides(torch.nn.Module):

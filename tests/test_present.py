@@ -1,8 +1,11 @@
 """The words beside a map say what the map is."""
 
 import pytest
+import torch
 
 from vit_demo import explain, load, present
+from vit_demo.faithfulness import Marks, Trust
+from vit_demo.faithfulness.curves import Curve
 
 
 @pytest.fixture
@@ -121,3 +124,24 @@ def test_a_doubtful_answer_says_so_and_what_could_have_been_named(checkpoint, ph
     )
     assert present.sheet(unsure).title.startswith(f"unsure: {unsure.predictions[0].label}")
     assert present.sheet(unsure).caption.startswith(present.doubt(unsure))
+
+
+def test_the_verdict_counts_where_the_map_beats_noise():
+    def marks(deletion, insertion, saco):
+        ends = torch.tensor([0.0, 1.0])
+        flat = (Curve(ends, torch.full((2,), area)) for area in (deletion, insertion))
+        return Marks(*flat, saco)
+
+    noise = marks(0.5, 0.5, 0.0)
+    better = Trust(marks(0.25, 0.75, 0.5), noise, drops=True)
+    assert present.verdict(better).endswith("better than noise in all of the 3 figures.")
+    assert present.evidence(better) == [
+        "Deletion 0.25, noise 0.50 (less is better)",
+        "Insertion 0.75, noise 0.50 (more is better)",
+        "SaCo 0.50, noise 0.00 (more is better)",
+    ]
+    assert "in 1 steps: left out" in present.protocol(better)
+    mixed = Trust(marks(0.75, 0.75, -0.1), noise, drops=False)
+    assert "in 1 of the 3" in present.verdict(mixed)
+    assert "mean colour" in present.protocol(mixed)
+    assert "in none of the 3" in present.verdict(Trust(marks(0.6, 0.4, -0.1), noise, drops=False))

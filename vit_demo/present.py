@@ -6,8 +6,12 @@ from PIL import Image
 
 from vit_demo.analysis import TOP, Analysis
 from vit_demo.explanations import METHODS
+from vit_demo.faithfulness import FIGURES, Trust
 from vit_demo.figures import ColourScale, Sheet, draw_overlay, draw_patches
 from vit_demo.figures.colour import PERCENTILE
+
+# The figures of faithfulness, as they are written.
+NAMES = {"deletion": "Deletion", "insertion": "Insertion", "saco": "SaCo"}
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,34 @@ def caption(analysis: Analysis, scale: ColourScale) -> str:
             f"Colours end at the {PERCENTILE:g}th percentile; {scale.clipped} {several} beyond."
         )
     return " ".join(parts)
+
+
+def verdict(trust: Trust) -> str:
+    """In how many figures a map does better than noise."""
+    better = sum(trust.better(figure) for figure in FIGURES)
+    words = {0: "in none", len(FIGURES): "in all"}.get(better, f"in {better}")
+    return f"On this photo the map does better than noise {words} of the {len(FIGURES)} figures."
+
+
+def evidence(trust: Trust) -> list[str]:
+    """Each figure of the map beside that of noise, and what would be better."""
+    lines = []
+    for figure, more in FIGURES.items():
+        mine, noise = trust.marks.figure(figure), trust.control.figure(figure)
+        good = "more is better" if more else "less is better"
+        lines.append(f"{NAMES[figure]} {mine:.2f}, noise {noise:.2f} ({good})")
+    return lines
+
+
+def protocol(trust: Trust) -> str:
+    """How the figures were made, and how much they are worth."""
+    steps = len(trust.marks.deletion.shares) - 1
+    gone = "left out" if trust.drops else "given the photo's mean colour"
+    return (
+        f"The most important patches first, in {steps} steps: {gone} (deletion), or set into the "
+        "blurred photo (insertion). SaCo: do ten groups of patches, each hidden alone, weigh as "
+        "the map says? One photo and one noise map: a first look, no proof."
+    )
 
 
 def source(analysis: Analysis) -> str:

@@ -93,6 +93,21 @@ def test_another_map_for_one_class_and_against_another(page):
     page.wait_for_selector("#target", state="hidden")
 
 
+def test_a_map_is_put_to_the_test_and_another_one_is_not_yet(page):
+    upload(page, EXAMPLES / "honey-bee.jpg")
+    run(page)
+    assert not page.inner_text("#trust").strip()
+    page.click("#test")
+    page.wait_for_selector("#trust .verdict")
+    assert "better than noise in" in page.inner_text("#trust .verdict")
+    assert page.locator("#trust svg").count() == 3
+    assert page.locator("#trust polyline.map").first.bounding_box()["width"] > 50
+    rollout = source(page, "overlay")
+    choose(page, "method", "legrad")
+    wait_for_change(page, "overlay", rollout)
+    page.wait_for_selector("#trust .verdict", state="detached")
+
+
 def test_another_photo_replaces_the_first(page):
     upload(page, EXAMPLES / "drawn-sunflower.png")
     run(page)

@@ -10,12 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from vit_demo import present
-from vit_demo.analysis import TOP, Analysis, explain
+from vit_demo.analysis import TOP, Analysis, look
 from vit_demo.checkpoints import DEFAULT
 from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_in_sight
 from vit_demo.errors import OptionError, OutputError
 from vit_demo.explanations import DEFAULT_METHOD
 from vit_demo.explanations.capability import capabilities
+from vit_demo.faithfulness import Trust
 from vit_demo.figures.sheet import FORMATS, save_sheet
 
 
@@ -36,6 +37,9 @@ def explain_command(
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to list.")] = TOP,
     logits: Annotated[bool, typer.Option("--logits", help="Add all logits to the JSON.")] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Measure how far the map tells the truth.")
+    ] = False,
     as_json: JsonOption = False,
     allow_pickle: PickleOption = False,
     out: Annotated[
@@ -47,8 +51,12 @@ def explain_command(
         _check_out(out)
     options = _options(option or [])
     loaded = load_in_sight(checkpoint, allow_pickle)
-    analysis = explain(loaded, photo, method, target, options, versus)
+    seen = look(loaded, photo)
+    analysis = seen.explain(method, target, options, versus)
     content = analysis.as_json(top, logits)
+    measured = seen.trust(analysis) if trust else None
+    if measured:
+        content["trust"] = measured.as_json()
     if out is not None and out.suffix.lower() == ".json":
         _write_text(out, json.dumps(content) + "\n")
     elif out is not None:
@@ -56,7 +64,7 @@ def explain_command(
     if as_json:
         typer.echo(json.dumps(content))
     else:
-        _print_analysis(analysis, top, out)
+        _print_analysis(analysis, measured, top, out)
 
 
 def methods_command(
@@ -108,7 +116,7 @@ def _write_text(path: Path, text: str) -> None:
         raise OutputError(f"'{path}' cannot be written ({error.strerror}).") from error
 
 
-def _print_analysis(analysis: Analysis, top: int, out: Path | None) -> None:
+def _print_analysis(analysis: Analysis, measured: Trust | None, top: int, out: Path | None) -> None:
     console = Console()
     table = Table("", "class", "probability", box=None, header_style="dim")
     for place, prediction in enumerate(analysis.predictions[:top], start=1):
@@ -126,6 +134,9 @@ def _print_analysis(analysis: Analysis, top: int, out: Path | None) -> None:
             f"column {col + 1} ({float(analysis.heatmap.max()):.2%}{evenly})."
         )
     )
+    if measured:
+        for line in (present.verdict(measured), *present.evidence(measured)):
+            console.print(Text(line))
     console.print(Text(f"{present.source(analysis)} · {present.knows(analysis.checkpoint.labels)}"))
     if out is None:
         console.print(Text("Add --out map.png for the picture, --json for the numbers."))

@@ -18,8 +18,8 @@ from vit_demo.cli.progress import photos_in_sight
 from vit_demo.errors import DataError, OptionError
 from vit_demo.explanations import Method
 from vit_demo.faithfulness import CONTROL, FIGURES, STEPS, Study, compared, study
-from vit_demo.faithfulness.summary import as_json
 from vit_demo.faithfulness.sanity import Forgetting, forgetting
+from vit_demo.faithfulness.summary import as_json
 from vit_demo.figures.sheet import save_figure
 from vit_demo.figures.trust import Lines, Panel, Spans, Steps, draw_trust
 from vit_demo.training.data import SUFFIXES

@@ -1,6 +1,7 @@
 """Is the map telling the truth? Deletion, insertion, SaCo and randomisation, beside noise."""
 
 from vit_demo.faithfulness.case import Case
+from vit_demo.faithfulness.curves import Curve
 from vit_demo.faithfulness.marks import CONTROL, FIGURES, STEPS, Marks, Trust, mark, trust
 from vit_demo.faithfulness.randomise import Likeness, cascade, parts_of
 from vit_demo.faithfulness.study import Mean, Study, compared, study
@@ -10,6 +11,7 @@ __all__ = [
     "FIGURES",
     "STEPS",
     "Case",
+    "Curve",
     "Likeness",
     "Marks",
     "Mean",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vit_demo.errors import ConfigError
@@ -67,7 +67,7 @@ def nested(ranked: Int[Tensor, " patches"], steps: int) -> Masks:
     return place < _counts(patches, steps).to(ranked.device)[:, None]
 
 
-def _steps(maps: Maps, steps: int) -> Float[Tensor, "maps points patches"]:
+def _steps(maps: Maps, steps: int) -> Bool[Tensor, "maps points patches"]:
     if steps < 1:
         raise ConfigError(f"steps={steps}, but at least 1 is needed.")
     return torch.stack([nested(ranking(heatmap), steps) for heatmap in maps])
@@ -78,12 +78,12 @@ def _counts(patches: int, steps: int) -> Int[Tensor, " points"]:
     return torch.linspace(0, patches, min(steps, patches) + 1).round().long()
 
 
-def _flat(masks: Float[Tensor, "maps points patches"]) -> Masks:
+def _flat(masks: Bool[Tensor, "maps points patches"]) -> Masks:
     return rearrange(masks, "maps points patches -> (maps points) patches")
 
 
 def _curves(
-    probabilities: Float[Tensor, " all"], masks: Float[Tensor, "maps points patches"]
+    probabilities: Float[Tensor, " all"], masks: Bool[Tensor, "maps points patches"]
 ) -> list[Curve]:
     shares = masks[0].double().mean(dim=-1).cpu()
     apart = rearrange(probabilities, "(maps points) -> maps points", maps=len(masks))

@@ -5,11 +5,10 @@ maps   several maps of one photo      groups   equal parts of a photo's patches
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vit_demo.errors import ConfigError
-from vit_demo.explanations.hiding import Masks
 from vit_demo.faithfulness.case import Case
 from vit_demo.faithfulness.curves import Maps, nested, ranking
 
@@ -53,6 +52,6 @@ def saco(case: Case, maps: Maps, groups: int = GROUPS) -> list[float]:
     ]
 
 
-def _parts(masks: Masks) -> Masks:
+def _parts(masks: Bool[Tensor, "points patches"]) -> Bool[Tensor, "groups patches"]:
     """What each step of a nested selection adds to the one before."""
     return masks[1:] & ~masks[:-1]

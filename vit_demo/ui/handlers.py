@@ -18,6 +18,7 @@ from vit_demo.checkpoints import Checkpoint
 from vit_demo.checkpoints.cache import Progress
 from vit_demo.errors import DemoError, PhotoError
 from vit_demo.explanations import DEFAULT_METHOD, find_method
+from vit_demo.faithfulness import Trust
 from vit_demo.figures.sheet import save_sheet
 from vit_demo.photo import read_photo
 from vit_demo.settings import MEGABYTE
@@ -37,6 +38,14 @@ class Shown:
 
     main: Analysis
     layers: tuple[Analysis, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What was measured of one map."""
+
+    analysis: Analysis
+    trust: Trust
 
 
 @contextmanager
@@ -83,8 +92,7 @@ class Handlers:
         `target` and `versus` are indices of classes, and count where the method asks for them.
         """
         with toasts():
-            if shown is None:
-                raise PhotoError("There is no result yet; press Run first.")
+            shown = _there(shown)
             chosen = find_method(method or DEFAULT_METHOD)
             asks = (target, versus) if chosen.class_specific else (None, None)
             # As numbers: a class may be called by another one's number.
@@ -95,6 +103,14 @@ class Handlers:
                 asked = seen.explain(chosen.name, classes[0], versus=classes[1])
             return replace(shown, main=replace(asked, checkpoint=shown.main.checkpoint))
 
+    def judge(self, shown: Shown | None) -> Judged:
+        """Put the map that is shown to the test."""
+        with toasts():
+            main = _there(shown).main
+            checkpoint = self.get(main.checkpoint.ref, None)
+            with self.turn:
+                return Judged(main, look(checkpoint, main.photo).trust(main))
+
     def preview(self, photo: str | None) -> Image.Image | dict[str, object]:
         """Turn a photo that browsers cannot show, like HEIC, into one that they can."""
         if not photo or Path(photo).suffix.lower() in SHOWN_BY_BROWSERS:
@@ -102,6 +118,12 @@ class Handlers:
         with toasts():
             # In full, and kept without loss: the model is to read what it would read from the file.
             return read_photo(Path(photo))
+
+
+def _there(shown: Shown | None) -> Shown:
+    if shown is None:
+        raise PhotoError("There is no result yet; press Run first.")
+    return shown
 
 
 def _shown(seen: Look) -> Shown:

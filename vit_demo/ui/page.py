@@ -11,6 +11,7 @@ from vit_demo.ui.offer import Offer
 from vit_demo.ui.photo_input import PhotoInput
 from vit_demo.ui.picker import build_picker
 from vit_demo.ui.question import build_question
+from vit_demo.ui.trust import build_trial
 
 TITLE = "Where does a Vision Transformer look?"
 
@@ -45,6 +46,9 @@ same for every class.
 * **relevance** and **legrad** ask about one class: which attention raises its score. \
 **occlusion** hides patches and watches the probability of the class fall. With *and not* they \
 answer "why the one and not the other?": orange speaks for the first, purple for the second.
+* **Put it to the test** hides the patches that the map calls important, first to last, and \
+watches the probability of the name; then the same in an order drawn by chance. A map that does no \
+better than noise is a picture, and no explanation.
 * A bright patch is a patch that the class token could draw on. It need not be one that the \
 decision hangs on.
 * Some patches of plain background light up in many Vision Transformers: the model uses them as \
@@ -106,6 +110,7 @@ def build_page(cache: CheckpointCache, offer: Offer) -> gr.Blocks:
                 overlay = _map_image("overlay", "jpeg", "The map over the photo")
                 question = build_question()
                 overlay_legend = gr.HTML()
+                trial = build_trial()
                 save = gr.DownloadButton(
                     "Download as a slide", elem_id="download", size="sm", interactive=False
                 )
@@ -130,6 +135,7 @@ def build_page(cache: CheckpointCache, offer: Offer) -> gr.Blocks:
                 overlay: image,
                 overlay_legend: words,
                 save: gr.DownloadButton(interactive=False),
+                **trial.reset(),
                 layer: gr.Slider(maximum=last, value=last),
                 layer_image: last_image,
                 layer_legend: last_words,
@@ -145,6 +151,7 @@ def build_page(cache: CheckpointCache, offer: Offer) -> gr.Blocks:
                 overlay: image,
                 overlay_legend: words,
                 save: gr.DownloadButton(interactive=False),
+                **trial.reset(),
             }
 
         def slide(current: Shown) -> gr.DownloadButton:
@@ -152,7 +159,7 @@ def build_page(cache: CheckpointCache, offer: Offer) -> gr.Blocks:
             return gr.DownloadButton(value=path, interactive=True)
 
         shown = [
-            names, knows, results, patches, reads, overlay, overlay_legend, save,
+            names, knows, results, patches, reads, overlay, overlay_legend, trial.figures, save,
             layer, layer_image, layer_legend, *question.inputs, question.classes,
         ]  # fmt: skip
         for source in (photo, picker.checkpoint):
@@ -187,10 +194,11 @@ def build_page(cache: CheckpointCache, offer: Offer) -> gr.Blocks:
         question.wire(events.ask, state, answer, overlay).success(
             take,
             [answer, state],
-            [state, overlay, overlay_legend, save],
+            [state, overlay, overlay_legend, trial.figures, save],
             show_progress="hidden",
             api_visibility="private",
         ).success(slide, state, save, show_progress="hidden", api_visibility="private")
+        trial.wire(events.judge, state)
         layer.input(
             handlers.layer_map,
             [state, layer],

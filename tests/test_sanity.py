@@ -1,0 +1,44 @@
+"""Forgetting over several photos: the mean of each photo's own cascade."""
+
+from statistics import fmean
+
+import pytest
+
+from vit_demo import load
+from vit_demo.errors import DataError
+from vit_demo.explanations import METHODS, watch
+from vit_demo.faithfulness import cascade, parts_of
+from vit_demo.faithfulness.sanity import forgetting
+from vit_demo.photo import read_photo
+
+
+def test_it_is_the_mean_of_the_photos_cascades(our_checkpoint, tmp_path, noise_photo):
+    checkpoint = load(str(our_checkpoint))
+    photos = [tmp_path / f"{number}.png" for number in range(3)]
+    for number, path in enumerate(photos):
+        noise_photo(50, 60, seed=number).save(path)
+    (tmp_path / "broken.png").write_bytes(b"")
+    heard = []
+    found = forgetting(
+        checkpoint,
+        [*photos[:2], tmp_path / "broken.png"],
+        [METHODS["rollout"], METHODS["legrad"]],
+        lambda done, total: heard.append((done, total)),
+    )
+    assert heard == [(1, 3), (2, 3)]
+    assert list(found) == ["rollout", "legrad"]
+    lines = []
+    for seed, photo in enumerate(photos[:2]):
+        pixels = checkpoint.preprocessing(read_photo(photo)).pixels
+        target = int(watch(checkpoint.model, pixels).logits.argmax())
+        lines.append(cascade(METHODS["legrad"], checkpoint.model, pixels, target, {}, seed=seed))
+    assert [step.part for step in found["legrad"]] == parts_of(checkpoint.model)
+    for place, step in enumerate(found["legrad"]):
+        known = [line[place].value for line in lines if line[place].value is not None]
+        assert step.photos == len(known)
+        assert step.likeness == (pytest.approx(fmean(known)) if known else None)
+
+
+def test_photos_that_cannot_be_read_leave_nothing_to_say(our_checkpoint, tmp_path):
+    with pytest.raises(DataError, match="None of these photos can be read"):
+        forgetting(load(str(our_checkpoint)), [tmp_path / "no.png"], [METHODS["rollout"]])
