@@ -135,7 +135,7 @@ def test_the_verdict_counts_where_the_map_beats_noise():
     noise = marks(0.5, 0.5, 0.0)
     better = Trust(marks(0.25, 0.75, 0.5), noise, drops=True)
     assert present.verdict(better).endswith("better than noise in all of the 3 figures.")
-    assert present.evidence(better) == [
+    assert [figure.words for figure in present.evidence(better)] == [
         "Deletion 0.25, noise 0.50 (less is better)",
         "Insertion 0.75, noise 0.50 (more is better)",
         "SaCo 0.50, noise 0.00 (more is better)",
@@ -143,5 +143,7 @@ def test_the_verdict_counts_where_the_map_beats_noise():
     assert "in 1 steps: left out" in present.protocol(better)
     mixed = Trust(marks(0.75, 0.75, -0.1), noise, drops=False)
     assert "in 1 of the 3" in present.verdict(mixed)
+    assert [figure.better for figure in present.evidence(mixed)] == [False, True, False]
+    assert present.evidence(mixed)[2].mine == "\u22120.10"
     assert "mean colour" in present.protocol(mixed)
     assert "in none of the 3" in present.verdict(Trust(marks(0.6, 0.4, -0.1), noise, drops=False))

@@ -24,6 +24,22 @@ class Picture:
     caption: str
 
 
+@dataclass(frozen=True)
+class Measured:
+    """One figure of a map and of noise, as they are written."""
+
+    name: str
+    mine: str
+    noise: str
+    hint: str
+    better: bool
+
+    @property
+    def words(self) -> str:
+        """All of it in one line."""
+        return f"{self.name} {self.mine}, noise {self.noise} ({self.hint})"
+
+
 def picture(analysis: Analysis, smooth: bool = False) -> Picture:
     """Lay the map over the photo."""
     scale = ColourScale.of(analysis.heatmap, analysis.signed)
@@ -126,14 +142,22 @@ def verdict(trust: Trust) -> str:
     return f"On this photo the map does better than noise {words} of the {len(FIGURES)} figures."
 
 
-def evidence(trust: Trust) -> list[str]:
-    """Each figure of the map beside that of noise, and what would be better."""
-    lines = []
-    for figure, more in FIGURES.items():
-        mine, noise = trust.marks.figure(figure), trust.control.figure(figure)
-        good = "more is better" if more else "less is better"
-        lines.append(f"{NAMES[figure]} {mine:.2f}, noise {noise:.2f} ({good})")
-    return lines
+def evidence(trust: Trust) -> list[Measured]:
+    """Each figure of the map beside that of noise."""
+    return [
+        Measured(
+            name=NAMES[figure],
+            mine=_number(trust.marks.figure(figure)),
+            noise=_number(trust.control.figure(figure)),
+            hint="more is better" if more else "less is better",
+            better=trust.better(figure),
+        )
+        for figure, more in FIGURES.items()
+    ]
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}".replace("-", "\u2212")
 
 
 def protocol(trust: Trust) -> str:

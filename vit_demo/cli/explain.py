@@ -135,7 +135,8 @@ def _print_analysis(analysis: Analysis, measured: Trust | None, top: int, out: P
         )
     )
     if measured:
-        for line in (present.verdict(measured), *present.evidence(measured)):
+        lines = (figure.words for figure in present.evidence(measured))
+        for line in (present.verdict(measured), *lines):
             console.print(Text(line))
     console.print(Text(f"{present.source(analysis)} · {present.knows(analysis.checkpoint.labels)}"))
     if out is None:

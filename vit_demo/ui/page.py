@@ -110,10 +110,10 @@ def build_page(cache: CheckpointCache, offer: Offer) -> gr.Blocks:
                 overlay = _map_image("overlay", "jpeg", "The map over the photo")
                 question = build_question()
                 overlay_legend = gr.HTML()
-                trial = build_trial()
                 save = gr.DownloadButton(
                     "Download as a slide", elem_id="download", size="sm", interactive=False
                 )
+                trial = build_trial()
             with gr.Column(min_width=280):
                 gr.Markdown("### 3 · Layer by layer")
                 layer_image = _map_image("layer-image", "jpeg", "Attention of one layer")

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vit_demo import present
-from vit_demo.faithfulness import FIGURES, Curve, Trust
+from vit_demo.faithfulness import Curve, Trust
 from vit_demo.ui.handlers import Judged, Shown
 
 # The charts' inner size; the page stretches them.
@@ -63,10 +63,11 @@ def figures(trust: Trust) -> str:
         _line(trust.marks.saco, trust.control.saco),
     )
     rows = "".join(
-        f'<figure><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(words)}">'
-        f'{chart}</svg><figcaption class="{"better" if trust.better(figure) else "worse"}">'
-        f"{escape(words)}</figcaption></figure>"
-        for figure, chart, words in zip(FIGURES, drawn, present.evidence(trust), strict=True)
+        f'<figure><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{escape(figure.words)}">{chart}</svg>'
+        f"<figcaption><b>{figure.name} {figure.mine} {'✓' if figure.better else '✗'}</b>"
+        f"<br>noise {figure.noise}<br>{figure.hint}</figcaption></figure>"
+        for figure, chart in zip(present.evidence(trust), drawn, strict=True)
     )
     return (
         f'<div class="trust"><p class="verdict">{escape(present.verdict(trust))}</p>'
