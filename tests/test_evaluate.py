@@ -1,6 +1,7 @@
 """Scoring: the answers are `explain`'s own, and every figure follows from them."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from vit_demo.errors import CheckpointError, DataError
 from vit_demo.training.evaluate import evaluate
 from vit_demo.training.report import as_json, save_report
 from vit_demo.training.selection import choose
+from vit_demo.training.strangers import strangeness
 
 COUNTS = {"daisy": 6, "roses": 5, "tulips": 7}
 
@@ -195,3 +197,27 @@ def test_the_bundled_checkpoint_scores_what_its_card_says(shared):
     chosen = choose(shared / "flower_photos", checkpoint.labels, few, held_out=True)
     assert (len(chosen.samples), chosen.missing) == (len(few), 0)
     assert evaluate(checkpoint, chosen).accuracy.value >= 0.5
+
+
+def test_strangers_are_met_on_request_with_the_probabilities_in_use(
+    our_checkpoint, photos, tmp_path, noise_photo
+):
+    store_calibration(our_checkpoint, Calibration(1.7, None))
+    checkpoint = load(str(our_checkpoint))
+    folder = tmp_path / "more"
+    shutil.copytree(photos, folder)
+    (folder / "orchids").mkdir()
+    for number in range(4):
+        noise_photo(30, 30 + number, seed=900 + number).save(folder / "orchids" / f"{number}.png")
+    heard = []
+    chosen = choose(folder, checkpoint.labels)
+    scores = evaluate(checkpoint, chosen, lambda *done: heard.append(done), strangers=True)
+    assert heard == [(done, 22) for done in range(1, 23)]
+    orchids = [explain(checkpoint, path).predictions[0] for path in chosen.strangers]
+    known = [explain(checkpoint, path).predictions[0] for path, _ in scores.samples]
+    expected = strangeness(*(torch.tensor([p.probability for p in ps]) for ps in (known, orchids)))
+    assert scores.strangers.strangers == pytest.approx(expected.strangers, abs=1e-6)
+    assert scores.strangers.known == pytest.approx(expected.known, abs=1e-6)
+    assert as_json(scores)["strangers"]["classes"] == {"orchids": 4}
+    assert evaluate(checkpoint, chosen).strangers is None
+    assert as_json(evaluate(checkpoint, chosen))["strangers"] is None

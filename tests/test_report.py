@@ -29,7 +29,7 @@ def scores(our_checkpoint, tmp_path, noise_photo):
 def test_the_json_says_everything_and_adds_up(scores):
     content = json.loads(json.dumps(as_json(scores), allow_nan=False))
     assert set(content) == {
-        "checkpoint", "data", "photos", "held_out", "trained_on", "missing", "unknown",
+        "checkpoint", "data", "photos", "held_out", "trained_on", "missing", "unknown", "strangers",
         "unreadable", "accuracy", "classes", "confusion", "calibration", "mistakes",
     }  # fmt: skip
     assert content["data"] == "photos"

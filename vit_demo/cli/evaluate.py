@@ -29,6 +29,9 @@ def evaluate_command(
     held_out: Annotated[
         bool, typer.Option("--held-out", help="Only the photos that its training left out.")
     ] = False,
+    strangers: Annotated[
+        bool, typer.Option("--strangers", help="Meet the classes that it does not know, too.")
+    ] = False,
     as_json_: JsonOption = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the figures, as JSON and as pictures.")
@@ -36,6 +39,10 @@ def evaluate_command(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Store the fitted temperature in the checkpoint.")
     ] = False,
+    unsure_below: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="With --calibrate: this confidence, not the fitted one."),
+    ] = None,
     card: Annotated[
         bool, typer.Option("--card", help="Write a model card into the checkpoint's folder.")
     ] = False,
@@ -55,9 +62,10 @@ def evaluate_command(
     if out is not None:
         make_folder(out)
     notes = Console(stderr=True)
-    _note(notes, chosen)
-    with photos_in_sight(notes, "photos", len(chosen.samples)) as report:
-        scores = evaluate(loaded, chosen, report)
+    _note(notes, chosen, strangers)
+    count = len(chosen.samples) + (len(chosen.strangers) if strangers else 0)
+    with photos_in_sight(notes, "photos", count) as report:
+        scores = evaluate(loaded, chosen, report, strangers)
     for reason in scores.unreadable.values():
         _say(notes, f"Not scored: {reason}")
     if as_json_:
@@ -67,7 +75,7 @@ def evaluate_command(
     if out is not None:
         _say(notes, f"Saved to {out}: {', '.join(save_report(scores, out))}")
     if calibrate and folder is not None:
-        _say(notes, _calibrate(scores, folder))
+        _say(notes, _calibrate(scores, folder, unsure_below))
     if card and folder is not None:
         _say(notes, f"Saved to {folder}: {', '.join(save_card(scores, folder, licence, credit))}")
 
@@ -100,7 +108,7 @@ def _listed(folder: Path | None, held_out: bool) -> frozenset[str]:
     return held_out_photos(folder)
 
 
-def _note(console: Console, chosen: Chosen) -> None:
+def _note(console: Console, chosen: Chosen, strangers: bool) -> None:
     """What to know before believing the figures, a line each."""
     lines = []
     if chosen.trained_on:
@@ -110,7 +118,7 @@ def _note(console: Console, chosen: Chosen) -> None:
         )
     if chosen.missing:
         lines.append(f"{chosen.missing} of its held-out photos are not in '{chosen.folder}'.")
-    if chosen.unknown:
+    if chosen.unknown and not strangers:
         named = ", ".join(f"{name} ({count})" for name, count in chosen.unknown.items())
         lines.append(f"Left out, as the checkpoint does not know these classes: {named}.")
     for line in lines:
@@ -121,11 +129,17 @@ def _say(console: Console, line: str) -> None:
     console.print(Text(line), soft_wrap=True)
 
 
-def _calibrate(scores: Evaluation, folder: Path) -> str:
+def _calibrate(scores: Evaluation, folder: Path, unsure_below: float | None) -> str:
     if scores.temperature is None:
         raise DataError(
             f"These {len(scores.samples)} photos settle no temperature: all are named rightly, or "
             "no better than by chance; score more photos, and --calibrate then."
+        )
+    if unsure_below is not None:
+        store_calibration(folder, Calibration(scores.temperature, unsure_below))
+        return (
+            f"Stored in {folder}: temperature {scores.temperature:.3f}; below {unsure_below:.1%} "
+            "an answer is unsure."
         )
     store_calibration(folder, Calibration(scores.temperature, scores.unsure_below))
     return f"Stored in {folder}: temperature {scores.temperature:.3f}{_doubt(scores)}."
@@ -152,7 +166,7 @@ def _print(scores: Evaluation, console: Console) -> None:
         f"{share.right} of {share.total} photos are named rightly: {share.value:.3f} "
         f"(95 % {_interval(share.interval)}).",
     )
-    for line in _calibration_lines(scores):
+    for line in (*_calibration_lines(scores), *_strange_lines(scores)):
         _say(console, line)
 
 
@@ -168,6 +182,19 @@ def _calibration_lines(scores: Evaluation) -> list[str]:
         f"Calibration error {_judged(scores.cross_fitted)} with a fitted temperature, "
         "each photo judged by the others'.",
         f"Fitted on all of them the temperature is {scores.temperature:.3f}{_doubt(scores)}.",
+    ]
+
+
+def _strange_lines(scores: Evaluation) -> list[str]:
+    met = scores.strangers
+    if met is None:
+        return []
+    return [
+        f"Mean confidence {met.strangers:.3f} in {met.below.total} photos of classes it does not "
+        f"know, {met.known:.3f} in those it does; the latter is surer in {met.told_apart:.1%} of "
+        "all pairs.",
+        f"Told apart best at {met.threshold:.1%}: {met.below.right} of the {met.below.total} "
+        f"unknown lie below, {met.kept.right} of the {met.kept.total} known do not.",
     ]
 
 

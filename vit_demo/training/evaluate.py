@@ -14,6 +14,7 @@ from vit_demo.errors import CheckpointError, DataError, PhotoError
 from vit_demo.training.data import Photos, Sample
 from vit_demo.training.metrics import Reliability, Share, reliability
 from vit_demo.training.selection import Chosen
+from vit_demo.training.strangers import Strangeness, confidence, strangeness
 from vit_demo.training.temperature import (
     cross_fitted,
     fit_temperature,
@@ -41,7 +42,9 @@ class Evaluation:
     `raw` judges the probabilities of the logits as they are, `in_use` those with the temperature
     that the checkpoint states, `cross_fitted` those with a temperature that each photo had no
     part in. `temperature` and `unsure_below` are fitted on all photos, to be stored; they and
-    `cross_fitted` are None where the photos settle none.
+    `cross_fitted` are None where the photos settle none. `strangers` compares photos of classes
+    that the checkpoint does not know, where they were asked for and there are some; with the
+    temperature in use.
     """
 
     checkpoint: Checkpoint = field(repr=False)
@@ -54,6 +57,7 @@ class Evaluation:
     cross_fitted: Reliability | None
     temperature: float | None
     unsure_below: float | None
+    strangers: Strangeness | None = None
 
     @property
     def truth(self) -> Int[Tensor, " photos"]:
@@ -110,13 +114,27 @@ class Evaluation:
         return tuple(sorted(wrong, key=lambda mistake: -mistake.confidence))
 
 
-def evaluate(checkpoint: Checkpoint, chosen: Chosen, report: Report | None = None) -> Evaluation:
+def evaluate(
+    checkpoint: Checkpoint,
+    chosen: Chosen,
+    report: Report | None = None,
+    strangers: bool = False,
+) -> Evaluation:
     """Run the checkpoint on the chosen photos; `report` hears how many of how many are done.
 
-    Photos that cannot be read are left out and listed. Raises DataError where none can be,
-    CheckpointError where the answers are no numbers.
+    With `strangers` it is run on the photos of classes that it does not know, too. Photos that
+    cannot be read are left out and listed. Raises DataError where none can be, CheckpointError
+    where the answers are no numbers.
     """
-    samples, unreadable, logits = _answers(checkpoint, chosen.samples, report)
+    # A stranger has no class of the checkpoint's; the number beside it is never looked at.
+    unknown = [(path, 0) for path in chosen.strangers] if strangers else []
+    total = len(chosen.samples) + len(unknown)
+
+    def on(done: int, _: int) -> None:
+        if report is not None:
+            report(done, total)
+
+    samples, unreadable, logits = _answers(checkpoint, chosen.samples, on)
     if not samples:
         raise DataError(
             f"None of the {len(unreadable)} photos in '{chosen.folder}' can be read: "
@@ -127,6 +145,7 @@ def evaluate(checkpoint: Checkpoint, chosen: Chosen, report: Report | None = Non
     settled = temperature is not None
     fair = cross_fitted(logits, truth, folds(len(samples))) if settled else None
     stated = checkpoint.calibration.temperature
+    met = _answers(checkpoint, unknown, lambda d, t: on(len(chosen.samples) + d, t))[2]
     return Evaluation(
         checkpoint=checkpoint,
         chosen=chosen,
@@ -138,6 +157,9 @@ def evaluate(checkpoint: Checkpoint, chosen: Chosen, report: Report | None = Non
         cross_fitted=None if fair is None else reliability(fair, truth),
         temperature=temperature,
         unsure_below=threshold_of_doubt(logits, truth, temperature) if temperature else None,
+        strangers=strangeness(confidence(logits, stated), confidence(met, stated))
+        if len(met)
+        else None,
     )
 
 

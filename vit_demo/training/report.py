@@ -49,6 +49,7 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
             "counts": evaluation.confusion().tolist(),
         },
         "calibration": _calibration(evaluation),
+        "strangers": _strangers(evaluation),
         "mistakes": [_mistake(mistake, chosen.folder) for mistake in evaluation.mistakes()],
     }
 
@@ -88,6 +89,19 @@ def _calibration(evaluation: Evaluation) -> dict[str, Any]:
         "temperature": evaluation.temperature,
         "unsure_below": evaluation.unsure_below,
         "doubted": None if evaluation.doubted is None else _share(evaluation.doubted),
+    }
+
+
+def _strangers(evaluation: Evaluation) -> dict[str, Any] | None:
+    met = evaluation.strangers
+    return met and {
+        "classes": dict(evaluation.chosen.unknown),
+        "confidence": met.strangers,
+        "confidence_in_known": met.known,
+        "told_apart": met.told_apart,
+        "threshold": met.threshold,
+        "below": _share(met.below),
+        "kept": _share(met.kept),
     }
 
 

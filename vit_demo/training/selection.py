@@ -15,9 +15,9 @@ from vit_demo.training.run import BEST, SUMMARY, names_of
 class Chosen:
     """The photos to score, their classes numbered as the checkpoint numbers them.
 
-    `unknown` counts the photos of classes that the checkpoint does not know, `missing` the
-    held-out photos that are not in the folder. `trained_on` of the samples were learnt from, as
-    far as the checkpoint's own list of held-out photos says so.
+    `unknown` counts the photos of classes that the checkpoint does not know, which are the
+    `strangers`; `missing` the held-out photos that are not in the folder. `trained_on` of the
+    samples were learnt from, as far as the checkpoint's own list of held-out photos says so.
     """
 
     folder: Path
@@ -26,6 +26,7 @@ class Chosen:
     held_out: bool = False
     trained_on: int = 0
     missing: int = 0
+    strangers: tuple[Path, ...] = ()
 
 
 def summary_of(folder: Path) -> Path | None:
@@ -83,6 +84,7 @@ def choose(
         held_out=held_out,
         trained_on=len(samples) - len(kept) if kept and not held_out else 0,
         missing=len(listed.difference(names)) if held_out else 0,
+        strangers=tuple(path for path, label in photos.samples if label not in known),
     )
 
 
