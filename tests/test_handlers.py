@@ -125,12 +125,18 @@ def test_a_sure_answer_says_nothing_of_doubt(shown):
 
 
 def test_the_legend_has_its_numbers(shown):
-    from vit_demo import present
-
     words = legend(present.picture(shown.main))
     assert "linear-gradient" in words
     assert words.count("<span>") == 5
     assert "≥" in words
+    assert "≤" not in words
+
+
+def test_a_signed_legend_is_open_at_both_ends(events, shown):
+    words = legend(present.picture(events.ask(shown, "relevance", "0", "2").main))
+    ticks = words.split('class="ticks">')[1].split("</div>")[0]
+    assert ticks.startswith("<span>≤ \u2212")
+    assert "<span>≥ " in ticks
 
 
 def test_the_upload_hands_over_the_file_untouched(tmp_path):

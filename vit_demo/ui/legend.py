@@ -11,9 +11,11 @@ def legend(picture: Picture) -> str:
     """A gradient with its numbers, what it measures, and where the map comes from."""
     scale = picture.scale
     step = (scale.high - scale.low) / (TICKS - 1)
-    ticks = [f"{scale.low + step * tick:.2%}" for tick in range(TICKS)]
+    values = (scale.low + step * tick for tick in range(TICKS))
+    ticks = [f"{value:.2%}".replace("-", "\u2212") for value in values]
     if scale.clipped:
         ticks[-1] = f"≥ {ticks[-1]}"
+        ticks[0] = f"≤ {ticks[0]}" if scale.signed else ticks[0]
     numbers = "".join(f"<span>{tick}</span>" for tick in ticks)
     colours = ", ".join(scale.stops(STOPS))
     return (
