@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import torch
 from loopback_hub import LoopbackHub
 
-from vit_demo.checkpoints import check_family, load, read_folder
+from vit_demo.checkpoints import check_family, load, load_folder, read_folder
 from vit_demo.errors import CheckpointError, MisfitError, UnsupportedError
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +27,15 @@ def test_a_folder_gives_a_model_at_rest(our_checkpoint, tiny_model):
     pixels = torch.randn(1, 3, 32, 32)
     torch.testing.assert_close(checkpoint.model(pixels), tiny_model(pixels))
     assert checkpoint.bytes == 4 * sum(parameter.numel() for parameter in tiny_model.parameters())
+
+
+def test_a_folder_is_itself_also_under_a_bundled_name(our_checkpoint, tmp_path, monkeypatch):
+    """By its name a person gets the bundled one, wherever they stand."""
+    shutil.copytree(our_checkpoint, tmp_path / "here" / "flowers")
+    monkeypatch.chdir(tmp_path / "here")
+    assert load_folder(Path("flowers")).model.config.width == 24
+    assert load("flowers").model.config.width > 24
+    assert load("./flowers").model.config.width == 24
 
 
 def test_a_backbone_without_a_head_names_no_flowers(their_checkpoint):

@@ -219,6 +219,13 @@ def test_an_unfinished_run_is_not_overwritten_and_a_finished_one_is_over(plan, s
         train(plan, start, out, Watcher())
 
 
+def test_a_run_under_a_bundled_name_could_never_be_opened_by_it(plan, start, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="'flowers' is the name of a bundled checkpoint"):
+        train(plan, start, Path("flowers"), Watcher())
+    assert not Path("flowers").exists()
+
+
 def test_going_on_without_a_run_or_with_other_photos_is_refused(plan, start, photos, tmp_path):
     with pytest.raises(DataError, match="holds no run to go on with"):
         RunFolder(tmp_path / "nothing").plan()

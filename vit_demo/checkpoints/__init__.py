@@ -25,6 +25,7 @@ __all__ = [
     "bundled",
     "check_family",
     "load",
+    "load_folder",
     "outline_of",
     "read",
     "read_folder",
@@ -49,6 +50,15 @@ def load(
     """
     stored, revision = read(ref, progress, cancelled, allow_pickle, paths)
     return build(stored, ref, revision)
+
+
+def load_folder(folder: Path) -> Checkpoint:
+    """Load a folder of this machine, also where a bundled checkpoint bears its name.
+
+    Raises what `load` raises.
+    """
+    ref = str(folder)
+    return build(read_folder(folder, ref), ref, None)
 
 
 def read(

@@ -11,7 +11,7 @@ Parameter names are timm's, so that weights move between the libraries.
     d   token width      rows, cols   the patch grid
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from einops import rearrange, repeat
@@ -64,10 +64,25 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(
-        self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
+        self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None, read: int | None = None
     ) -> Float[Tensor, "b n d"]:
+        """With `read`, only so many tokens in front leave a graph: no other one is read later."""
         tokens = tokens + self.drop_path(self.ls1(self.attn(self.norm1(tokens), trace)))
+        return self.feed(tokens) if read is None else _graph_of_first(self.feed, tokens, read)
+
+    def feed(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        """z = MLP(LN(z')) + z', each token alone."""
         return tokens + self.drop_path(self.ls2(self.mlp(self.norm2(tokens))))
+
+
+def _graph_of_first(
+    feed: Callable[[Tensor], Tensor], tokens: Float[Tensor, "b n d"], count: int
+) -> Float[Tensor, "b n d"]:
+    """All tokens to the last bit, but a graph, and the time for its backward pass, for a few."""
+    with torch.no_grad():
+        every = feed(tokens)
+    few = feed(tokens[:, :count])
+    return torch.cat([every[:, :count] + (few - few.detach()), every[:, count:]], dim=1)
 
 
 class Representation(nn.Module):
@@ -163,8 +178,11 @@ class VisionTransformer(nn.Module):
         self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
     ) -> Float[Tensor, "b classes"]:
         """Blocks and head, for the tokens that `embed` made or for some of them."""
-        for block in self.blocks:
-            tokens = block(tokens, trace)
+        only_prefix = self.config.pooling == "class" and trace is not None and trace.gradients
+        last = len(self.blocks) - 1
+        for number, block in enumerate(self.blocks):
+            read = self.config.prefix if only_prefix and number == last else None
+            tokens = block(tokens, trace, read)
             if trace is not None:
                 trace.leave(tokens)
         return self.read(tokens, trace)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vit_demo.checkpoints import load
+from vit_demo.checkpoints import load_folder
 from vit_demo.checkpoints.calibration import Calibration, store_calibration
 from vit_demo.training.card import NOT_STATED, save_card
 from vit_demo.training.data import read_split
@@ -26,7 +26,7 @@ def finish(
     data = Path(plan.data)
     split = read_split(data, plan.held_out, plan.recipe.seed, plan.leave_out)
     chosen = Chosen(data, split.held_out, unknown={}, held_out=True)
-    scores = evaluate(load(str(out)), chosen, report)
+    scores = evaluate(load_folder(out), chosen, report)
     if scores.temperature is not None:
         store_calibration(out, Calibration(scores.temperature, scores.unsure_below))
     save_card(scores, out, licence, credit)

@@ -16,7 +16,7 @@ from huggingface_hub import CommitOperationAdd, HfApi, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 from huggingface_hub.utils import disable_progress_bars, logging
 
-from vit_demo.checkpoints import load
+from vit_demo.checkpoints import load_folder
 from vit_demo.checkpoints.files import CONFIG, PROCESSOR, WEIGHTS
 from vit_demo.checkpoints.hub import HubReference
 from vit_demo.checkpoints.hub.faults import LOG_IN, causes_of, phrase, silence, upper
@@ -88,7 +88,7 @@ def check_folder(folder: Path) -> tuple[str, ...]:
             raise PublishError(
                 f"'{folder}' has no {name}, which a published checkpoint needs{step}."
             )
-    labels = load(str(folder)).labels
+    labels = load_folder(folder).labels
     if all(UNNAMED.fullmatch(label) for label in labels):
         raise PublishError(
             f"'{folder}' does not name its {len(labels)} classes, so nobody would know what it "

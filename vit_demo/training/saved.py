@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from vit_demo.checkpoints.bundled import bundled
 from vit_demo.checkpoints.files import CONFIG, WEIGHTS, replacing, write_json
 from vit_demo.errors import DataError, OutputError
 from vit_demo.training.finetune import State, Step
@@ -24,7 +25,15 @@ class RunFolder:
     path: Path
 
     def begin(self, plan: Mapping[str, Any]) -> None:
-        """Write the plan, and start a log; raises DataError where another run has been."""
+        """Write the plan, and start a log.
+
+        Raises DataError where another run has been, or where a bundled checkpoint has the name.
+        """
+        if str(self.path) in bundled():
+            raise DataError(
+                f"'{self.path}' is the name of a bundled checkpoint, which is what everybody would "
+                "get who asked for it; name another folder."
+            )
         if (self.path / STATE).exists():
             raise DataError(
                 f"'{self.path}' holds a run that is not finished; go on with it by --resume, or "
