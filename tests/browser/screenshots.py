@@ -22,7 +22,7 @@ DESK, PHONE = (1280, 900), (390, 844)
 
 
 def take(browser: Browser, url: str, size: tuple[int, int], theme: str, path: Path) -> None:
-    """Upload the photo, run, and photograph the whole page once everything is drawn."""
+    """Upload the photo, run, test the map, and photograph the whole page once all is drawn."""
     page = browser.new_page(viewport={"width": size[0], "height": size[1]})
     page.goto(f"{url}?__theme={theme}")
     page.set_input_files("#photo input[type=file]", str(PHOTO))
@@ -30,6 +30,8 @@ def take(browser: Browser, url: str, size: tuple[int, int], theme: str, path: Pa
     page.click("#run")
     page.wait_for_selector("#layer-image img")
     page.wait_for_selector("#download:not([disabled])")
+    page.click("#test")
+    page.wait_for_selector("#trust .verdict")
     page.wait_for_function("[...document.images].every(image => image.complete)")
     page.mouse.move(0, 0)
     page.wait_for_timeout(800)  # the toolbar and the button fade
