@@ -82,6 +82,15 @@ def test_probabilities_are_those_that_are_shown(case, masks):
     torch.testing.assert_close(warm.greyed(masks)[-1], expected, rtol=1e-4, atol=1e-5)
 
 
+def test_half_precision_is_coarser_and_near(case, masks):
+    half = replace(case, bfloat16=True)
+    for ask in ("deleted", "greyed", "blurred"):
+        whole, coarse = getattr(case, ask)(masks), getattr(half, ask)(masks)
+        assert coarse.dtype == whole.dtype
+        assert not torch.equal(coarse, whole)
+        torch.testing.assert_close(coarse, whole, rtol=0, atol=0.1)
+
+
 def test_what_is_hidden_twice_is_run_once(tiny_config):
     class Counting(Planted):
         seen = 0

@@ -1,6 +1,7 @@
 """The command line: numbers, tables and files; status 2 and one line for what can be mended."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -158,6 +159,24 @@ def test_faithfulness_says_the_same_in_words_numbers_and_a_picture(
     assert "Means over 4 photos with 95 % intervals; 3 steps" in words
     for figures in content["methods"].values():
         assert f"{figures['deletion']['mean']:.3f} (" in words
+
+
+def test_methods_can_be_told_their_options(run, our_checkpoint, sorted_photos):
+    asked = ("faithfulness", "--checkpoint", our_checkpoint, "--data", sorted_photos)
+    asked = (*asked, "--limit", 1, "--methods", "legrad", "--steps", 2, "--json")
+    saco = [
+        json.loads(run(*asked, *more)[1])["methods"]["legrad"]["saco"]["mean"]
+        for more in ((), ("--option", "legrad.layers=3"), ("--bfloat16",))
+    ]
+    assert len(set(saco)) == 3
+    for wrong, words in (
+        ("layers=3", "is no option; write it like occlusion.block=2"),
+        ("legrat.layers=3", "'legrat' is not compared; .*legrad"),
+        ("legrad.layer=3", "'legrad' has no option 'layer'"),
+    ):
+        status, _, error = run(*asked, "--option", wrong)
+        assert status == 2
+        assert re.search(words, error)
 
 
 def test_faithfulness_on_held_out_photos_alone(run, our_checkpoint, sorted_photos, tmp_path):

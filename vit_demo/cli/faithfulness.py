@@ -15,7 +15,7 @@ from vit_demo.checkpoints import DEFAULT
 from vit_demo.checkpoints.reference import parse
 from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_in_sight
 from vit_demo.cli.progress import photos_in_sight
-from vit_demo.errors import DataError, OptionError
+from vit_demo.errors import DataError, OptionError, nearest
 from vit_demo.explanations import Method
 from vit_demo.faithfulness import CONTROL, FIGURES, STEPS, Study, compared, study
 from vit_demo.faithfulness.sanity import Forgetting, forgetting
@@ -44,6 +44,13 @@ def faithfulness_command(
     held_out: Annotated[
         bool, typer.Option("--held-out", help="Only photos that its training left out.")
     ] = False,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="METHOD.NAME=VALUE", help="An option of a method."),
+    ] = None,
+    bfloat16: Annotated[
+        bool, typer.Option("--bfloat16", help="Faster and coarser where the processor has it.")
+    ] = False,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the two curves.")] = STEPS,
     randomise: Annotated[
         int, typer.Option(min=0, help="On so many photos, let the model forget layer by layer.")
@@ -56,11 +63,12 @@ def faithfulness_command(
     photos = _photos(data, checkpoint, held_out, limit)
     loaded = load_in_sight(checkpoint, allow_pickle)
     chosen = compared(loaded, methods.split(",") if methods else None)
+    options = _options(option or [], chosen)
     if out is not None:
         make_folder(out)
     notes = Console(stderr=True)
     with photos_in_sight(notes, "photos", len(photos)) as report:
-        found = study(loaded, photos, chosen, steps, report)
+        found = study(loaded, photos, chosen, steps, report, options, bfloat16)
     forgot: dict[str, list[Forgetting]] = {}
     if randomise:
         few = photos[:randomise]
@@ -95,6 +103,20 @@ def _photos(data: Path, ref: str, held_out: bool, limit: int | None) -> list[Pat
         kind = "held-out photos of this checkpoint" if held_out else "photos"
         raise DataError(f"There are no {kind} in '{data}'; name a folder that has some.")
     return Random(SEED).sample(found, min(limit or len(found), len(found)))
+
+
+def _options(given: list[str], methods: Sequence[Method]) -> dict[str, dict[str, str]]:
+    """Options by method, as in "occlusion.block=2"; raises OptionError for what is none."""
+    options: dict[str, dict[str, str]] = {method.name: {} for method in methods}
+    for text in given:
+        name, dot, rest = text.partition(".")
+        option, equals, value = rest.partition("=")
+        if not (dot and equals):
+            raise OptionError(f"'{text}' is no option; write it like occlusion.block=2.")
+        if name not in options:
+            raise OptionError(f"'{name}' is not compared; {nearest(name, list(options))}")
+        options[name][option] = value
+    return options
 
 
 def _learnt(methods: Sequence[Method]) -> list[Method]:

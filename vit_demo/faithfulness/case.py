@@ -33,13 +33,16 @@ class Case:
     """A watched photo (a batch of one), and the class whose probability is followed.
 
     With `versus` it is the probability of the one class as against the other alone. `temperature`
-    is the checkpoint's own, so that the probabilities are those that everybody is shown.
+    is the checkpoint's own, so that the probabilities are those that everybody is shown. With
+    `bfloat16` the passes with hidden patches are made in half precision: faster where the
+    processor has it, and a little coarser, for every map alike.
     """
 
     watched: Watched
     target: int
     versus: int | None = None
     temperature: float = 1.0
+    bfloat16: bool = False
 
     @property
     def patches(self) -> int:
@@ -89,8 +92,10 @@ class Case:
     ) -> Probabilities:
         """What is hidden twice is run once: every order begins with nothing and ends with all."""
         once, places = masks.unique(dim=0, return_inverse=True)
-        with torch.no_grad():
-            logits = logits_of(once.to(self.watched.pixels.device)) / self.temperature
+        device = self.watched.pixels.device
+        half = torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16)
+        with torch.no_grad(), half:
+            logits = logits_of(once.to(device)).to(self.watched.logits) / self.temperature
         if self.versus is not None:
             return logits[:, [self.target, self.versus]].softmax(dim=-1)[places, 0]
         return logits.softmax(dim=-1)[places, self.target]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vit_demo.checkpoints.checkpoint import Checkpoint
 from vit_demo.errors import DataError, MethodError, PhotoError
-from vit_demo.explanations import METHODS, Method, find_method, watch
+from vit_demo.explanations import METHODS, Method, Options, find_method, watch
 from vit_demo.explanations.capability import capabilities
 from vit_demo.faithfulness.case import Case
 from vit_demo.faithfulness.marks import CONTROL, FIGURES, STEPS, Marks, mark
@@ -59,6 +59,7 @@ class Study:
     unusable: Mapping[Path, str]
     steps: int
     drops: bool
+    bfloat16: bool = False
 
     @property
     def methods(self) -> list[str]:
@@ -157,16 +158,24 @@ def study(
     methods: Sequence[Method],
     steps: int = STEPS,
     report: Report | None = None,
+    options: Mapping[str, Options] | None = None,
+    bfloat16: bool = False,
 ) -> Study:
     """Every method's marks on every photo, for the class that the model finds likeliest.
 
+    `options` are those of some methods, by name; for `bfloat16` see `Case`.
     A photo that cannot be read, or where a method finds no map at all, is left out and told.
     Raises DataError when none is left.
     """
     records, unusable, drops = [], {}, False
+    given: dict[str, Options] = {
+        method.name: method.options((options or {}).get(method.name, {}), checkpoint.model)
+        for method in methods
+    }
     for place, photo in enumerate(photos):
+        given[CONTROL] = {"seed": place}
         try:
-            record, drops = _record(checkpoint, photo, methods, steps, seed=place)
+            record, drops = _record(checkpoint, photo, methods, given, steps, bfloat16)
             records.append(record)
         except (PhotoError, MethodError) as error:
             unusable[photo] = str(error)
@@ -175,24 +184,30 @@ def study(
     if not records:
         told = "".join(f" {reason}" for reason in list(unusable.values())[:1])
         raise DataError(f"There is no photo to try the maps on; give some others.{told}")
-    return Study(checkpoint.ref, tuple(records), unusable, steps, drops)
+    return Study(checkpoint.ref, tuple(records), unusable, steps, drops, bfloat16)
 
 
 def _record(
-    checkpoint: Checkpoint, photo: Path, methods: Sequence[Method], steps: int, seed: int
+    checkpoint: Checkpoint,
+    photo: Path,
+    methods: Sequence[Method],
+    options: Mapping[str, Options],
+    steps: int,
+    bfloat16: bool,
 ) -> tuple[Record, bool]:
     model, pixels = checkpoint.model, checkpoint.preprocessing(read_photo(photo)).pixels
     watched = watch(model, pixels)
     target = watched.logits.argmax(dim=-1)
-    case = Case(watched, int(target), temperature=checkpoint.calibration.temperature)
+    temperature = checkpoint.calibration.temperature
+    case = Case(watched, int(target), temperature=temperature, bfloat16=bfloat16)
     start = perf_counter()
     with torch.no_grad():
         model(pixels)
     plain = perf_counter() - start
     maps, cost = {}, {}
     for method in methods:
-        options = method.options({"seed": seed} if method.name == CONTROL else {}, model)
         start = perf_counter()
-        maps[method.name] = method(method.watch(model, pixels), target, options)[0]
+        asked = method.watch(model, pixels)
+        maps[method.name] = method(asked, target, options[method.name])[0]
         cost[method.name] = (perf_counter() - start) / plain
     return Record(photo, mark(case, maps, steps), cost), case.drops

@@ -16,6 +16,7 @@ def as_json(whole: Study, forgetting: Mapping[str, Sequence[Forgetting]]) -> dic
         "left_out": {str(photo): reason for photo, reason in whole.unusable.items()},
         "steps": whole.steps,
         "deletion": "tokens left out" if whole.drops else "patches in the photo's mean colour",
+        "bfloat16": whole.bfloat16,
         "methods": _methods(whole),
     }
     if len(whole.records) > 1:
