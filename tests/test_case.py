@@ -8,6 +8,7 @@ from planted import Planted, bright_photo
 from test_occlusion import mobile, swin
 from test_vit import VARIANTS
 
+from vit_demo.errors import CheckpointError
 from vit_demo.explanations import watch
 from vit_demo.explanations.hiding import gaussian
 from vit_demo.faithfulness.case import Case
@@ -80,6 +81,14 @@ def test_probabilities_are_those_that_are_shown(case, masks):
     warm = replace(case, temperature=3.0)
     expected = (case.watched.logits / 3).softmax(-1)[0, 2]
     torch.testing.assert_close(warm.greyed(masks)[-1], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_answers_that_are_no_numbers_or_that_cannot_change_are_refused(case):
+    broken = replace(case.watched, logits=torch.tensor([[1.0, float("nan")]]))
+    with pytest.raises(CheckpointError, match="weights are damaged"):
+        Case(broken, target=0)
+    with pytest.raises(CheckpointError, match="knows one class alone"):
+        Case(replace(case.watched, logits=torch.ones(1, 1)), target=0)
 
 
 def test_half_precision_is_coarser_and_near(case, masks):

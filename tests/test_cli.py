@@ -130,7 +130,10 @@ def test_a_map_can_be_put_to_the_test(run, our_checkpoint, photo_file):
     assert status == 0
     content = json.loads(numbers)["trust"]
     seen = look(load(str(our_checkpoint)), photo_file)
-    assert content == seen.trust(seen.explain("legrad")).as_json()
+    analysis = seen.explain("legrad")
+    label = analysis.predictions[0].label
+    followed = {"followed": f"the probability of {label}"}
+    assert content == {**followed, **seen.trust(analysis).as_json()}
     _, words, _ = run(*asked)
     assert "the map does better than noise in" in words
     assert f"Deletion {content['map']['deletion']:.2f}, noise" in words
@@ -140,7 +143,8 @@ def test_faithfulness_says_the_same_in_words_numbers_and_a_picture(
     run, our_checkpoint, sorted_photos, tmp_path
 ):
     asked = ("faithfulness", "--checkpoint", our_checkpoint, "--data", sorted_photos)
-    asked = (*asked, "--limit", 4, "--methods", "legrad", "--steps", 3, "--randomise", 2)
+    asked = (*asked, "--limit", 10, "--methods", " legrad, rollout", "--steps", 3)
+    asked = (*asked, "--randomise", 2)
     status, numbers, notes = run(*asked, "--json", "--out", tmp_path / "out")
     assert status == 0
     content = json.loads(numbers)
@@ -148,15 +152,15 @@ def test_faithfulness_says_the_same_in_words_numbers_and_a_picture(
     assert "faithfulness.png" in notes
     with Image.open(tmp_path / "out" / "faithfulness.png") as picture:
         assert picture.width > 1000
-    assert content["photos"] == 4
-    assert content["choice"]["photos"] == [2, 2]
+    assert content["photos"] == 10
+    assert content["choice"]["photos"] == [5, 5]
     assert list(content["methods"]) == ["rollout", "legrad", "random"]
     assert set(content["randomised"]) == {"rollout", "legrad"}
     assert [step["part"] for step in content["randomised"]["legrad"]][:2] == ["head", "norm"]
     _, words, _ = run(*asked)
     words = " ".join(words.split())
-    assert f"On 2 of the photos the order is: {', '.join(content['choice']['ranked'])}." in words
-    assert "Means over 4 photos with 95 % intervals; 3 steps" in words
+    assert f"On 5 of the photos the order is: {', '.join(content['choice']['ranked'])}." in words
+    assert "Means over 10 photos, with 95 % intervals; 3 steps" in words
     for figures in content["methods"].values():
         assert f"{figures['deletion']['mean']:.3f} (" in words
 
@@ -188,8 +192,24 @@ def test_faithfulness_on_held_out_photos_alone(run, our_checkpoint, sorted_photo
     (tmp_path / "empty").mkdir()
     status, _, error = run(*asked, tmp_path / "empty")
     assert (status, "no held-out photos of this checkpoint" in error) == (2, True)
-    status, _, error = run(*asked, sorted_photos, "--checkpoint", "flowers-not")
-    assert status == 2
+    status, _, error = run(*asked, tmp_path / "nowhere")
+    assert (status, "There is no folder" in error) == (2, True)
+    status, _, error = run(*asked, sorted_photos, "--checkpoint", "owner/name")
+    assert (status, "is no checkpoint folder on this machine" in error) == (2, True)
+    (tmp_path / "taken" / "faithfulness.json").mkdir(parents=True)
+    status, _, error = run(*asked, sorted_photos, "--out", tmp_path / "taken")
+    assert (status, "faithfulness.json' cannot be written" in error) == (2, True)
+
+
+def test_one_photo_has_no_interval_and_nothing_to_choose_by(run, our_checkpoint, sorted_photos):
+    asked = ("faithfulness", "--checkpoint", our_checkpoint, "--data", sorted_photos)
+    asked = (*asked, "--limit", 1, "--steps", 2, "--methods", "rollout")
+    status, words, _ = run(*asked)
+    assert status == 0
+    assert " to " not in words.split("One photo")[0]
+    content = json.loads(run(*asked, "--json")[1])
+    assert "choice" not in content
+    assert content["methods"]["rollout"]["saco"]["interval"] is None
 
 
 def test_held_out_photos_alone_are_scored_calibrated_on_and_put_on_the_card(

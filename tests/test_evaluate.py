@@ -1,7 +1,6 @@
 """Scoring: the answers are `explain`'s own, and every figure follows from them."""
 
 import json
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -14,7 +13,7 @@ from vit_demo.errors import CheckpointError, DataError
 from vit_demo.training.evaluate import evaluate
 from vit_demo.training.report import as_json, save_report
 from vit_demo.training.selection import choose
-from vit_demo.training.strangers import strangeness
+from vit_demo.training.strangers import confidence, strangeness
 
 COUNTS = {"daisy": 6, "roses": 5, "tulips": 7}
 
@@ -98,7 +97,6 @@ def test_progress_is_reported_photo_by_photo(checkpoint, photos):
 
 
 def test_photos_that_cannot_be_read_are_left_out_and_listed(checkpoint, photos, tmp_path):
-    import shutil
 
     shutil.copytree(photos, tmp_path / "photos")
     (tmp_path / "photos" / "daisy" / "0.png").write_text("words")
@@ -199,25 +197,27 @@ def test_the_bundled_checkpoint_scores_what_its_card_says(shared):
     assert evaluate(checkpoint, chosen).accuracy.value >= 0.5
 
 
-def test_strangers_are_met_on_request_with_the_probabilities_in_use(
-    our_checkpoint, photos, tmp_path, noise_photo
+def test_strangers_are_met_on_request_at_the_temperature_that_would_be_stored(
+    checkpoint, sort_by_answer, noise_photo
 ):
-    store_calibration(our_checkpoint, Calibration(1.7, None))
-    checkpoint = load(str(our_checkpoint))
-    folder = tmp_path / "more"
-    shutil.copytree(photos, folder)
+    folder = sort_by_answer(3)
     (folder / "orchids").mkdir()
     for number in range(4):
         noise_photo(30, 30 + number, seed=900 + number).save(folder / "orchids" / f"{number}.png")
+    (folder / "orchids" / "broken.png").write_bytes(b"")
     heard = []
     chosen = choose(folder, checkpoint.labels)
     scores = evaluate(checkpoint, chosen, lambda *done: heard.append(done), strangers=True)
-    assert heard == [(done, 22) for done in range(1, 23)]
-    orchids = [explain(checkpoint, path).predictions[0] for path in chosen.strangers]
-    known = [explain(checkpoint, path).predictions[0] for path, _ in scores.samples]
-    expected = strangeness(*(torch.tensor([p.probability for p in ps]) for ps in (known, orchids)))
-    assert scores.strangers.strangers == pytest.approx(expected.strangers, abs=1e-6)
-    assert scores.strangers.known == pytest.approx(expected.known, abs=1e-6)
-    assert as_json(scores)["strangers"]["classes"] == {"orchids": 4}
+    assert heard == [(done, 23) for done in range(1, 24)]
+    assert [path.name for path in scores.unreadable] == ["broken.png"]
+    assert scores.temperature is not None
+    asked = [path for path in chosen.strangers if path.name != "broken.png"]
+    logits = [explain(checkpoint, path).logits for path in asked]
+    expected = strangeness(
+        confidence(scores.logits, scores.temperature),
+        confidence(torch.stack(logits), scores.temperature),
+    )
+    assert scores.strangers == expected
+    assert as_json(scores)["strangers"]["classes"] == {"orchids": 5}
     assert evaluate(checkpoint, chosen).strangers is None
     assert as_json(evaluate(checkpoint, chosen))["strangers"] is None

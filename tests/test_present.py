@@ -126,7 +126,7 @@ def test_a_doubtful_answer_says_so_and_what_could_have_been_named(checkpoint, ph
     assert present.sheet(unsure).caption.startswith(present.doubt(unsure))
 
 
-def test_the_verdict_counts_where_the_map_beats_noise():
+def test_the_verdict_counts_where_the_map_beats_noise(checkpoint, photo_file):
     def marks(deletion, insertion, saco):
         ends = torch.tensor([0.0, 1.0])
         flat = (Curve(ends, torch.full((2,), area)) for area in (deletion, insertion))
@@ -140,10 +140,13 @@ def test_the_verdict_counts_where_the_map_beats_noise():
         "Insertion 0.75, noise 0.50 (more is better)",
         "SaCo 0.50, noise 0.00 (more is better)",
     ]
-    assert "in 1 steps: left out" in present.protocol(better)
+    analysis = explain(checkpoint, photo_file, "relevance", "roses", versus="tulips")
+    words = present.protocol(better, analysis)
+    assert "Followed is the probability of roses as against tulips" in words
+    assert "in 1 steps: left out" in words
     mixed = Trust(marks(0.75, 0.75, -0.1), noise, drops=False)
     assert "in 1 of the 3" in present.verdict(mixed)
     assert [figure.better for figure in present.evidence(mixed)] == [False, True, False]
     assert present.evidence(mixed)[2].mine == "\u22120.10"
-    assert "mean colour" in present.protocol(mixed)
+    assert "mean colour" in present.protocol(mixed, explain(checkpoint, photo_file))
     assert "in none of the 3" in present.verdict(Trust(marks(0.6, 0.4, -0.1), noise, drops=False))

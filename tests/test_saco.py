@@ -51,6 +51,16 @@ def test_a_right_map_has_all_a_wrong_one_none(tiny_config):
     assert even == 0
 
 
+def test_an_even_map_claims_nothing_whatever_its_value(tiny_config):
+    """In groups of three and four the sums of 1/16, or of any other number, round unlike."""
+    case = Case(watch(Planted(tiny_config), bright_photo()), target=0)
+    for value in (1 / 16, 0.1, 1 / 3):
+        assert saco(case, torch.full((1, 4, 4), value), groups=5) == pytest.approx([0])
+    two = torch.full((4, 4), 0.1)
+    two[:2] = 0.7
+    assert -1 <= saco(case, two[None], groups=6)[0] <= 1
+
+
 def test_a_groups_salience_is_its_patches_own(tiny_config):
     """Sixteen patches in five groups of three or four still stand by falling salience."""
     case = Case(watch(Planted(tiny_config), bright_photo()), target=0)

@@ -1,15 +1,21 @@
 """Forgetting over several photos: the mean of each photo's own cascade."""
 
+from dataclasses import replace
 from statistics import fmean
 
 import pytest
 
 from vit_demo import load
-from vit_demo.errors import DataError
+from vit_demo.errors import MethodError, PhotoError
 from vit_demo.explanations import METHODS, watch
 from vit_demo.faithfulness import cascade, parts_of
 from vit_demo.faithfulness.sanity import forgetting
 from vit_demo.photo import read_photo
+
+
+def nothing(watched, target):
+    """A method that never finds a map."""
+    raise MethodError("This map would be empty.")
 
 
 def test_it_is_the_mean_of_the_photos_cascades(our_checkpoint, tmp_path, noise_photo):
@@ -17,16 +23,14 @@ def test_it_is_the_mean_of_the_photos_cascades(our_checkpoint, tmp_path, noise_p
     photos = [tmp_path / f"{number}.png" for number in range(3)]
     for number, path in enumerate(photos):
         noise_photo(50, 60, seed=number).save(path)
-    (tmp_path / "broken.png").write_bytes(b"")
     heard = []
+    methods = [METHODS["rollout"], METHODS["legrad"], replace(METHODS["relevance"], run=nothing)]
     found = forgetting(
-        checkpoint,
-        [*photos[:2], tmp_path / "broken.png"],
-        [METHODS["rollout"], METHODS["legrad"]],
-        lambda done, total: heard.append((done, total)),
+        checkpoint, photos[:2], methods, lambda done, total: heard.append((done, total))
     )
-    assert heard == [(1, 3), (2, 3)]
-    assert list(found) == ["rollout", "legrad"]
+    assert heard == [(1, 2), (2, 2)]
+    assert list(found) == ["rollout", "legrad", "relevance"]
+    assert {(step.likeness, step.photos) for step in found["relevance"]} == {(None, 0)}
     lines = []
     for seed, photo in enumerate(photos[:2]):
         pixels = checkpoint.preprocessing(read_photo(photo)).pixels
@@ -39,6 +43,6 @@ def test_it_is_the_mean_of_the_photos_cascades(our_checkpoint, tmp_path, noise_p
         assert step.likeness == (pytest.approx(fmean(known)) if known else None)
 
 
-def test_photos_that_cannot_be_read_leave_nothing_to_say(our_checkpoint, tmp_path):
-    with pytest.raises(DataError, match="None of these photos can be read"):
+def test_a_photo_that_cannot_be_read_is_refused(our_checkpoint, tmp_path):
+    with pytest.raises(PhotoError, match="no.png"):
         forgetting(load(str(our_checkpoint)), [tmp_path / "no.png"], [METHODS["rollout"]])

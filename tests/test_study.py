@@ -11,8 +11,11 @@ from vit_demo import explain, load
 from vit_demo.errors import DataError, MethodError
 from vit_demo.explanations import METHODS, watch
 from vit_demo.faithfulness import Case, compared, mark, study
+from vit_demo.faithfulness.curves import Curve
 from vit_demo.faithfulness.marks import CONTROL, FIGURES
 from vit_demo.faithfulness.study import Record, Study, bootstrapped
+
+SECONDS = {"rollout": 12.0, "relevance": 23.0, "legrad": 90.0, CONTROL: 10.0}
 
 
 @pytest.fixture
@@ -43,9 +46,8 @@ def planted(tiny_config):
             "legrad": -EVIDENCE,
             CONTROL: torch.rand(4, 4, generator=draw),
         }
-        cost = {"rollout": 1.2, "relevance": 2.3, "legrad": 9.0, CONTROL: 1.0}
-        records.append(Record(Path(f"{number}.png"), mark(case, maps, 8), cost))
-    return Study("planted", tuple(records), {}, 8, drops=False)
+        records.append(Record(Path(f"{number}.png"), mark(case, maps, 8), SECONDS, 10.0))
+    return Study("planted", tuple(records), {}, drops=False)
 
 
 def test_marks_are_those_of_the_maps_that_everybody_sees(checkpoint, photos):
@@ -62,7 +64,8 @@ def test_marks_are_those_of_the_maps_that_everybody_sees(checkpoint, photos):
         assert own == pytest.approx(expected.figure(figure), abs=1e-5)
     noises = [tuple(r.marks[CONTROL].deletion.probabilities.tolist()) for r in found.records]
     assert len(set(noises)) == len(photos)
-    assert all(cost > 0 for record in found.records for cost in record.cost.values())
+    assert found.steps == 6
+    assert all(s > 0 for record in found.records for s in (*record.seconds.values(), record.plain))
 
 
 def test_photos_that_cannot_be_read_are_told_and_left_out(checkpoint, photos, tmp_path):
@@ -76,10 +79,11 @@ def test_photos_that_cannot_be_read_are_told_and_left_out(checkpoint, photos, tm
     assert [record.photo for record in found.records] == [photos[0]]
     assert "broken.jpg" in found.unusable[broken]
     assert heard == [(1, 2), (2, 2)]
-    with pytest.raises(DataError, match=r"no photo to try the maps on.*broken\.jpg"):
+    with pytest.raises(DataError, match=r"no photo to try these maps on.*broken\.jpg"):
         study(checkpoint, [broken], compared(checkpoint), 3)
-    with pytest.raises(DataError, match="cannot be halved"):
-        found.halves()
+    assert found.halves() is None
+    assert found.mean("legrad", "saco").interval is None
+    assert found.mean("legrad", "saco").value == found.records[0].marks["legrad"].saco
 
 
 def test_what_is_compared_always_has_noise_and_the_usual_map(checkpoint):
@@ -117,22 +121,52 @@ def test_halves_share_no_photo_and_miss_none(planted):
     assert [len(half) for half in photos] == [10, 10]
     assert photos[0] | photos[1] == {record.photo for record in planted.records}
     assert planted.halves()[0].records == first.records
+    assert replace(planted, records=planted.records[:9]).halves() is None
     assert planted.halves(seed=1)[0].records != first.records
 
 
 def test_the_order_is_by_summed_ranks_and_noise_takes_no_part(planted):
     assert planted.ranked() == ["relevance", "rollout", "legrad"]
     assert planted.ranked(planted.quick) == ["relevance", "rollout"]
-    assert planted.quick == ["rollout", "relevance", CONTROL]
-    # A map as good as another is told apart by what it costs.
-    twins = [
+    assert planted.quick == ["rollout", "relevance"]
+    assert planted.ranked([]) == []
+
+
+@pytest.mark.parametrize(("dear", "cheap"), [("rollout", "relevance"), ("relevance", "rollout")])
+def test_equal_maps_are_told_apart_by_what_they_cost(planted, dear, cheap):
+    twins = tuple(
         replace(
             record,
             marks={**record.marks, "rollout": record.marks["relevance"]},
+            seconds={**record.seconds, dear: 50.0, cheap: 11.0},
         )
         for record in planted.records
-    ]
-    assert replace(planted, records=tuple(twins)).ranked()[0] == "rollout"
+    )
+    assert replace(planted, records=twins).ranked()[:2] == [cheap, dear]
+    assert replace(planted, records=twins).cost(dear) == 5
+
+
+def test_photos_on_other_grids_still_have_a_mean_curve(planted):
+    """Half-way between the points of a coarser curve lies half of both."""
+    ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    coarse = Curve(ends, torch.tensor([1.0, 0.0]))
+    record = planted.records[0]
+    other = replace(
+        record,
+        marks={n: replace(m, deletion=coarse) for n, m in record.marks.items()},
+    )
+    both = replace(planted, records=(record, other))
+    expected = (record.marks["relevance"].deletion.probabilities[4] + 0.5) / 2
+    assert both.curve("relevance", "deletion")[1, 4] == pytest.approx(float(expected))
+
+
+def test_a_method_without_a_map_is_named(checkpoint, photos):
+    def nothing(watched, target):
+        raise MethodError("This map would be empty.")
+
+    methods = [METHODS["rollout"], replace(METHODS["relevance"], run=nothing), METHODS[CONTROL]]
+    with pytest.raises(DataError, match=r"0\.png, relevance: This map would be empty"):
+        study(checkpoint, photos[:2], methods, 3)
 
 
 def test_mean_curves_begin_and_end_where_all_do(planted):

@@ -142,6 +142,13 @@ def verdict(trust: Trust) -> str:
     return f"On this photo the map does better than noise {words} of the {len(FIGURES)} figures."
 
 
+def followed(analysis: Analysis) -> str:
+    """Whose probability a map of this analysis is put to the test by."""
+    asked = (analysis.target or analysis.predictions[0]).label
+    against = f" as against {analysis.versus.label}" if analysis.versus else ""
+    return f"the probability of {asked}{against}"
+
+
 def evidence(trust: Trust) -> list[Measured]:
     """Each figure of the map beside that of noise."""
     return [
@@ -160,14 +167,14 @@ def _number(value: float) -> str:
     return f"{value:.2f}".replace("-", "\u2212")
 
 
-def protocol(trust: Trust) -> str:
+def protocol(trust: Trust, analysis: Analysis) -> str:
     """How the figures were made, and how much they are worth."""
-    steps = len(trust.marks.deletion.shares) - 1
     gone = "left out" if trust.drops else "given the photo's mean colour"
     return (
-        f"The most important patches first, in {steps} steps: {gone} (deletion), or set into the "
-        "blurred photo (insertion). SaCo: do ten groups of patches, each hidden alone, weigh as "
-        "the map says? One photo and one noise map: a first look, no proof."
+        f"Followed is {followed(analysis)}, while the most important patches go first, in "
+        f"{trust.steps} steps: {gone} (deletion), or set into the blurred photo (insertion). "
+        "SaCo: do groups of patches, each hidden alone, weigh as the map says? One photo and one "
+        "noise map are a first look and no proof: other noise would do better in about half."
     )
 
 

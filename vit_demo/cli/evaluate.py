@@ -71,7 +71,7 @@ def evaluate_command(
     if as_json_:
         typer.echo(json.dumps(as_json(scores)))
     else:
-        _print(scores, Console())
+        _print(scores, Console(), strangers)
     if out is not None:
         _say(notes, f"Saved to {out}: {', '.join(save_report(scores, out))}")
     if calibrate and folder is not None:
@@ -118,9 +118,10 @@ def _note(console: Console, chosen: Chosen, strangers: bool) -> None:
         )
     if chosen.missing:
         lines.append(f"{chosen.missing} of its held-out photos are not in '{chosen.folder}'.")
-    if chosen.unknown and not strangers:
+    if chosen.unknown:
         named = ", ".join(f"{name} ({count})" for name, count in chosen.unknown.items())
-        lines.append(f"Left out, as the checkpoint does not know these classes: {named}.")
+        done = "Met as strangers" if strangers else "Left out"
+        lines.append(f"{done}, as the checkpoint does not know these classes: {named}.")
     for line in lines:
         _say(console, line)
 
@@ -145,7 +146,7 @@ def _calibrate(scores: Evaluation, folder: Path, unsure_below: float | None) -> 
     return f"Stored in {folder}: temperature {scores.temperature:.3f}{_doubt(scores)}."
 
 
-def _print(scores: Evaluation, console: Console) -> None:
+def _print(scores: Evaluation, console: Console, strangers: bool) -> None:
     content = as_json(scores)
     table = Table("class", "right", "of", "share", "95 %", "mistaken for", box=None)
     for row in content["classes"]:
@@ -166,7 +167,7 @@ def _print(scores: Evaluation, console: Console) -> None:
         f"{share.right} of {share.total} photos are named rightly: {share.value:.3f} "
         f"(95 % {_interval(share.interval)}).",
     )
-    for line in (*_calibration_lines(scores), *_strange_lines(scores)):
+    for line in (*_calibration_lines(scores), *(_strange_lines(scores) if strangers else ())):
         _say(console, line)
 
 
@@ -188,13 +189,14 @@ def _calibration_lines(scores: Evaluation) -> list[str]:
 def _strange_lines(scores: Evaluation) -> list[str]:
     met = scores.strangers
     if met is None:
-        return []
+        return ["There are no photos of classes that it does not know."]
     return [
         f"Mean confidence {met.strangers:.3f} in {met.below.total} photos of classes it does not "
         f"know, {met.known:.3f} in those it does; the latter is surer in {met.told_apart:.1%} of "
         "all pairs.",
-        f"Told apart best at {met.threshold:.1%}: {met.below.right} of the {met.below.total} "
-        f"unknown lie below, {met.kept.right} of the {met.kept.total} known do not.",
+        f"These same photos are told apart best at {met.threshold:.1%}: {met.below.right} of the "
+        f"{met.below.total} unknown lie below, {met.kept.right} of the {met.kept.total} known "
+        "do not.",
     ]
 
 

@@ -56,7 +56,7 @@ def explain_command(
     content = analysis.as_json(top, logits)
     measured = seen.trust(analysis) if trust else None
     if measured:
-        content["trust"] = measured.as_json()
+        content["trust"] = {"followed": present.followed(analysis), **measured.as_json()}
     if out is not None and out.suffix.lower() == ".json":
         _write_text(out, json.dumps(content) + "\n")
     elif out is not None:
@@ -136,7 +136,7 @@ def _print_analysis(analysis: Analysis, measured: Trust | None, top: int, out: P
     )
     if measured:
         lines = (figure.words for figure in present.evidence(measured))
-        for line in (present.verdict(measured), *lines):
+        for line in (present.verdict(measured), *lines, present.protocol(measured, analysis)):
             console.print(Text(line))
     console.print(Text(f"{present.source(analysis)} · {present.knows(analysis.checkpoint.labels)}"))
     if out is None:

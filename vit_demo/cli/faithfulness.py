@@ -15,7 +15,7 @@ from vit_demo.checkpoints import DEFAULT
 from vit_demo.checkpoints.reference import parse
 from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_in_sight
 from vit_demo.cli.progress import photos_in_sight
-from vit_demo.errors import DataError, OptionError, nearest
+from vit_demo.errors import DataError, OptionError, OutputError, nearest
 from vit_demo.explanations import Method
 from vit_demo.faithfulness import CONTROL, FIGURES, STEPS, Study, compared, study
 from vit_demo.faithfulness.sanity import Forgetting, forgetting
@@ -62,7 +62,8 @@ def faithfulness_command(
     """Measure which maps tell the truth: deletion, insertion and SaCo, beside noise."""
     photos = _photos(data, checkpoint, held_out, limit)
     loaded = load_in_sight(checkpoint, allow_pickle)
-    chosen = compared(loaded, methods.split(",") if methods else None)
+    named = [name.strip() for name in methods.split(",")] if methods else None
+    chosen = compared(loaded, named)
     options = _options(option or [], chosen)
     if out is not None:
         make_folder(out)
@@ -71,14 +72,14 @@ def faithfulness_command(
         found = study(loaded, photos, chosen, steps, report, options, bfloat16)
     forgot: dict[str, list[Forgetting]] = {}
     if randomise:
-        few = photos[:randomise]
+        few = [record.photo for record in found.records[:randomise]]
         with photos_in_sight(notes, "forgetting", len(few)) as report:
             forgot = forgetting(loaded, few, _learnt(chosen), report)
     for reason in found.unusable.values():
         notes.print(Text(f"Left out: {reason}"), soft_wrap=True)
     content = as_json(found, forgot)
     if out is not None:
-        (out / NUMBERS).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        _write(out / NUMBERS, json.dumps(content, indent=1) + "\n")
         save_figure(draw_trust(_panels(found, forgot), CONTROL), out / PLOT)
         notes.print(Text(f"Saved to {out}: {NUMBERS}, {PLOT}"), soft_wrap=True)
     if as_json_:
@@ -87,8 +88,17 @@ def faithfulness_command(
         _print(content, Console())
 
 
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"'{path}' cannot be written ({error.strerror}).") from error
+
+
 def _photos(data: Path, ref: str, held_out: bool, limit: int | None) -> list[Path]:
     """The photos to try the maps on, in an order that depends on their names alone."""
+    if not data.is_dir():
+        raise DataError(f"There is no folder '{data}'; name one that holds photos.")
     found = sorted(path for path in data.rglob("*") if path.suffix.lower() in SUFFIXES)
     if held_out:
         place = parse(ref)
@@ -134,48 +144,58 @@ def _panels(found: Study, forgot: Mapping[str, Sequence[Forgetting]]) -> list[Pa
         )
     ]
     means = {name: found.mean(name, "saco") for name in found.methods}
-    spans = {name: (mean.value, mean.interval) for name, mean in means.items()}
+    spans = {
+        name: (mean.value, mean.interval or (mean.value, mean.value))
+        for name, mean in means.items()
+    }
     panels.append(Spans("SaCo: the higher, the better", "mean and 95 % interval", spans))
     if forgot:
         parts = [step.part for step in next(iter(forgot.values()))]
         lines = {name: [step.likeness for step in steps] for name, steps in forgot.items()}
-        panels.append(Steps("Forgetting: should fall to 0", "likeness to the map", parts, lines))
+        panels.append(Steps("Forgetting, layer by layer", "likeness to the map", parts, lines))
     return panels
 
 
 def _print(content: Mapping[str, Any], console: Console) -> None:
     arrows = {name: "↑" if more else "↓" for name, more in FIGURES.items()}
-    columns = ("method", *(f"{name} {arrow}" for name, arrow in arrows.items()), "forward passes")
-    table = Table(*columns, box=None)
+    columns = ("method", *(f"{name} {arrow}" for name, arrow in arrows.items()), "cost")
+    table = Table(*columns, box=None, pad_edge=False)
     for name, figures in content["methods"].items():
         cells = (_cell(figures[figure]) for figure in FIGURES)
         table.add_row(name, *cells, f"{figures['cost']:.1f}")
     console.print(table)
+    several = f"Means over {content['photos']} photos, with 95 % intervals"
     lines = [
-        f"Means over {content['photos']} photos with 95 % intervals; {content['steps']} steps, "
-        f"deletion with {content['deletion']}. ↓: less is better, ↑: more is better.",
+        f"{several if content['photos'] > 1 else 'One photo'}; {content['steps']} steps, deletion "
+        f"with {content['deletion']}, followed is the likeliest class. ↓: less is better, ↑: more "
+        "is better. Cost: in forward passes.",
+        *_chosen(content.get("choice")),
     ]
-    if choice := content.get("choice"):
-        first, second = choice["photos"]
-        best = choice["quick"][0]
-        lines.append(
-            f"On {first} of the photos the order is: {', '.join(choice['ranked'])}. Best of those "
-            f"that are quick to draw: {best}. On the other {second}:"
-        )
-        lines += _judged(choice["methods"][best], best)
     for line in lines:
         console.print(Text(line), soft_wrap=True)
 
 
-def _judged(figures: Mapping[str, Any], best: str) -> list[str]:
+def _chosen(choice: Mapping[str, Any] | None) -> list[str]:
+    """What was chosen on one half of the photos, and how it does on the other."""
+    if choice is None:
+        return []
+    first, second = choice["photos"]
+    order = f"On {first} of the photos the order is: {', '.join(choice['ranked'])}."
+    if not choice["quick"]:
+        return [f"{order} None of them is quick to draw."]
+    best = choice["quick"][0]
     return [
-        f"  {figure}: {best} less {key.removeprefix('less_')} {_cell(difference)}"
-        for figure in FIGURES
-        for key, difference in figures[figure].items()
-        if key.startswith("less_")
+        f"{order} Best of those that are quick to draw: {best}. On the other {second}:",
+        *(
+            f"  {figure}: {best} less {key.removeprefix('less_')} {_cell(difference)}"
+            for figure in FIGURES
+            for key, difference in choice["methods"][best][figure].items()
+            if key.startswith("less_")
+        ),
     ]
 
 
 def _cell(mean: Mapping[str, Any]) -> str:
-    low, high = mean["interval"]
-    return f"{mean['mean']:.3f} ({low:.3f} to {high:.3f})"
+    low, high = mean["interval"] or (None, None)
+    between = "" if low is None else f" ({low:.2f} to {high:.2f})"
+    return f"{mean['mean']:.3f}{between}"

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from vit_demo.errors import CheckpointError
 from vit_demo.explanations.hiding import (
     Droppable,
     Masks,
@@ -43,6 +44,18 @@ class Case:
     versus: int | None = None
     temperature: float = 1.0
     bfloat16: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.watched.logits.isfinite().all():
+            raise CheckpointError(
+                "The checkpoint answers with infinite values or none at all, so its weights are "
+                "damaged and no map of it can be put to the test; choose another checkpoint."
+            )
+        if self.watched.logits.shape[-1] == 1:
+            raise CheckpointError(
+                "The checkpoint knows one class alone, whose probability is always 1, so no map "
+                "of it can be put to the test; choose one with two classes or more."
+            )
 
     @property
     def patches(self) -> int:

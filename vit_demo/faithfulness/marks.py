@@ -46,6 +46,11 @@ class Trust:
     control: Marks
     drops: bool
 
+    @property
+    def steps(self) -> int:
+        """How many steps the curves have: fewer than asked for on a grid with fewer patches."""
+        return len(self.marks.deletion.shares) - 1
+
     def better(self, name: str) -> bool:
         """Whether the map does better than noise in one of FIGURES."""
         mine, noise = self.marks.figure(name), self.control.figure(name)
@@ -55,6 +60,7 @@ class Trust:
         """Every figure of the map and of the control."""
         return {
             "deletion": "tokens left out" if self.drops else "patches in the photo's mean colour",
+            "steps": self.steps,
             **{
                 who: {
                     **{name: marks.figure(name) for name in FIGURES},

@@ -28,7 +28,11 @@ class Likeness:
 
 
 def parts_of(model: nn.Module) -> list[str]:
-    """The parts of a model that hold parameters, head first: "head", "norm", "blocks.11" …"""
+    """The parts of a model that hold parameters, the last declared first: "head", "norm" …
+
+    That is from the head down, but for what a model declares out of its order. What is no
+    parameter, like the statistics of a batch norm, is never forgotten.
+    """
     ordered: dict[str, None] = {}
     for name, _ in model.named_parameters():
         ordered[_part(name)] = None

@@ -37,7 +37,8 @@ def saco(case: Case, maps: Maps, groups: int = GROUPS) -> list[float]:
     """The coefficient of each map: groups by falling salience, each hidden alone.
 
     The patches of a group get the photo's mean colour; its effect is the fall of the class's
-    probability, its salience the sum over its patches. Small grids have fewer groups.
+    probability, its salience the mean over its patches, since a group may have one more than
+    another. Small grids have fewer groups.
     """
     rankings = [ranking(heatmap) for heatmap in maps]
     masks = torch.stack([_parts(nested(ranked, groups)) for ranked in rankings])
@@ -46,10 +47,17 @@ def saco(case: Case, maps: Maps, groups: int = GROUPS) -> list[float]:
     whole, *rest = case.greyed(torch.cat([nothing, flat])).split([1, len(flat)])
     effects = rearrange(whole - rest[0], "(maps groups) -> maps groups", maps=len(maps))
     return [
-        # Means, so that a group with a patch more or less than the others keeps its place.
-        salience_weighted((mask * heatmap.flatten()).sum(dim=1) / mask.sum(dim=1), effect)
+        salience_weighted(_means(mask, heatmap), effect)
         for mask, heatmap, effect in zip(masks, maps, effects, strict=True)
     ]
+
+
+def _means(
+    masks: Bool[Tensor, "groups patches"], heatmap: Float[Tensor, "rows cols"]
+) -> Float[Tensor, " groups"]:
+    """The mean of each group; what rounding makes a little larger than the one before is not."""
+    sums = masks.double() @ heatmap.flatten().double()
+    return (sums / masks.sum(dim=1)).cummin(dim=0).values
 
 
 def _parts(masks: Bool[Tensor, "points patches"]) -> Bool[Tensor, "groups patches"]:

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+from torch import nn
+
 from vit_demo.checkpoints.checkpoint import Checkpoint
-from vit_demo.errors import DataError, PhotoError
+from vit_demo.errors import MethodError
 from vit_demo.explanations import Method, watch
-from vit_demo.faithfulness.randomise import cascade
+from vit_demo.faithfulness.randomise import cascade, parts_of
 from vit_demo.photo import read_photo
 
 Report = Callable[[int, int], None]
@@ -34,30 +36,29 @@ def forgetting(
 ) -> dict[str, list[Forgetting]]:
     """The cascade of every method on every photo, for the class that is likeliest at first.
 
-    Each photo has noise of its own. Raises DataError where no photo can be read.
+    Each photo has noise of its own; where a method finds no map of it, it does not count. Raises
+    PhotoError for one that cannot be read.
     """
+    model = checkpoint.model
     found: dict[str, list[list[float | None]]] = {method.name: [] for method in methods}
-    parts: list[str] = []
     for place, photo in enumerate(photos):
-        try:
-            pixels = checkpoint.preprocessing(read_photo(photo)).pixels
-        except PhotoError:
-            continue
-        target = int(watch(checkpoint.model, pixels).logits.argmax())
+        pixels = checkpoint.preprocessing(read_photo(photo)).pixels
+        target = int(watch(model, pixels).logits.argmax())
         for method in methods:
-            options = method.options({}, checkpoint.model)
-            steps = cascade(method, checkpoint.model, pixels, target, options, seed=place)
-            parts = [step.part for step in steps]
+            options = method.options({}, model)
+            try:
+                steps = cascade(method, model, pixels, target, options, seed=place)
+            except MethodError:
+                continue
             found[method.name].append([step.value for step in steps])
         if report:
             report(place + 1, len(photos))
-    if not parts:
-        raise DataError("None of these photos can be read; give some others.")
-    return {
-        name: [
-            Forgetting(part, fmean(known) if known else None, len(known))
-            for part, values in zip(parts, zip(*lines, strict=True), strict=True)
-            for known in [[value for value in values if value is not None]]
-        ]
-        for name, lines in found.items()
-    }
+    return {name: _means(model, lines) for name, lines in found.items()}
+
+
+def _means(model: nn.Module, lines: Sequence[Sequence[float | None]]) -> list[Forgetting]:
+    means = []
+    for place, part in enumerate(parts_of(model)):
+        known = [value for line in lines if (value := line[place]) is not None]
+        means.append(Forgetting(part, fmean(known) if known else None, len(known)))
+    return means

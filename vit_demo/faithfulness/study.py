@@ -1,6 +1,6 @@
 """Many photos: which method tells the truth best, by how much, and at what cost.
 
-photos   the photos of a study      resamples   draws of as many photos, with replacement
+photos   the photos of a study      points   shares of the patches, from none to all
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,13 +9,14 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from vit_demo.checkpoints.checkpoint import Checkpoint
 from vit_demo.errors import DataError, MethodError, PhotoError
-from vit_demo.explanations import METHODS, Method, Options, find_method, watch
+from vit_demo.explanations import METHODS, Method, Options, Watched, find_method, watch
 from vit_demo.explanations.capability import capabilities
 from vit_demo.faithfulness.case import Case
 from vit_demo.faithfulness.marks import CONTROL, FIGURES, STEPS, Marks, mark
@@ -29,25 +30,32 @@ QUICK_COST = 4.0
 # Every other map is also set against this one, the best known of them.
 USUAL = "rollout"
 
+# Photos that a half must have for a choice made on the one to be judged on the other.
+FEWEST_IN_A_HALF = 5
+
 Report = Callable[[int, int], None]
 Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over photos, and where 95 % of the means of resampled photos lie."""
+    """A mean over photos, and where 95 % of the means of resampled photos lie.
+
+    One photo alone has no interval.
+    """
 
     value: float
-    interval: Interval
+    interval: Interval | None
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """One photo: every method's marks, and its seconds over those of a plain forward pass."""
+    """One photo: every method's marks and its seconds, and those of a plain forward pass."""
 
     photo: Path
     marks: Mapping[str, Marks]
-    cost: Mapping[str, float]
+    seconds: Mapping[str, float]
+    plain: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +65,6 @@ class Study:
     ref: str
     records: tuple[Record, ...] = field(repr=False)
     unusable: Mapping[Path, str]
-    steps: int
     drops: bool
     bfloat16: bool = False
 
@@ -65,6 +72,11 @@ class Study:
     def methods(self) -> list[str]:
         """What was compared, in the order of the table of methods."""
         return list(self.records[0].marks)
+
+    @property
+    def steps(self) -> int:
+        """The steps of a curve: fewer than asked for on a grid with fewer patches."""
+        return max(len(record.marks[CONTROL].deletion.shares) for record in self.records) - 1
 
     def figures(self, method: str, figure: str) -> Float[Tensor, " photos"]:
         """One figure of one method on every photo."""
@@ -80,55 +92,64 @@ class Study:
         return bootstrapped(self.figures(method, figure) - self.figures(other, figure))
 
     def cost(self, method: str) -> float:
-        """Seconds for a map over those of a plain forward pass; the median over the photos."""
-        return median(record.cost[method] for record in self.records)
+        """Seconds for a map over those of a plain forward pass, both medians over the photos."""
+        plain = median(record.plain for record in self.records)
+        return median(record.seconds[method] for record in self.records) / plain
 
     @property
     def quick(self) -> list[str]:
-        """The methods that are cheap enough to be drawn at once."""
-        return [name for name in self.methods if self.cost(name) <= QUICK_COST]
+        """The methods that are cheap enough to be drawn at once; the control is none of them."""
+        names = (name for name in self.methods if name != CONTROL)
+        return [name for name in names if self.cost(name) <= QUICK_COST]
 
     def curve(self, method: str, figure: str) -> Float[Tensor, "2 points"]:
-        """The mean deletion or insertion curve: shares of the patches, and probabilities."""
-        curves = [getattr(record.marks[method], figure) for record in self.records]
-        return torch.stack(
-            [curves[0].shares, torch.stack([c.probabilities for c in curves]).double().mean(dim=0)]
-        )
+        """The mean deletion or insertion curve: shares of the patches, and probabilities.
 
-    def halves(self, seed: int = 0) -> tuple["Study", "Study"]:
-        """The photos by halves, drawn by `seed`: one to choose on, the other to report."""
-        if len(self.records) == 1:
-            raise DataError("One photo cannot be halved; give two or more.")
-        order = torch.randperm(
-            len(self.records), generator=torch.Generator().manual_seed(seed)
-        ).tolist()
-        middle = len(order) // 2
+        Photos on grids of other sizes have other shares; between them a line is drawn.
+        """
+        shares = np.linspace(0, 1, self.steps + 1)
+        curves = (getattr(record.marks[method], figure) for record in self.records)
+        lines = [np.interp(shares, c.shares.numpy(), c.probabilities.numpy()) for c in curves]
+        return torch.from_numpy(np.stack([shares, np.mean(lines, axis=0)]))
+
+    def halves(self, seed: int = 0) -> tuple["Study", "Study"] | None:
+        """The photos by halves, drawn by `seed`: one to choose on, the other to report.
+
+        None where there are too few for either.
+        """
+        count = len(self.records) // 2
+        if count < FEWEST_IN_A_HALF:
+            return None
+        drawn = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(self.records), generator=drawn).tolist()
         first, second = (
             tuple(self.records[place] for place in sorted(part))
-            for part in (order[:middle], order[middle:])
+            for part in (order[:count], order[count:])
         )
         return replace(self, records=first), replace(self, records=second)
 
     def ranked(self, among: Sequence[str] | None = None) -> list[str]:
         """Methods from the most faithful to the least, by their summed ranks in all figures.
 
-        Equal sums are told apart by cost. The control takes no part.
+        Equal values share their ranks, and equal sums are told apart by cost. The control takes
+        no part.
         """
-        names = [name for name in among or self.methods if name != CONTROL]
-        ranks = dict.fromkeys(names, 0)
+        names = [n for n in (self.methods if among is None else among) if n != CONTROL]
+        ranks = dict.fromkeys(names, 0.0)
         for figure, more_is_better in FIGURES.items():
-            best_first = sorted(
-                names,
-                key=lambda name: self.figures(name, figure).mean().item(),
-                reverse=more_is_better,
-            )
-            for place, name in enumerate(best_first):
-                ranks[name] += place
+            sign = 1 if more_is_better else -1
+            values = {name: sign * float(self.figures(name, figure).mean()) for name in names}
+            for name in names:
+                better = sum(value > values[name] for value in values.values())
+                equal = sum(value == values[name] for value in values.values())
+                ranks[name] += better + (equal - 1) / 2
         return sorted(names, key=lambda name: (ranks[name], self.cost(name)))
 
 
 def bootstrapped(values: Float[Tensor, " photos"], seed: int = 0) -> Mean:
-    """The mean, and the quantiles of the means of RESAMPLES draws."""
+    """The mean, and the quantiles of the means of RESAMPLES draws of as many, with replacement."""
+    if len(values) == 1:
+        return Mean(float(values[0]), None)
     generator = torch.Generator().manual_seed(seed)
     draws = torch.randint(len(values), (RESAMPLES, len(values)), generator=generator)
     tail = (1 - CONFIDENCE) / 2
@@ -163,51 +184,59 @@ def study(
 ) -> Study:
     """Every method's marks on every photo, for the class that the model finds likeliest.
 
-    `options` are those of some methods, by name; for `bfloat16` see `Case`.
-    A photo that cannot be read, or where a method finds no map at all, is left out and told.
-    Raises DataError when none is left.
+    `options` are those of some methods, by name; for `bfloat16` see `Case`. A photo that cannot be
+    read, or of which a method finds no map at all, is left out and told. Raises DataError when
+    none is left, CheckpointError for one whose answers are no numbers.
     """
-    records, unusable, drops = [], {}, False
     given: dict[str, Options] = {
         method.name: method.options((options or {}).get(method.name, {}), checkpoint.model)
         for method in methods
     }
+    records: list[Record] = []
+    unusable, drops = {}, False
     for place, photo in enumerate(photos):
         given[CONTROL] = {"seed": place}
         try:
-            record, drops = _record(checkpoint, photo, methods, given, steps, bfloat16)
-            records.append(record)
+            if not records:
+                # The first pass of anything is slow; it is made twice, and timed the second time.
+                _maps(checkpoint, photo, methods, given)
+            watched, maps, seconds, plain = _maps(checkpoint, photo, methods, given)
+            case = Case(
+                watched,
+                int(watched.logits.argmax()),
+                temperature=checkpoint.calibration.temperature,
+                bfloat16=bfloat16,
+            )
+            drops = case.drops
+            records.append(Record(photo, mark(case, maps, steps), seconds, plain))
         except (PhotoError, MethodError) as error:
             unusable[photo] = str(error)
         if report:
             report(place + 1, len(photos))
     if not records:
         told = "".join(f" {reason}" for reason in list(unusable.values())[:1])
-        raise DataError(f"There is no photo to try the maps on; give some others.{told}")
-    return Study(checkpoint.ref, tuple(records), unusable, steps, drops, bfloat16)
+        raise DataError(f"There is no photo to try these maps on; change either.{told}")
+    return Study(checkpoint.ref, tuple(records), unusable, drops, bfloat16)
 
 
-def _record(
-    checkpoint: Checkpoint,
-    photo: Path,
-    methods: Sequence[Method],
-    options: Mapping[str, Options],
-    steps: int,
-    bfloat16: bool,
-) -> tuple[Record, bool]:
+def _maps(
+    checkpoint: Checkpoint, photo: Path, methods: Sequence[Method], options: Mapping[str, Options]
+) -> tuple[Watched, dict[str, Float[Tensor, "rows cols"]], dict[str, float], float]:
+    """A plain pass, then every method's map; how long each took, and how long the plain pass."""
     model, pixels = checkpoint.model, checkpoint.preprocessing(read_photo(photo)).pixels
-    watched = watch(model, pixels)
-    target = watched.logits.argmax(dim=-1)
-    temperature = checkpoint.calibration.temperature
-    case = Case(watched, int(target), temperature=temperature, bfloat16=bfloat16)
     start = perf_counter()
     with torch.no_grad():
         model(pixels)
     plain = perf_counter() - start
-    maps, cost = {}, {}
+    watched = watch(model, pixels)
+    target = watched.logits.argmax(dim=-1)
+    maps, seconds = {}, {}
     for method in methods:
         start = perf_counter()
         asked = method.watch(model, pixels)
-        maps[method.name] = method(asked, target, options[method.name])[0]
-        cost[method.name] = (perf_counter() - start) / plain
-    return Record(photo, mark(case, maps, steps), cost), case.drops
+        try:
+            maps[method.name] = method(asked, target, options[method.name])[0]
+        except MethodError as error:
+            raise MethodError(f"{photo.name}, {method.name}: {error}") from error
+        seconds[method.name] = perf_counter() - start
+    return watched, maps, seconds, plain

@@ -19,8 +19,8 @@ def as_json(whole: Study, forgetting: Mapping[str, Sequence[Forgetting]]) -> dic
         "bfloat16": whole.bfloat16,
         "methods": _methods(whole),
     }
-    if len(whole.records) > 1:
-        choosing, judging = whole.halves()
+    if halves := whole.halves():
+        choosing, judging = halves
         content["choice"] = {
             "photos": [len(choosing.records), len(judging.records)],
             "ranked": choosing.ranked(),
@@ -61,4 +61,4 @@ def _figure(study: Study, name: str, figure: str) -> dict[str, Any]:
 
 
 def _mean(mean: Mean) -> dict[str, Any]:
-    return {"mean": mean.value, "interval": list(mean.interval)}
+    return {"mean": mean.value, "interval": mean.interval and list(mean.interval)}

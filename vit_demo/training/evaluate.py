@@ -44,7 +44,7 @@ class Evaluation:
     part in. `temperature` and `unsure_below` are fitted on all photos, to be stored; they and
     `cross_fitted` are None where the photos settle none. `strangers` compares photos of classes
     that the checkpoint does not know, where they were asked for and there are some; with the
-    temperature in use.
+    fitted temperature, or where there is none, the one in use.
     """
 
     checkpoint: Checkpoint = field(repr=False)
@@ -145,19 +145,20 @@ def evaluate(
     settled = temperature is not None
     fair = cross_fitted(logits, truth, folds(len(samples))) if settled else None
     stated = checkpoint.calibration.temperature
-    met = _answers(checkpoint, unknown, lambda d, t: on(len(chosen.samples) + d, t))[2]
+    _, missed, met = _answers(checkpoint, unknown, lambda d, t: on(len(chosen.samples) + d, t))
+    fitted = temperature or stated
     return Evaluation(
         checkpoint=checkpoint,
         chosen=chosen,
         samples=samples,
-        unreadable=unreadable,
+        unreadable={**unreadable, **missed},
         logits=logits,
         raw=reliability(logits.double().log_softmax(dim=-1), truth),
         in_use=reliability((logits.double() / stated).log_softmax(dim=-1), truth),
         cross_fitted=None if fair is None else reliability(fair, truth),
         temperature=temperature,
         unsure_below=threshold_of_doubt(logits, truth, temperature) if temperature else None,
-        strangers=strangeness(confidence(logits, stated), confidence(met, stated))
+        strangers=strangeness(confidence(logits, fitted), confidence(met, fitted))
         if len(met)
         else None,
     )

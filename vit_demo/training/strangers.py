@@ -7,7 +7,6 @@ sign. `known` and `strangers` are axes of photos.
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -44,14 +43,13 @@ def strangeness(
         raise ConfigError("Known photos and strangers are both needed to compare them.")
     values = torch.cat([known, strangers]).double().unique()
     between = torch.cat([values[:1], (values[1:] + values[:-1]) / 2])
-    below = _share_below(strangers, between)
-    kept = 1 - _share_below(known, between)
+    below = _count_below(strangers, between) / len(strangers)
+    kept = 1 - _count_below(known, between) / len(known)
     threshold = float(between[(below + kept).argmax()])
-    pairs = known.double()[:, None] - strangers.double()
     return Strangeness(
         known=float(known.double().mean()),
         strangers=float(strangers.double().mean()),
-        told_apart=float(((pairs > 0).double() + (pairs == 0).double() / 2).mean()),
+        told_apart=_share_in_order(known, strangers),
         threshold=threshold,
         below=Share(int((strangers < threshold).sum()), len(strangers)),
         kept=Share(int((known >= threshold).sum()), len(known)),
@@ -65,8 +63,19 @@ def confidence(
     return (logits.double() / temperature).softmax(dim=-1).amax(dim=-1)
 
 
-def _share_below(
-    values: Float[Tensor, " photos"], thresholds: Float[Tensor, " thresholds"]
+def _share_in_order(
+    known: Float[Tensor, " known"], strangers: Float[Tensor, " strangers"]
+) -> float:
+    """How many of all pairs have the known photo above the stranger; equal ones count half."""
+    below = _count_below(strangers, known.double())
+    not_above = _count_below(strangers, known.double(), with_equal=True)
+    return float((below + not_above).mean()) / (2 * len(strangers))
+
+
+def _count_below(
+    values: Float[Tensor, " photos"],
+    thresholds: Float[Tensor, " thresholds"],
+    with_equal: bool = False,
 ) -> Float[Tensor, " thresholds"]:
-    columns = rearrange(thresholds, "thresholds -> thresholds 1")
-    return (values.double() < columns).double().mean(dim=1)
+    ordered = values.double().sort().values
+    return torch.searchsorted(ordered, thresholds, right=with_equal).double()

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vit_demo import present
-from vit_demo.faithfulness import Curve, Trust
+from vit_demo.faithfulness import Curve
 from vit_demo.ui.handlers import Judged, Shown
 
 # The charts' inner size; the page stretches them.
@@ -37,7 +37,7 @@ class Trial:
             judged,
             show_progress="full",
             show_progress_on=self.figures,
-            trigger_mode="once",
+            trigger_mode="always_last",
             api_visibility="private",
         ).success(
             answer, [judged, state], self.figures, show_progress="hidden", api_visibility="private"
@@ -52,11 +52,12 @@ def build_trial() -> Trial:
 
 def answer(judged: Judged, current: Shown) -> str | dict[str, Any]:
     """The figures, if the map that was judged is still in sight."""
-    return figures(judged.trust) if judged.analysis is current.main else gr.skip()
+    return figures(judged) if judged.analysis is current.main else gr.skip()
 
 
-def figures(trust: Trust) -> str:
+def figures(judged: Judged) -> str:
     """What was measured, as small charts that follow the page's theme."""
+    trust = judged.trust
     drawn = (
         _curves(trust.marks.deletion, trust.control.deletion),
         _curves(trust.marks.insertion, trust.control.insertion),
@@ -69,9 +70,10 @@ def figures(trust: Trust) -> str:
         f"<br>noise {figure.noise}<br>{figure.hint}</figcaption></figure>"
         for figure, chart in zip(present.evidence(trust), drawn, strict=True)
     )
+    protocol = present.protocol(trust, judged.analysis)
     return (
         f'<div class="trust"><p class="verdict">{escape(present.verdict(trust))}</p>'
-        f'<div class="charts">{rows}</div><p>{escape(present.protocol(trust))}</p></div>'
+        f'<div class="charts">{rows}</div><p>{escape(protocol)}</p></div>'
     )
 
 
