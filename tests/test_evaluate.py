@@ -1,6 +1,7 @@
 """Scoring: the answers are `explain`'s own, and every figure follows from them."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
