@@ -75,11 +75,7 @@ class Attention:
 
     def weights(self, rows: slice = slice(None)) -> Float[Tensor, "bg heads rows slots"]:
         """softmax(QKᵀ · scale + bias), for the chosen query rows (arXiv 1706.03762)."""
-        scores = self.scale * einsum(
-            self.query[:, :, rows],
-            self.key,
-            "bg heads rows d, bg heads slots d -> bg heads rows slots",
-        )
+        scores = (self.scale * self.query[:, :, rows]) @ self.key.mT
         if self.bias is not None:
             apart = rearrange(scores, "(b groups) ... -> b groups ...", groups=len(self.index))
             scores = rearrange(apart + self.bias[:, :, rows], "b groups ... -> (b groups) ...")
