@@ -16,8 +16,6 @@ from vit_demo.flow import (
     carry,
     mean_heads,
     one_head,
-    prefix_sharing,
-    token_sharing,
 )
 
 HALF = 0.5
@@ -299,17 +297,21 @@ def test_what_is_shared_with_padding_is_gone():
     torch.testing.assert_close(pulled, torch.tensor([[[0.5, 0.0]]]))
 
 
-@pytest.mark.parametrize("prefix", [1, 2, 5])
-def test_a_prefix_has_no_children(prefix):
-    sharing = prefix_sharing(prefix, 6, torch.device("cpu"))
-    weight = torch.arange(1.0, prefix + 7)[None, None]
-    assert torch.equal(sharing.pull(weight, mean_heads), weight[:, :, prefix:])
-
-
-def test_a_read_out_of_two_tokens_gives_each_a_half():
-    sharing = token_sharing([0, 1], 4, torch.device("cpu"))
-    pulled = sharing.pull(torch.ones(1, 1, 1), mean_heads)
-    assert torch.equal(pulled, torch.tensor([[[0.5, 0.5, 0.0, 0.0]]]))
+def test_dense_attention_needs_no_sorting_and_is_the_same_with_it():
+    """Two groups that are really one, in another order: sorted, they hand back the same."""
+    dense, _ = attention(INDICES["dense"])
+    order = torch.randperm(TOKENS)
+    moved = replace(
+        dense,
+        query=dense.query[:, :, order],
+        key=dense.key[:, :, order],
+        index=order[None],
+    )
+    assert dense.dense
+    assert not moved.dense
+    weight = torch.rand(BATCH, 2, TOKENS, dtype=torch.float64)
+    for rule in (mean_heads, one_head(1)):
+        torch.testing.assert_close(dense.pull(weight, rule), moved.pull(weight, rule))
 
 
 def test_a_used_trace_is_refused(tiny_model):

@@ -26,7 +26,7 @@ from vit_demo.explanations import (
     find_method,
     watch,
 )
-from vit_demo.faithfulness import Case, Likeness, Trust, cascade, trust
+from vit_demo.faithfulness import Case, Likeness, Trust, cascade, half_is_faster, trust
 from vit_demo.photo import PhotoSource, read_photo
 from vit_demo.predictions import Prediction, find_class, rank
 from vit_demo.preprocess import Box, Prepared
@@ -162,13 +162,17 @@ class Look:
         )
 
     def trust(self, analysis: Analysis) -> Trust:
-        """How far one of this look's maps tells the truth, beside noise: the quick form."""
+        """How far one of this look's maps tells the truth, beside noise: the quick form.
+
+        In half precision where that is faster. Raises CheckpointError where nothing can change.
+        """
         asked, versus = analysis.target or analysis.predictions[0], analysis.versus
         case = Case(
             self.watched,
             asked.index,
             None if versus is None else versus.index,
             self.checkpoint.calibration.temperature,
+            half_is_faster(self.prepared.pixels.device),
         )
         return trust(case, analysis.heatmap)
 

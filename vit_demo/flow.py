@@ -11,8 +11,9 @@ photo, and `Sharing`, whose weights are fixed by geometry. No architecture's nam
 in any method built on it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -73,6 +74,12 @@ class Attention:
         """How many heads attend side by side."""
         return self.query.shape[1]
 
+    @cached_property
+    def dense(self) -> bool:
+        """Whether there is one group, and every token sits in its own slot of it."""
+        in_order = torch.arange(self.tokens, device=self.index.device)[None]
+        return self.outputs is None and torch.equal(self.index, in_order)
+
     def weights(self, rows: slice = slice(None)) -> Float[Tensor, "bg heads rows slots"]:
         """softmax(QKᵀ · scale + bias), for the chosen query rows (arXiv 1706.03762)."""
         scores = (self.scale * self.query[:, :, rows]) @ self.key.mT
@@ -87,7 +94,7 @@ class Attention:
         The row of a slot that is padding itself may be left empty; nothing is ever placed there.
         """
         real = self.index != PADDING
-        if real.all():
+        if self.dense or real.all():
             return mixing
         apart = rearrange(mixing, "(b groups) ... -> b groups ...", groups=len(self.index))
         kept = rearrange(apart * real[:, None], "b groups ... -> (b groups) ...")
@@ -99,7 +106,9 @@ class Attention:
         `rule` turns the heads' weights of some rows into one mixing matrix. Only those rows are
         formed that carry any weight, so one class token costs one row.
         """
-        groups, slots = self.index.shape
+        if self.dense:
+            return self._mixed_back(weight, rule)
+        groups = len(self.index)
         # A slot that holds padding (−1) reads the extra, empty column.
         placed = rearrange(
             functional.pad(weight, (0, 1))[
@@ -107,6 +116,18 @@ class Attention:
             ],
             "b q groups queries -> (b groups) q queries",
         )
+        pulled = self._mixed_back(placed, rule)
+        return _gather_back(
+            rearrange(pulled, "(b groups) q slots -> b q (groups slots)", groups=groups),
+            rearrange(self.index, "groups slots -> (groups slots)"),
+            self.tokens,
+        )
+
+    def _mixed_back(
+        self, placed: Float[Tensor, "bg q queries"], rule: Rule
+    ) -> Float[Tensor, "bg q slots"]:
+        """Weights on the queries, back on the slots; a few rows at a time, the empty ones never."""
+        slots = self.index.shape[1]
         live = placed.detach().abs().amax(dim=(0, 1)).nonzero()
         pulled = placed.new_zeros(*placed.shape[:2], slots)
         if len(live):
@@ -115,11 +136,7 @@ class Attention:
             for start in range(first, end, step):
                 rows = slice(start, min(start + step, end))
                 pulled = pulled + placed[:, :, rows] @ rule(self, rows)
-        return _gather_back(
-            rearrange(pulled, "(b groups) q slots -> b q (groups slots)", groups=groups),
-            rearrange(self.index, "groups slots -> (groups slots)"),
-            self.tokens,
-        )
+        return pulled
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,22 +171,6 @@ def _gather_back(
     extra_column = index.remainder(tokens + 1)
     total = parts.new_zeros(*parts.shape[:2], tokens + 1)
     return total.index_add(2, extra_column, parts)[:, :, :tokens]
-
-
-def prefix_sharing(prefix: int, patches: int, device: torch.device) -> Sharing:
-    """Patches enter the encoder behind `prefix` learned tokens, which have no children."""
-    children = torch.arange(-prefix, patches, device=device).clamp(min=PADDING)
-    share = (children != PADDING).float()
-    return Sharing(children[:, None], share[:, None], tokens=patches)
-
-
-def token_sharing(
-    read: Sequence[int] | Mapping[int, float], tokens: int, device: torch.device
-) -> Sharing:
-    """A read-out of one output: the mean of the tokens `read`, or a mix by their shares."""
-    shares = list(read.values()) if isinstance(read, Mapping) else [1 / len(read)] * len(read)
-    index = torch.tensor([list(read)], device=device)
-    return Sharing(index, torch.tensor([shares], device=device), tokens=tokens)
 
 
 @dataclass

@@ -45,6 +45,7 @@ class Trust:
     marks: Marks
     control: Marks
     drops: bool
+    bfloat16: bool = False
 
     @property
     def steps(self) -> int:
@@ -61,6 +62,7 @@ class Trust:
         return {
             "deletion": "tokens left out" if self.drops else "patches in the photo's mean colour",
             "steps": self.steps,
+            "bfloat16": self.bfloat16,
             **{
                 who: {
                     **{name: marks.figure(name) for name in FIGURES},
@@ -92,4 +94,4 @@ def trust(case: Case, heatmap: Float[Tensor, "rows cols"], steps: int = QUICK_ST
     """The quick form for one map: its marks and those of one noise map."""
     noise = METHODS[CONTROL](case.watched, torch.tensor([case.target]), {"seed": CONTROL_SEED})[0]
     marks = mark(case, {"map": heatmap, CONTROL: noise}, steps)
-    return Trust(marks["map"], marks[CONTROL], case.drops)
+    return Trust(marks["map"], marks[CONTROL], case.drops, case.bfloat16)

@@ -1,4 +1,4 @@
-"""What pooling, strides and resizing do on a grid of tokens, as flows.
+"""What prefix tokens, read-outs, pooling, strides and resizing do to tokens, as flows.
 
 b   batch            n          tokens of a grid, row by row
 c   channels         h, w       places down and across, before; rows, cols after
@@ -6,6 +6,7 @@ c   channels         h, w       places down and across, before; rows, cols after
 """
 
 import math
+from collections.abc import Mapping, Sequence
 
 import torch
 from einops import rearrange
@@ -16,6 +17,22 @@ from torch.nn import functional
 from vit_demo.flow import PADDING, Sharing, Trace
 
 Grid = tuple[int, int]
+
+
+def prefix_sharing(prefix: int, patches: int, device: torch.device) -> Sharing:
+    """Patches enter the encoder behind `prefix` learned tokens, which have no children."""
+    children = torch.arange(-prefix, patches, device=device).clamp(min=PADDING)
+    share = (children != PADDING).float()
+    return Sharing(children[:, None], share[:, None], tokens=patches)
+
+
+def token_sharing(
+    read: Sequence[int] | Mapping[int, float], tokens: int, device: torch.device
+) -> Sharing:
+    """A read-out of one output: the mean of the tokens `read`, or a mix by their shares."""
+    shares = list(read.values()) if isinstance(read, Mapping) else [1 / len(read)] * len(read)
+    index = torch.tensor([list(read)], device=device)
+    return Sharing(index, torch.tensor([shares], device=device), tokens=tokens)
 
 
 def square_sharing(grid: Grid, side: int, stride: int, start: int, device: torch.device) -> Sharing:

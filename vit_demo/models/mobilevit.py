@@ -18,9 +18,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vit_demo.errors import ConfigError
-from vit_demo.flow import Trace, token_sharing
+from vit_demo.flow import Trace
 from vit_demo.models.convolutions import KERNEL, ConvNorm, InvertedResidual, round_to_eight
-from vit_demo.models.grids import Grid, resized
+from vit_demo.models.grids import Grid, resized, token_sharing
 from vit_demo.models.layers import MeanHead, Mlp, SelfAttention, initialise
 
 # Inverted residuals in the stages without attention, and pixels per place where attention begins.

@@ -19,9 +19,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vit_demo.flow import Trace, token_sharing
+from vit_demo.flow import Trace
 from vit_demo.models.dropping import DropPath
-from vit_demo.models.grids import Grid, square_sharing
+from vit_demo.models.grids import Grid, square_sharing, token_sharing
 from vit_demo.models.layers import MeanHead, Mlp, PatchEmbedding, initialise
 from vit_demo.models.swin_config import SwinConfig
 from vit_demo.models.windows import WindowAttention, Windows, cut_windows

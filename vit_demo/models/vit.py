@@ -18,9 +18,10 @@ from einops import rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vit_demo.flow import Trace, prefix_sharing, token_sharing
+from vit_demo.flow import Trace
 from vit_demo.models.attention_pool import AttentionPool
 from vit_demo.models.dropping import DropPath, PatchDropout
+from vit_demo.models.grids import prefix_sharing, token_sharing
 from vit_demo.models.layers import (
     LayerScale,
     Mlp,
