@@ -199,6 +199,17 @@ def test_nothing_can_be_asked_before_a_run(events):
         events.ask(None, "relevance", "", "")
 
 
+def test_a_smooth_map_says_so_and_only_its_picture_changes(shown):
+    plain, words = handlers.main_map(shown)
+    smooth, more = handlers.redrawn(shown, True)
+    assert plain.size == smooth.size
+    assert plain.tobytes() != smooth.tobytes()
+    assert "Smoothed for show" in more
+    assert "Smoothed for show" not in words
+    assert handlers.redrawn(shown, False)[0].tobytes() == plain.tobytes()
+    assert handlers.redrawn(None, True) == (gr.skip(), gr.skip())
+
+
 def test_a_map_is_judged_as_in_python_and_drawn_beside_noise(events, shown, our_checkpoint):
     asked = events.ask(shown, "legrad", "2", "")
     judged = events.judge(asked)

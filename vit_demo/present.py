@@ -10,6 +10,8 @@ from vit_demo.faithfulness import FIGURES, Trust
 from vit_demo.figures import ColourScale, Sheet, draw_overlay, draw_patches
 from vit_demo.figures.colour import PERCENTILE
 
+SMOOTHED = "Smoothed for show: the model has one number for each patch."
+
 # The figures of faithfulness, as they are written.
 NAMES = {"deletion": "Deletion", "insertion": "Insertion", "saco": "SaCo"}
 
@@ -41,12 +43,13 @@ class Measured:
 
 
 def picture(analysis: Analysis, smooth: bool = False) -> Picture:
-    """Lay the map over the photo."""
+    """Lay the map over the photo, patch by patch or `smooth`."""
     scale = ColourScale.of(analysis.heatmap, analysis.signed)
     image = draw_overlay(
         analysis.photo, analysis.heatmap, analysis.box, scale, analysis.seen, smooth=smooth
     )
-    return Picture(image, scale, unit(analysis), caption(analysis, scale))
+    words = caption(analysis, scale) + (f" {SMOOTHED}" if smooth else "")
+    return Picture(image, scale, unit(analysis), words)
 
 
 def patches(analysis: Analysis) -> Image.Image:
@@ -75,9 +78,9 @@ def _whole(analysis: Analysis) -> bool:
     return spare < 1
 
 
-def sheet(analysis: Analysis) -> Sheet:
+def sheet(analysis: Analysis, smooth: bool = False) -> Sheet:
     """Photo, map and likeliest classes on one slide."""
-    drawn = picture(analysis)
+    drawn = picture(analysis, smooth)
     best = analysis.predictions[0]
     unsure = "unsure: " if analysis.unsure else ""
     named = f"{unsure}{best.label} {best.probability:.0%}"

@@ -93,6 +93,19 @@ def test_another_map_for_one_class_and_against_another(page):
     page.wait_for_selector("#target", state="hidden")
 
 
+def test_the_map_can_be_smoothed_for_show(page):
+    upload(page, EXAMPLES / "honey-bee.jpg")
+    run(page)
+    patches = source(page, "overlay")
+    page.click("#smooth input")
+    wait_for_change(page, "overlay", patches)
+    page.wait_for_selector("text=Smoothed for show")
+    smooth = source(page, "overlay")
+    choose(page, "method", "attention")
+    wait_for_change(page, "overlay", smooth)
+    assert page.is_visible("text=Smoothed for show")
+
+
 def test_a_map_is_put_to_the_test_and_another_one_is_not_yet(page):
     upload(page, EXAMPLES / "honey-bee.jpg")
     run(page)

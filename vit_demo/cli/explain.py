@@ -40,6 +40,9 @@ def explain_command(
     trust: Annotated[
         bool, typer.Option("--trust", help="Measure how far the map tells the truth.")
     ] = False,
+    smooth: Annotated[
+        bool, typer.Option("--smooth", help="Smooth the map on the sheet; the numbers stay.")
+    ] = False,
     as_json: JsonOption = False,
     allow_pickle: PickleOption = False,
     out: Annotated[
@@ -60,7 +63,7 @@ def explain_command(
     if out is not None and out.suffix.lower() == ".json":
         _write_text(out, json.dumps(content) + "\n")
     elif out is not None:
-        save_sheet(present.sheet(analysis), out)
+        save_sheet(present.sheet(analysis, smooth), out)
     if as_json:
         typer.echo(json.dumps(content))
     else:

@@ -167,9 +167,9 @@ def reading(shown: Shown) -> str:
     return f'<div class="legend"><p>{escape(present.reading(shown.main))}</p></div>'
 
 
-def main_map(shown: Shown) -> tuple[Image.Image, str]:
+def main_map(shown: Shown, smooth: bool | None = False) -> tuple[Image.Image, str]:
     """The map over the photo, and its legend."""
-    drawn = present.picture(shown.main)
+    drawn = present.picture(shown.main, bool(smooth))
     return drawn.image, legend(drawn)
 
 
@@ -185,11 +185,18 @@ def layer_map(
     return drawn.image, legend(drawn)
 
 
-def download(shown: Shown, folder: str) -> str:
+def redrawn(
+    shown: Shown | None, smooth: bool | None
+) -> tuple[Image.Image, str] | tuple[dict, dict]:
+    """The map that is in sight, smooth or patch by patch; nothing before there is one."""
+    return (gr.skip(), gr.skip()) if shown is None else main_map(shown, smooth)
+
+
+def download(shown: Shown, folder: str, smooth: bool | None = False) -> str:
     """A slide of the map as PNG, in the page's own cache."""
     with TemporaryDirectory() as temporary:
         path = Path(temporary) / "sheet.png"
-        save_sheet(present.sheet(shown.main), path)
+        save_sheet(present.sheet(shown.main, bool(smooth)), path)
         label = shown.main.predictions[0].label
         safe = "".join(letter if letter.isalnum() else "-" for letter in label)[:40]
         return save_bytes_to_cache(path.read_bytes(), f"{safe}-{shown.main.method}.png", folder)

@@ -109,6 +109,7 @@ def build_page(cache: CheckpointCache, offer: Offer) -> gr.Blocks:
                 gr.Markdown("### 2 · Where it looked")
                 overlay = _map_image("overlay", "jpeg", "The map over the photo")
                 question = build_question()
+                smooth = gr.Checkbox(label="Smooth, for show", container=False, elem_id="smooth")
                 overlay_legend = gr.HTML()
                 save = gr.DownloadButton(
                     "Download as a slide", elem_id="download", size="sm", interactive=False
@@ -122,8 +123,8 @@ def build_page(cache: CheckpointCache, offer: Offer) -> gr.Blocks:
         with gr.Accordion("What these maps show, and what they do not", open=False):
             gr.Markdown(READING)
 
-        def show(shown: Shown) -> dict[object, object]:
-            image, words = handlers.main_map(shown)
+        def show(shown: Shown, soft: bool) -> dict[object, object]:
+            image, words = handlers.main_map(shown, soft)
             last = len(shown.layers)
             last_image, last_words = handlers.layer_map(shown, last)
             return {
@@ -142,10 +143,10 @@ def build_page(cache: CheckpointCache, offer: Offer) -> gr.Blocks:
                 **question.reset(shown),
             }
 
-        def take(given: Shown, current: Shown) -> dict[object, object]:
+        def take(given: Shown, current: Shown, soft: bool) -> dict[object, object]:
             if given.layers is not current.layers:
                 return {}  # another photo has come since it was asked
-            image, words = handlers.main_map(given)
+            image, words = handlers.main_map(given, soft)
             return {
                 state: given,
                 overlay: image,
@@ -154,8 +155,10 @@ def build_page(cache: CheckpointCache, offer: Offer) -> gr.Blocks:
                 **trial.reset(),
             }
 
-        def slide(current: Shown) -> gr.DownloadButton:
-            path = handlers.download(current, save.GRADIO_CACHE)
+        def slide(current: Shown | None, soft: bool) -> gr.DownloadButton | dict[str, object]:
+            if current is None:
+                return gr.skip()
+            path = handlers.download(current, save.GRADIO_CACHE, soft)
             return gr.DownloadButton(value=path, interactive=True)
 
         shown = [
@@ -177,10 +180,10 @@ def build_page(cache: CheckpointCache, offer: Offer) -> gr.Blocks:
             js=ASKED,
             api_visibility="private",
         ).success(
-            show, state, shown, show_progress="hidden", js=FRESH, api_visibility="private"
+            show, [state, smooth], shown, show_progress="hidden", js=FRESH, api_visibility="private"
         ).success(
             slide,
-            state,
+            [state, smooth],
             save,
             show_progress="hidden",
             api_visibility="private",
@@ -193,11 +196,19 @@ def build_page(cache: CheckpointCache, offer: Offer) -> gr.Blocks:
         )
         question.wire(events.ask, state, answer, overlay).success(
             take,
-            [answer, state],
+            [answer, state, smooth],
             [state, overlay, overlay_legend, trial.figures, save],
             show_progress="hidden",
             api_visibility="private",
-        ).success(slide, state, save, show_progress="hidden", api_visibility="private")
+        ).success(slide, [state, smooth], save, show_progress="hidden", api_visibility="private")
+        smooth.input(
+            handlers.redrawn,
+            [state, smooth],
+            [overlay, overlay_legend],
+            show_progress="hidden",
+            trigger_mode="always_last",
+            api_visibility="private",
+        ).success(slide, [state, smooth], save, show_progress="hidden", api_visibility="private")
         trial.wire(events.judge, state)
         layer.input(
             handlers.layer_map,
