@@ -11,8 +11,10 @@ from PIL import Image
 
 from vit_demo import explain, look, present
 from vit_demo.checkpoints import CheckpointCache, load
+from vit_demo.errors import MethodError
+from vit_demo.explanations import METHODS
 from vit_demo.ui import handlers, trust
-from vit_demo.ui.handlers import Handlers
+from vit_demo.ui.handlers import FIRST_MAP, Handlers
 from vit_demo.ui.legend import about, legend
 from vit_demo.ui.photo_input import PhotoInput
 
@@ -28,9 +30,23 @@ def shown(events, our_checkpoint, photo_file):
 
 
 def test_one_run_gives_the_map_and_every_layer(shown):
-    assert shown.main.method == "rollout"
+    assert shown.main.method == FIRST_MAP
     assert [analysis.options["layer"] for analysis in shown.layers] == [1, 2, 3]
     assert len({tuple(a.heatmap.flatten().tolist()) for a in shown.layers}) == 3
+
+
+def test_where_the_first_map_does_not_fit_or_is_empty_the_usual_one_is_shown(
+    our_checkpoint, photo_file, monkeypatch
+):
+    seen = look(load(str(our_checkpoint)), photo_file)
+    fitting = METHODS[FIRST_MAP]
+
+    def nothing(watched, target, **options):
+        raise MethodError("This map would be empty.")
+
+    for misfit in (replace(fitting, run=nothing), replace(fitting, why_not=lambda _: "too small")):
+        monkeypatch.setitem(METHODS, FIRST_MAP, misfit)
+        assert handlers.first_map(seen).method == "rollout"
 
 
 def test_what_a_visitor_looks_at_keeps_no_weights_in_memory(our_checkpoint, photo_file):

@@ -35,7 +35,8 @@ def test_all_that_fits_is_offered_and_the_likeliest_class_first(question, shown)
     assert offered[question.target].value == str(best.index)
     assert offered[question.target].choices[0] == (best.label, str(best.index))
     assert offered[question.versus].value == ""
-    assert offered[question.classes].visible is False
+    assert offered[question.method].value == shown.main.method
+    assert offered[question.classes].visible is METHODS[shown.main.method].class_specific
 
 
 def test_thousands_of_classes_are_not_all_listed(question, shown):

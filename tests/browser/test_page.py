@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from vit_demo.ui.handlers import FIRST_MAP
+
 pytestmark = pytest.mark.browser
 
 EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
@@ -75,8 +77,11 @@ def choose(page, control, title):
 def test_another_map_for_one_class_and_against_another(page):
     upload(page, EXAMPLES / "honey-bee.jpg")
     run(page)
+    first = source(page, "overlay")
+    choose(page, "method", "rollout")
+    wait_for_change(page, "overlay", first)
+    page.wait_for_selector("#target", state="hidden")
     rollout = source(page, "overlay")
-    assert not page.is_visible("#target")
     choose(page, "method", "relevance")
     wait_for_change(page, "overlay", rollout)
     relevance = source(page, "overlay")
@@ -89,8 +94,8 @@ def test_another_map_for_one_class_and_against_another(page):
     page.wait_for_selector("text=tulips")
     page.wait_for_selector("#download:not([disabled])")
     page.click("#run")
-    page.wait_for_function("document.querySelector('#method input').value === 'rollout'")
-    page.wait_for_selector("#target", state="hidden")
+    page.wait_for_function(f"document.querySelector('#method input').value === '{FIRST_MAP}'")
+    page.wait_for_function("document.querySelector('#target input').value === 'daisy'")
 
 
 def test_the_map_can_be_smoothed_for_show(page):
@@ -115,9 +120,9 @@ def test_a_map_is_put_to_the_test_and_another_one_is_not_yet(page):
     assert "better than noise in" in page.inner_text("#trust .verdict")
     assert page.locator("#trust svg").count() == 3
     assert page.locator("#trust polyline.map").first.bounding_box()["width"] > 50
-    rollout = source(page, "overlay")
-    choose(page, "method", "legrad")
-    wait_for_change(page, "overlay", rollout)
+    first = source(page, "overlay")
+    choose(page, "method", "rollout")
+    wait_for_change(page, "overlay", first)
     page.wait_for_selector("#trust .verdict", state="detached")
 
 

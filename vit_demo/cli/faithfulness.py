@@ -197,5 +197,5 @@ def _chosen(choice: Mapping[str, Any] | None) -> list[str]:
 
 def _cell(mean: Mapping[str, Any]) -> str:
     low, high = mean["interval"] or (None, None)
-    between = "" if low is None else f" ({low:.2f} to {high:.2f})"
+    between = "" if low is None else f" ({low:.2f}, {high:.2f})"
     return f"{mean['mean']:.3f}{between}"

@@ -16,8 +16,9 @@ from vit_demo import present
 from vit_demo.analysis import TOP, Analysis, Look, look
 from vit_demo.checkpoints import Checkpoint
 from vit_demo.checkpoints.cache import Progress
-from vit_demo.errors import DemoError, PhotoError
+from vit_demo.errors import DemoError, MethodError, PhotoError
 from vit_demo.explanations import DEFAULT_METHOD, find_method
+from vit_demo.explanations.capability import capabilities
 from vit_demo.faithfulness import Trust
 from vit_demo.figures.sheet import save_sheet
 from vit_demo.photo import read_photo
@@ -27,6 +28,9 @@ from vit_demo.ui.legend import about, legend
 # What every browser shows without help.
 SHOWN_BY_BROWSERS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif"}
 
+
+# The most faithful of the maps that are quick to draw; the README tells how it was chosen.
+FIRST_MAP = "relevance"
 
 # Gradio recognises this default and hands in the bar of the visitor who pressed Run.
 NO_PROGRESS = gr.Progress()
@@ -126,6 +130,18 @@ def _there(shown: Shown | None) -> Shown:
     return shown
 
 
+def first_map(seen: Look) -> Analysis:
+    """The map to begin with: FIRST_MAP, or the usual one where it does not fit or shows nothing."""
+    able = {able.method.name: able for able in capabilities(seen.checkpoint.model)}
+    if able[FIRST_MAP].why_not is None:
+        try:
+            return seen.explain(FIRST_MAP)
+        except MethodError:
+            # No patch has any weight. Another map is still worth seeing; the photo was asked about.
+            return seen.explain()
+    return seen.explain()
+
+
 def _shown(seen: Look) -> Shown:
     """All maps of one look, which keep neither the weights nor the flows alive."""
     hollow = seen.checkpoint.hollow
@@ -133,7 +149,7 @@ def _shown(seen: Look) -> Shown:
         seen.explain("attention", options={"layer": layer + 1}) for layer in range(seen.layers)
     )
     return Shown(
-        main=replace(seen.explain(), checkpoint=hollow),
+        main=replace(first_map(seen), checkpoint=hollow),
         layers=tuple(replace(analysis, checkpoint=hollow) for analysis in layers),
     )
 

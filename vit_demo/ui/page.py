@@ -38,12 +38,12 @@ dahlia by vultilion (CC BY 2.0), bee by John Severns (public domain).
 """
 
 READING = """
-**Attention rollout** follows attention through all layers, back from the class token to the \
-patches, and lets half of every step pass by the attention, as the residual connections do.
+The first map is **relevance**: it follows the attention that raises the score of one class back \
+through all layers. Of the maps that are quick to draw it did best on the bundled checkpoint's photos.
 
-* It shows **where information could flow from**, not why the model chose a name: the map is the \
-same for every class.
-* **relevance** and **legrad** ask about one class: which attention raises its score. \
+* **rollout** follows all attention, for no class, and lets half of every step pass by it, as the \
+residual connections do. It shows **where information could flow from**, not why a name was chosen.
+* **legrad** asks to which attention of the last layers the score answers. \
 **occlusion** hides patches and watches the probability of the class fall. With *and not* they \
 answer "why the one and not the other?": orange speaks for the first, purple for the second.
 * **Put it to the test** hides the patches that the map calls important, first to last, and \

@@ -6,9 +6,9 @@ from typing import Any
 
 import gradio as gr
 
-from vit_demo.explanations import DEFAULT_METHOD, METHODS
+from vit_demo.explanations import METHODS
 from vit_demo.explanations.capability import capabilities
-from vit_demo.ui.handlers import Shown
+from vit_demo.ui.handlers import FIRST_MAP, Shown
 
 # Likeliest classes that are offered; a list of thousands helps nobody, and the terminal has all.
 MOST_CLASSES = 50
@@ -66,7 +66,7 @@ class Question:
 def build_question() -> Question:
     """Lay the controls out."""
     method = gr.Dropdown(
-        choices=list(METHODS), value=DEFAULT_METHOD, label="Map", elem_id="method", min_width=120
+        choices=list(METHODS), value=FIRST_MAP, label="Map", elem_id="method", min_width=120
     )
     with gr.Row(visible=False) as classes:
         target = gr.Dropdown(choices=[], label="Why", elem_id="target", min_width=120)
