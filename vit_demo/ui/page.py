@@ -39,7 +39,7 @@ dahlia by vultilion (CC BY 2.0), bee by John Severns (public domain).
 
 READING = """
 The first map is **relevance**: it follows the attention that raises the score of one class back \
-through all layers. Of the maps that are quick to draw it did best on the bundled checkpoint's photos.
+through all layers. Of the maps that are quick to draw it did best for the bundled checkpoint.
 
 * **rollout** follows all attention, for no class, and lets half of every step pass by it, as the \
 residual connections do. It shows **where information could flow from**, not why a name was chosen.
