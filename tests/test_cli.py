@@ -225,6 +225,8 @@ def test_held_out_photos_alone_are_scored_calibrated_on_and_put_on_the_card(
     status, _, notes = run(*asked, "--calibrate")
     assert status == 2
     assert "would boast; add --held-out" in notes
+    status, _, error = run(*asked, "--unsure-below", 0.5)
+    assert (status, "add --calibrate" in error) == (2, True)
     keep = ("--calibrate", "--card", "--licence", "mit", "--credit", "Ann")
     status, out, _ = run(*asked, "--held-out", "--json", *keep)
     content = json.loads(out)

@@ -182,8 +182,9 @@ def test_another_map_is_the_one_that_python_gives(events, shown, our_checkpoint,
 
 
 def test_classes_count_only_where_the_map_depends_on_them(events, shown):
-    asked = events.ask(shown, "rollout", "3", "1")
-    assert asked.main.as_json() == shown.main.as_json()
+    asked, plain = (events.ask(shown, "rollout", *classes) for classes in (("3", "1"), ("", "")))
+    assert asked.main.as_json() == plain.main.as_json()
+    assert asked.main.target is None
 
 
 def test_a_class_that_is_called_by_anothers_number_is_not_mistaken(shown):

@@ -55,6 +55,8 @@ def evaluate_command(
     loaded = load_in_sight(checkpoint, allow_pickle)
     chosen = choose(data, loaded.labels, _listed(folder, held_out), held_out)
     # What cannot be kept afterwards is refused before any work is done.
+    if unsure_below is not None and not calibrate:
+        raise OptionError("--unsure-below is stored beside a temperature; add --calibrate.")
     if calibrate:
         _check_unseen(chosen)
     if card and folder is not None:

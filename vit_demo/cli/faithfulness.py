@@ -74,7 +74,7 @@ def faithfulness_command(
     if randomise:
         few = [record.photo for record in found.records[:randomise]]
         with photos_in_sight(notes, "forgetting", len(few)) as report:
-            forgot = forgetting(loaded, few, _learnt(chosen), report)
+            forgot = forgetting(loaded, few, _learnt(chosen), report, options)
     for reason in found.unusable.values():
         notes.print(Text(f"Left out: {reason}"), soft_wrap=True)
     content = as_json(found, forgot)

@@ -1,6 +1,6 @@
 """Randomisation over many photos: which maps stay the same though the model has forgotten."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -9,7 +9,7 @@ from torch import nn
 
 from vit_demo.checkpoints.checkpoint import Checkpoint
 from vit_demo.errors import MethodError
-from vit_demo.explanations import Method, watch
+from vit_demo.explanations import Method, Options, watch
 from vit_demo.faithfulness.randomise import cascade, parts_of
 from vit_demo.photo import read_photo
 
@@ -33,9 +33,11 @@ def forgetting(
     photos: Sequence[Path],
     methods: Sequence[Method],
     report: Report | None = None,
+    options: Mapping[str, Options] | None = None,
 ) -> dict[str, list[Forgetting]]:
     """The cascade of every method on every photo, for the class that is likeliest at first.
 
+    `options` are those of some methods, by name.
     Each photo has noise of its own; where a method finds no map of it, it does not count. Raises
     PhotoError for one that cannot be read.
     """
@@ -45,9 +47,9 @@ def forgetting(
         pixels = checkpoint.preprocessing(read_photo(photo)).pixels
         target = int(watch(model, pixels).logits.argmax())
         for method in methods:
-            options = method.options({}, model)
+            told = method.options((options or {}).get(method.name, {}), model)
             try:
-                steps = cascade(method, model, pixels, target, options, seed=place)
+                steps = cascade(method, model, pixels, target, told, seed=place)
             except MethodError:
                 continue
             found[method.name].append([step.value for step in steps])

@@ -5,6 +5,7 @@ n   tokens           rows, cols   the patch grid
 d   token width      heads        attention heads
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -215,3 +216,13 @@ def initialise(model: nn.Module) -> None:
             nn.init.trunc_normal_(module.weight, std=0.02)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def graph_of_first(
+    feed: Callable[[Tensor], Tensor], tokens: Float[Tensor, "b n d"], count: int
+) -> Float[Tensor, "b n d"]:
+    """All tokens to the last bit, but a graph, and the time for its backward pass, for a few."""
+    with torch.no_grad():
+        every = feed(tokens)
+    few = feed(tokens[:, :count])
+    return torch.cat([every[:, :count] + (few - few.detach()), every[:, count:]], dim=1)

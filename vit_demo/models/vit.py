@@ -11,7 +11,7 @@ Parameter names are timm's, so that weights move between the libraries.
     d   token width      rows, cols   the patch grid
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from einops import rearrange, repeat
@@ -28,6 +28,7 @@ from vit_demo.models.layers import (
     PatchEmbedding,
     SelfAttention,
     SwiGlu,
+    graph_of_first,
     initialise,
 )
 from vit_demo.models.positions import resample_positions
@@ -69,21 +70,11 @@ class Block(nn.Module):
     ) -> Float[Tensor, "b n d"]:
         """With `read`, only so many tokens in front leave a graph: no other one is read later."""
         tokens = tokens + self.drop_path(self.ls1(self.attn(self.norm1(tokens), trace)))
-        return self.feed(tokens) if read is None else _graph_of_first(self.feed, tokens, read)
+        return self.feed(tokens) if read is None else graph_of_first(self.feed, tokens, read)
 
     def feed(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         """z = MLP(LN(z')) + z', each token alone."""
         return tokens + self.drop_path(self.ls2(self.mlp(self.norm2(tokens))))
-
-
-def _graph_of_first(
-    feed: Callable[[Tensor], Tensor], tokens: Float[Tensor, "b n d"], count: int
-) -> Float[Tensor, "b n d"]:
-    """All tokens to the last bit, but a graph, and the time for its backward pass, for a few."""
-    with torch.no_grad():
-        every = feed(tokens)
-    few = feed(tokens[:, :count])
-    return torch.cat([every[:, :count] + (few - few.detach()), every[:, count:]], dim=1)
 
 
 class Representation(nn.Module):
