@@ -177,7 +177,7 @@ def protocol(trust: Trust, analysis: Analysis) -> str:
         f"Followed is {followed(analysis)}, while the most important patches go first, in "
         f"{trust.steps} steps: {gone} (deletion), or set into the blurred photo (insertion). "
         "SaCo: do groups of patches, each hidden alone, weigh as the map says? One photo and one "
-        "noise map are a first look and no proof: other noise would do better in about half."
+        "noise map are a first look and no proof: of two noise maps, either wins about half."
     )
 
 
