@@ -298,7 +298,7 @@ torch.manual_seed(1)
 model = VisionTransformer(ViTConfig(
     2, width=24, depth=2, heads=3, mlp_width=40, patch_size=8, image_size=(32, 32)))
 photos = split(scan(Path({photos!r})), held_out=0.25, seed=0)
-with joined() as world:
+def learn(world):
     assert world.size == {size}
     recipe = replace(QUICK, head_epochs=1, average=0.9)
     trainer = Trainer(model, *photos, PREPROCESSING, recipe, world)
@@ -306,6 +306,8 @@ with joined() as world:
     if world.leads:
         torch.save([trainer.result.state_dict(), [s.loss for s in steps], steps[-1].score.loss],
             {out!r})
+with joined() as world:
+    learn(world)  # what holds the group has gone when the group is taken apart
 """
 
 

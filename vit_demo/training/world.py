@@ -54,8 +54,11 @@ def joined(environment: Mapping[str, str] = os.environ) -> Iterator[World]:
     if gpu:
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if gpu else "gloo")
+    world = World(rank, size, device)
     try:
-        yield World(rank, size, device)
+        yield world
+        # A process that left while another still had something to send would break both off.
+        world.wait()
     finally:
         distributed.destroy_process_group()
 
