@@ -24,6 +24,11 @@ CONTROL, CONTROL_SEED = "random", 1
 FIGURES = {"deletion": False, "insertion": True, "saco": True}
 
 
+def deleting(drops: bool) -> str:
+    """What deletion does to a patch, in words."""
+    return "tokens left out" if drops else "patches in the photo's mean colour"
+
+
 @dataclass(frozen=True, eq=False)
 class Marks:
     """What one map was worth on one photo: two curves, and SaCo's coefficient."""
@@ -60,7 +65,7 @@ class Trust:
     def as_json(self) -> dict[str, Any]:
         """Every figure of the map and of the control."""
         return {
-            "deletion": "tokens left out" if self.drops else "patches in the photo's mean colour",
+            "deletion": deleting(self.drops),
             "steps": self.steps,
             "bfloat16": self.bfloat16,
             **{

@@ -37,9 +37,8 @@ def forgetting(
 ) -> dict[str, list[Forgetting]]:
     """The cascade of every method on every photo, for the class that is likeliest at first.
 
-    `options` are those of some methods, by name.
-    Each photo has noise of its own; where a method finds no map of it, it does not count. Raises
-    PhotoError for one that cannot be read.
+    `options` are those of some methods, by name. Each photo has noise of its own; where a method
+    finds no map of it, it does not count. Raises PhotoError for one that cannot be read.
     """
     model = checkpoint.model
     found: dict[str, list[list[float | None]]] = {method.name: [] for method in methods}

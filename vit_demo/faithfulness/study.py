@@ -16,7 +16,15 @@ from torch import Tensor
 
 from vit_demo.checkpoints.checkpoint import Checkpoint
 from vit_demo.errors import DataError, MethodError, PhotoError
-from vit_demo.explanations import METHODS, Method, Options, Watched, find_method, watch
+from vit_demo.explanations import (
+    DEFAULT_METHOD,
+    METHODS,
+    Method,
+    Options,
+    Watched,
+    find_method,
+    watch,
+)
 from vit_demo.explanations.capability import capabilities
 from vit_demo.faithfulness.case import Case
 from vit_demo.faithfulness.marks import CONTROL, FIGURES, STEPS, Marks, mark
@@ -28,7 +36,7 @@ CONFIDENCE, RESAMPLES = 0.95, 2000
 QUICK_COST = 4.0
 
 # Every other map is also set against this one, the best known of them.
-USUAL = "rollout"
+USUAL = DEFAULT_METHOD
 
 # Photos that a half must have for a choice made on the one to be judged on the other.
 FEWEST_IN_A_HALF = 5

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vit_demo.faithfulness.marks import CONTROL, FIGURES
+from vit_demo.faithfulness.marks import CONTROL, FIGURES, deleting
 from vit_demo.faithfulness.sanity import Forgetting
 from vit_demo.faithfulness.study import USUAL, Mean, Study
 
@@ -15,7 +15,7 @@ def as_json(whole: Study, forgetting: Mapping[str, Sequence[Forgetting]]) -> dic
         "photos": len(whole.records),
         "left_out": {str(photo): reason for photo, reason in whole.unusable.items()},
         "steps": whole.steps,
-        "deletion": "tokens left out" if whole.drops else "patches in the photo's mean colour",
+        "deletion": deleting(whole.drops),
         "bfloat16": whole.bfloat16,
         "methods": _methods(whole),
     }
