@@ -111,14 +111,19 @@ class SelfAttention(nn.Module):
         tokens: Float[Tensor, "b n d"],
         trace: Trace | None = None,
         index: Int[Tensor, "groups n"] | None = None,
+        read: int | None = None,
     ) -> Float[Tensor, "b n d"]:
+        """With `read`, only the queries of so many tokens in front leave a graph."""
         query, key, value = rearrange(
             self.qkv(tokens), "b n (three heads d) -> three b heads n d", three=3, heads=self.heads
         )
         query, key = self.q_norm(query), self.k_norm(key)
-        mixed = functional.scaled_dot_product_attention(
-            query, key, value, dropout_p=self.attention_dropout if self.training else 0.0
-        )
+        dropout = self.attention_dropout if self.training else 0.0
+
+        def attend(query: Float[Tensor, "b heads q d"]) -> Float[Tensor, "b heads q d"]:
+            return functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+
+        mixed = attend(query) if read is None else graph_of_first(attend, query, read)
         if trace is not None:
             if index is None:
                 index = torch.arange(tokens.shape[1], device=tokens.device)[None]
@@ -219,10 +224,14 @@ def initialise(model: nn.Module) -> None:
 
 
 def graph_of_first(
-    feed: Callable[[Tensor], Tensor], tokens: Float[Tensor, "b n d"], count: int
-) -> Float[Tensor, "b n d"]:
-    """All tokens to the last bit, but a graph, and the time for its backward pass, for a few."""
+    layer: Callable[[Tensor], Tensor], tokens: Float[Tensor, "*dims n d"], count: int
+) -> Float[Tensor, "*dims n d"]:
+    """All tokens to the last bit, but a graph, and the time for its backward pass, for a few.
+
+    `layer` must treat each of the tokens alone.
+    """
     with torch.no_grad():
-        every = feed(tokens)
-    few = feed(tokens[:, :count])
-    return torch.cat([every[:, :count] + (few - few.detach()), every[:, count:]], dim=1)
+        every = layer(tokens)
+    few = layer(tokens[..., :count, :])
+    exact = every[..., :count, :] + (few - few.detach())
+    return torch.cat([exact, every[..., count:, :]], dim=-2)

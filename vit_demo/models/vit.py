@@ -69,7 +69,7 @@ class Block(nn.Module):
         self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None, read: int | None = None
     ) -> Float[Tensor, "b n d"]:
         """With `read`, only so many tokens in front leave a graph: no other one is read later."""
-        tokens = tokens + self.drop_path(self.ls1(self.attn(self.norm1(tokens), trace)))
+        tokens = tokens + self.drop_path(self.ls1(self.attn(self.norm1(tokens), trace, read=read)))
         return self.feed(tokens) if read is None else graph_of_first(self.feed, tokens, read)
 
     def feed(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
