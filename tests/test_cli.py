@@ -143,24 +143,31 @@ def test_faithfulness_says_the_same_in_words_numbers_and_a_picture(
     run, our_checkpoint, sorted_photos, tmp_path
 ):
     asked = ("faithfulness", "--checkpoint", our_checkpoint, "--data", sorted_photos)
-    asked = (*asked, "--limit", 10, "--methods", " legrad, rollout", "--steps", 3)
+    asked = (*asked, "--limit", 10, "--methods", " legrad, rollout", "--steps", 4)
     asked = (*asked, "--randomise", 2)
     status, numbers, notes = run(*asked, "--json", "--out", tmp_path / "out")
     assert status == 0
     content = json.loads(numbers)
     assert content == json.loads((tmp_path / "out" / "faithfulness.json").read_text("utf-8"))
     assert "faithfulness.png" in notes
+    assert "photos: 1 of 10\n" in notes and "photos: 10 of 10\n" in notes
     with Image.open(tmp_path / "out" / "faithfulness.png") as picture:
         assert picture.width > 1000
     assert content["photos"] == 10
     assert content["choice"]["photos"] == [5, 5]
     assert list(content["methods"]) == ["rollout", "legrad", "random"]
+    for figure, curves in content["curves"].items():
+        shares = curves.pop("shares")
+        assert shares == pytest.approx([0, 0.25, 0.5, 0.75, 1])
+        for name, probabilities in curves.items():
+            area = float(torch.trapezoid(torch.tensor(probabilities), torch.tensor(shares)))
+            assert area == pytest.approx(content["methods"][name][figure]["mean"], abs=1e-6)
     assert set(content["randomised"]) == {"rollout", "legrad"}
     assert [step["part"] for step in content["randomised"]["legrad"]][:2] == ["head", "norm"]
     _, words, _ = run(*asked)
     words = " ".join(words.split())
     assert f"On 5 of the photos the order is: {', '.join(content['choice']['ranked'])}." in words
-    assert "Means over 10 photos, with 95 % intervals; 3 steps" in words
+    assert "Means over 10 photos, with 95 % intervals; 4 steps" in words
     for figures in content["methods"].values():
         assert f"{figures['deletion']['mean']:.3f} (" in words
 

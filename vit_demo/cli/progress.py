@@ -25,6 +25,9 @@ from vit_demo.training.world import World
 
 MOST_TOLD = 5
 
+# Where no bar can be drawn, in a log say, so many lines tell how far it is.
+LINES = 10
+
 Report = Callable[[int, int], None]
 
 
@@ -77,11 +80,21 @@ def training_in_sight(world: World) -> Iterator[Callable[[str], Shown]]:
 
 @contextmanager
 def photos_in_sight(console: Console, words: str, total: int) -> Iterator[Report]:
-    """A bar on a terminal that goes when it is full, and what moves it: (done, of so many)."""
-    disabled = not console.is_terminal
-    with Progress(*_columns(), console=console, transient=True, disable=disabled) as progress:
+    """A bar on a terminal that goes when it is full, and what moves it: (done, of so many).
+
+    Elsewhere a line is printed after every tenth.
+    """
+    if not console.is_terminal:
+        yield lambda done, of: _tell_tenths(console, words, done, of)
+        return
+    with Progress(*_columns(), console=console, transient=True) as progress:
         bar = progress.add_task(words, total=total)
         yield lambda done, _: progress.update(bar, completed=done)
+
+
+def _tell_tenths(console: Console, words: str, done: int, of: int) -> None:
+    if of >= LINES and done * LINES // of > (done - 1) * LINES // of:
+        console.print(Text(f"{words}: {done} of {of}"))
 
 
 def _columns() -> tuple[ProgressColumn, ...]:

@@ -18,6 +18,7 @@ def as_json(whole: Study, forgetting: Mapping[str, Sequence[Forgetting]]) -> dic
         "deletion": deleting(whole.drops),
         "bfloat16": whole.bfloat16,
         "methods": _methods(whole),
+        "curves": {figure: _curves(whole, figure) for figure in ("deletion", "insertion")},
     }
     if halves := whole.halves():
         choosing, judging = halves
@@ -46,6 +47,13 @@ def _methods(study: Study) -> dict[str, Any]:
         }
         for name in study.methods
     }
+
+
+def _curves(study: Study, figure: str) -> dict[str, list[float]]:
+    """The mean curves: shares of the patches, and each method's probabilities there."""
+    curves = {name: study.curve(name, figure).tolist() for name in study.methods}
+    shares, _ = curves[CONTROL]
+    return {"shares": shares, **{name: probabilities for name, (_, probabilities) in curves.items()}}
 
 
 def _figure(study: Study, name: str, figure: str) -> dict[str, Any]:
