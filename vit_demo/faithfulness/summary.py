@@ -53,7 +53,7 @@ def _curves(study: Study, figure: str) -> dict[str, list[float]]:
     """The mean curves: shares of the patches, and each method's probabilities there."""
     curves = {name: study.curve(name, figure).tolist() for name in study.methods}
     shares, _ = curves[CONTROL]
-    return {"shares": shares, **{name: probabilities for name, (_, probabilities) in curves.items()}}
+    return {"shares": shares, **{name: heights for name, (_, heights) in curves.items()}}
 
 
 def _figure(study: Study, name: str, figure: str) -> dict[str, Any]:

@@ -203,6 +203,17 @@ class LayerScale(nn.Module):
         return tokens * self.gamma
 
 
+class Representation(nn.Module):
+    """The paper's pre-logits: one linear layer and a tanh between encoder and head."""
+
+    def __init__(self, width: int, features: int) -> None:
+        super().__init__()
+        self.fc = nn.Linear(width, features)
+
+    def forward(self, token: Float[Tensor, "b d"]) -> Float[Tensor, "b features"]:
+        return self.fc(token).tanh()
+
+
 class MeanHead(nn.Module):
     """Average every place of a feature map, then one linear layer."""
 

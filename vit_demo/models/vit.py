@@ -26,6 +26,7 @@ from vit_demo.models.layers import (
     LayerScale,
     Mlp,
     PatchEmbedding,
+    Representation,
     SelfAttention,
     SwiGlu,
     graph_of_first,
@@ -75,17 +76,6 @@ class Block(nn.Module):
     def feed(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         """z = MLP(LN(z')) + z', each token alone."""
         return tokens + self.drop_path(self.ls2(self.mlp(self.norm2(tokens))))
-
-
-class Representation(nn.Module):
-    """The paper's pre-logits: one linear layer and a tanh between encoder and head."""
-
-    def __init__(self, width: int, features: int) -> None:
-        super().__init__()
-        self.fc = nn.Linear(width, features)
-
-    def forward(self, token: Float[Tensor, "b d"]) -> Float[Tensor, "b features"]:
-        return self.fc(token).tanh()
 
 
 class VisionTransformer(nn.Module):
