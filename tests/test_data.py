@@ -91,6 +91,24 @@ def test_the_seed_decides_who_is_held_out(folder):
     assert len({split(photos, 0.2, seed)[1] for seed in range(5)}) > 1
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_every_photo_is_held_out_in_one_fold(folder, count):
+    photos = scan(folder)
+    folds = [split(photos, 1 / count, seed=0, fold=fold) for fold in range(1, count + 1)]
+    held_out = [sample for _, kept in folds for sample in kept]
+    assert sorted(held_out) == sorted(photos.samples)
+    for training, kept in folds:
+        assert sorted((*training, *kept)) == sorted(photos.samples)
+        assert {label for _, label in kept} == set(range(len(photos.labels)))
+    assert folds[0] == split(photos, 1 / count, seed=0)
+
+
+@pytest.mark.parametrize("fold", [0, 6])
+def test_a_fold_that_there_is_not(folder, fold):
+    with pytest.raises(DataError, match=f"no fold {fold} of 0.2 of the photos; choose 1 to 5"):
+        split(scan(folder), 0.2, seed=0, fold=fold)
+
+
 def test_over_many_seeds_every_photo_is_held_out_sometimes(folder):
     photos = scan(folder)
     held_out = {sample for seed in range(60) for sample in split(photos, 0.2, seed)[1]}

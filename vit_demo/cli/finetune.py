@@ -42,6 +42,9 @@ def finetune_command(
     held_out: Annotated[
         float, typer.Option(help="Share of the photos kept for scoring.")
     ] = Plan.held_out,
+    fold: Annotated[
+        int, typer.Option(min=1, help="Which share of that size: 5 of 0.2 hold all photos.")
+    ] = Plan.fold,
     leave_out: Annotated[
         str | None, typer.Option(metavar="CLASS", help="Train without this class.")
     ] = None,
@@ -83,6 +86,7 @@ def finetune_command(
             patch_size=patch_size,
             held_out=held_out,
             leave_out=leave_out,
+            fold=fold,
             command=shlex.join(["python", "-m", "vit_demo", *sys.argv[1:]]),
         )
     if out.is_dir():

@@ -75,17 +75,24 @@ class Split:
         }
 
 
-def read_split(data: Path, held_out: float, seed: int, leave_out: str | None = None) -> Split:
+def read_split(
+    data: Path, held_out: float, seed: int, leave_out: str | None = None, fold: int = 1
+) -> Split:
     """A folder of classes, split here; or one with `train` and `val`, split by its owner.
 
-    With `leave_out` the photos of one class are not there at all. Raises DataError when there are
-    fewer than two classes, or the two parts name different ones.
+    With `leave_out` the photos of one class are not there at all; for `fold` see `split`. Raises
+    DataError when there are fewer than two classes, or the two parts name different ones.
     """
     pair = _pair(data)
     if pair is None:
         photos = scan(data, leave_out)
-        training, kept = split(photos, held_out, seed)
+        training, kept = split(photos, held_out, seed, fold)
         return Split(photos.labels, training, kept)
+    if fold != 1:
+        raise DataError(
+            f"'{data}' is split already, so it has no fold {fold}; put all of its photos into one "
+            "folder per class."
+        )
     first, second = (scan(part, leave_out) for part in pair)
     if first.labels != second.labels:
         odd = sorted(set(first.labels) ^ set(second.labels))
@@ -112,28 +119,37 @@ def _pair(data: Path) -> tuple[Path, Path] | None:
 
 
 def split(
-    photos: PhotoFolder, held_out: float, seed: int
+    photos: PhotoFolder, held_out: float, seed: int, fold: int = 1
 ) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
     """Hold out the same share of every class, chosen by `seed`: (training, held out).
 
-    At least one photo of each class is held out; raises DataError where none would be left.
+    The share is the `fold`-th of its size, from 1: no photo is in two folds, and 1 / `held_out`
+    folds hold all. At least one photo of each class is held out; raises DataError where none
+    would be left.
     """
     if not 0 < held_out < 1:
         raise DataError(f"A held-out share of {held_out} leaves nothing; choose one like 0.1.")
+    if not 1 <= fold <= round(1 / held_out):
+        raise DataError(
+            f"There is no fold {fold} of {held_out} of the photos; choose 1 to "
+            f"{round(1 / held_out)}."
+        )
     generator = torch.Generator().manual_seed(seed)
     training: list[Sample] = []
     kept: list[Sample] = []
     for label, name in enumerate(photos.labels):
         own = [sample for sample in photos.samples if sample[1] == label]
         order = torch.randperm(len(own), generator=generator).tolist()
-        count = max(1, round(held_out * len(own)))
-        if count >= len(own):
+        share = held_out * len(own)
+        begin = round((fold - 1) * share)
+        end = max(begin + 1, round(fold * share))
+        if end - begin >= len(own):
             raise DataError(
                 f"The class '{name}' has {len(own)} photos, and holding out {held_out} of them "
                 "leaves none to learn from; add photos or hold out less."
             )
-        kept += [own[i] for i in sorted(order[:count])]
-        training += [own[i] for i in sorted(order[count:])]
+        kept += [own[i] for i in sorted(order[begin:end])]
+        training += [own[i] for i in sorted((*order[:begin], *order[end:]))]
     return tuple(training), tuple(kept)
 
 

@@ -24,7 +24,7 @@ def finish(
     weights are those on the disk, in half precision, read as everybody will read them.
     """
     data = Path(plan.data)
-    split = read_split(data, plan.held_out, plan.recipe.seed, plan.leave_out)
+    split = read_split(data, plan.held_out, plan.recipe.seed, plan.leave_out, plan.fold)
     chosen = Chosen(data, split.held_out, unknown={}, held_out=True)
     scores = evaluate(load_folder(out), chosen, report)
     if scores.temperature is not None:

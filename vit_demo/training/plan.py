@@ -30,7 +30,8 @@ class Plan:
 
     `weights` names the checkpoint to start from; "none" is a start from chance. `size` is the
     preset that gives such a model its shape, unless a checkpoint is at hand to be shaped like.
-    `leave_out` is a class that the model is never to hear of, to see how it meets a stranger.
+    `leave_out` is a class that the model is never to hear of, to see how it meets a stranger;
+    `fold` says which of the shares of size `held_out` is kept for scoring, from 1.
     """
 
     data: str
@@ -41,6 +42,7 @@ class Plan:
     patch_size: int = 16
     held_out: float = 0.1
     leave_out: str | None = None
+    fold: int = 1
     command: str | None = None
 
     def as_json(self) -> dict[str, Any]:

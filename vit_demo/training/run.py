@@ -60,7 +60,7 @@ def train(
     cannot be fine-tuned, StoppedError when the watcher stopped it.
     """
     world = world or World()
-    photos = read_split(Path(plan.data), plan.held_out, plan.recipe.seed, plan.leave_out)
+    photos = read_split(Path(plan.data), plan.held_out, plan.recipe.seed, plan.leave_out, plan.fold)
     checked = check(photos)
     watcher.checked(checked)
     config, preprocessing = shape(plan, start, len(checked.split.labels))
