@@ -5,6 +5,7 @@ jaxtyping's import hook, and its annotations would go unchecked.
 """
 
 import gc
+import sys
 
 import numpy as np
 import oracles
@@ -142,3 +143,18 @@ def their_checkpoint(tmp_path_factory):
         return folder
 
     return write
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command line in this process: (status, stdout, stderr)."""
+    from vit_demo.cli import main
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["vit_demo", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return ended.value.code, out, err
+
+    return run

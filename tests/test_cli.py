@@ -13,23 +13,8 @@ from safetensors.torch import load_file
 
 from vit_demo import explain, load, look
 from vit_demo.checkpoints.calibration import Calibration, store_calibration
-from vit_demo.cli import main
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command line in this process: (status, stdout, stderr)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["vit_demo", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return ended.value.code, out, err
-
-    return run
 
 
 def test_json_is_what_python_says(run, our_checkpoint, photo_file):

@@ -13,7 +13,7 @@ from vit_demo.cli.finetune import finetune_command
 from vit_demo.cli.publish import publish_command
 from vit_demo.errors import DemoError
 
-MENDABLE = 2
+MENDABLE, INTERRUPTED = 2, 130
 
 app = typer.Typer(
     help="Where does a Vision Transformer look?",
@@ -38,8 +38,8 @@ def main() -> None:
         status = _refuse(str(error))
     except TyperException as error:
         status = _refuse(f"{error.format_message()} Try: python -m vit_demo --help")
-    except typer.Abort:
-        status = _refuse("Stopped.")
+    if status == INTERRUPTED:
+        typer.echo("Stopped.", err=True)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -15,7 +15,7 @@ from vit_demo.checkpoints.reference import parse
 from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_in_sight
 from vit_demo.cli.progress import photos_in_sight
 from vit_demo.errors import DataError, OptionError
-from vit_demo.training.card import NOT_STATED, check_card, save_card
+from vit_demo.training.card import check_card, save_card
 from vit_demo.training.evaluate import Evaluation, evaluate
 from vit_demo.training.metrics import Reliability
 from vit_demo.training.report import as_json, make_folder, save_report
@@ -46,8 +46,12 @@ def evaluate_command(
     card: Annotated[
         bool, typer.Option("--card", help="Write a model card into the checkpoint's folder.")
     ] = False,
-    licence: Annotated[str, typer.Option(help="The photos' licence, for the card.")] = NOT_STATED,
-    credit: Annotated[str, typer.Option(help="Whose photos, for the card.")] = NOT_STATED,
+    licence: Annotated[
+        str | None, typer.Option(help="The photos' licence, for the card, if not the run's.")
+    ] = None,
+    credit: Annotated[
+        str | None, typer.Option(help="Whose photos, for the card, if not the run's.")
+    ] = None,
     allow_pickle: PickleOption = False,
 ) -> None:
     """Score a checkpoint on photos in folders named after their classes."""
@@ -65,8 +69,7 @@ def evaluate_command(
         make_folder(out)
     notes = Console(stderr=True)
     _note(notes, chosen, strangers)
-    count = len(chosen.samples) + (len(chosen.strangers) if strangers else 0)
-    with photos_in_sight(notes, "photos", count) as report:
+    with photos_in_sight(notes, "photos") as report:
         scores = evaluate(loaded, chosen, report, strangers)
     for reason in scores.unreadable.values():
         _say(notes, f"Not scored: {reason}")
@@ -137,6 +140,11 @@ def _calibrate(scores: Evaluation, folder: Path, unsure_below: float | None) -> 
         raise DataError(
             f"These {len(scores.samples)} photos settle no temperature: all are named rightly, or "
             "no better than by chance; score more photos, and --calibrate then."
+        )
+    if not scores.temperature_helps:
+        raise DataError(
+            f"A temperature fitted on some of these {len(scores.samples)} photos makes the others' "
+            "probabilities no better, so none is stored; score more photos, and --calibrate then."
         )
     if unsure_below is not None:
         store_calibration(folder, Calibration(scores.temperature, unsure_below))

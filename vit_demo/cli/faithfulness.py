@@ -68,12 +68,12 @@ def faithfulness_command(
     if out is not None:
         make_folder(out)
     notes = Console(stderr=True)
-    with photos_in_sight(notes, "photos", len(photos)) as report:
+    with photos_in_sight(notes, "photos") as report:
         found = study(loaded, photos, chosen, steps, report, options, bfloat16)
     forgot: dict[str, list[Forgetting]] = {}
     if randomise:
         few = [record.photo for record in found.records[:randomise]]
-        with photos_in_sight(notes, "forgetting", len(few)) as report:
+        with photos_in_sight(notes, "forgetting") as report:
             forgot = forgetting(loaded, few, _learnt(chosen), report, options)
     for reason in found.unusable.values():
         notes.print(Text(f"Left out: {reason}"), soft_wrap=True)

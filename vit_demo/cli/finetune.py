@@ -6,18 +6,23 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
 from vit_demo.cli.checkpoint import PickleOption, read_in_sight
-from vit_demo.cli.progress import training_in_sight
-from vit_demo.errors import DataError, OptionError
-from vit_demo.training.card import CARD, NOT_STATED, check_card
+from vit_demo.cli.progress import photos_in_sight, training_in_sight
+from vit_demo.errors import DataError, OptionError, StoppedError
+from vit_demo.training.card import CARD, check_card
 from vit_demo.training.evaluate import Evaluation
 from vit_demo.training.finish import finish
-from vit_demo.training.plan import SCRATCH, Plan
+from vit_demo.training.plan import NOT_STATED, SCRATCH, Plan
 from vit_demo.training.recipe import Recipe
 from vit_demo.training.run import train
 from vit_demo.training.saved import RunFolder
 from vit_demo.training.world import joined
+
+# What may stand beside --resume: the rest is in the plan of the run.
+WITH_RESUME = {"--resume", "--out", "--data", "--weights", "--save-every", "--allow-pickle"}
 
 
 def finetune_command(
@@ -66,6 +71,7 @@ def finetune_command(
     Ctrl-C saves and says how to go on. Several processes share the work under torchrun.
     """
     if resume:
+        _refuse_changes(sys.argv[1:])
         plan = _plan_to_go_on_with(out, data, weights)
     elif data is None or weights is None:
         raise OptionError("--data and --weights are missing; or go on with a run by --resume.")
@@ -88,16 +94,32 @@ def finetune_command(
             leave_out=leave_out,
             fold=fold,
             command=shlex.join(["python", "-m", "vit_demo", *sys.argv[1:]]),
+            licence=licence,
+            credit=credit,
         )
     if out.is_dir():
         check_card(out)
     start = None if plan.weights == SCRATCH else read_in_sight(plan.weights, allow_pickle)
-    with joined() as world, training_in_sight(world) as watch:
-        watcher = watch("")
-        if not RunFolder(out).finished:
-            train(plan, start, out, watcher, resume=resume, save_every=save_every, world=world)
+    with joined() as world:
+        if not (resume and RunFolder(out).finished):
+            with training_in_sight(world) as watch:
+                train(
+                    plan, start, out, watch(""), resume=resume, save_every=save_every, world=world
+                )
         if world.leads:
-            watcher.say(_worth(finish(plan, out, licence, credit), out))
+            notes = Console(stderr=True)
+            notes.print(Text(_worth(_finished(plan, out, notes), out)), soft_wrap=True)
+
+
+def _finished(plan: Plan, out: Path, notes: Console) -> Evaluation:
+    try:
+        with photos_in_sight(notes, "scoring") as report:
+            return finish(plan, out, report)
+    except KeyboardInterrupt as stopped:
+        raise StoppedError(
+            f"Stopped before the held-out photos were scored; finetune --resume --out {out} scores "
+            "them."
+        ) from stopped
 
 
 def _worth(scores: Evaluation, out: Path) -> str:
@@ -107,6 +129,16 @@ def _worth(scores: Evaluation, out: Path) -> str:
         f"{share.right} of {share.total} held-out photos are named rightly: "
         f"{share.value:.4f} (95 % {low:.3f} to {high:.3f}); saved to {out}"
     )
+
+
+def _refuse_changes(arguments: list[str]) -> None:
+    for argument in arguments:
+        option = argument.partition("=")[0]
+        if option.startswith("--") and option not in WITH_RESUME:
+            raise OptionError(
+                f"{option} cannot be changed in the middle of a run; leave it out, or begin "
+                "another run."
+            )
 
 
 def _plan_to_go_on_with(out: Path, data: Path | None, weights: str | None) -> Plan:

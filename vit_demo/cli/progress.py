@@ -43,6 +43,8 @@ class Shown(Watcher):
     def step(self, step: Step) -> None:
         words = f"{self.name} epoch {step.epoch} ({step.stage})  loss {step.loss:.3f}".strip()
         self.bars.update(self.bar, total=step.steps, completed=step.step, description=words)
+        if not self.bars.console.is_terminal:
+            _tell_tenths(self.bars.console, f"{words}, step", step.step, step.steps)
         if step.score:
             self.say(f"{words}: {step.score.accuracy:.4f} of the held-out photos")
 
@@ -60,7 +62,7 @@ class Shown(Watcher):
 
     def say(self, words: str) -> None:
         """A line above the bars."""
-        self.bars.console.print(Text(words))
+        self.bars.console.print(Text(words), soft_wrap=True)
 
     def _some(self, lines: list[str]) -> None:
         for line in lines[:MOST_TOLD]:
@@ -79,7 +81,7 @@ def training_in_sight(world: World) -> Iterator[Callable[[str], Shown]]:
 
 
 @contextmanager
-def photos_in_sight(console: Console, words: str, total: int) -> Iterator[Report]:
+def photos_in_sight(console: Console, words: str) -> Iterator[Report]:
     """A bar on a terminal that goes when it is full, and what moves it: (done, of so many).
 
     Elsewhere a line is printed after every tenth.
@@ -88,13 +90,13 @@ def photos_in_sight(console: Console, words: str, total: int) -> Iterator[Report
         yield lambda done, of: _tell_tenths(console, words, done, of)
         return
     with Progress(*_columns(), console=console, transient=True) as progress:
-        bar = progress.add_task(words, total=total)
-        yield lambda done, _: progress.update(bar, completed=done)
+        bar = progress.add_task(words, total=None)
+        yield lambda done, of: progress.update(bar, completed=done, total=of)
 
 
 def _tell_tenths(console: Console, words: str, done: int, of: int) -> None:
     if of >= LINES and done * LINES // of > (done - 1) * LINES // of:
-        console.print(Text(f"{words}: {done} of {of}"))
+        console.print(Text(f"{words}: {done} of {of}"), soft_wrap=True)
 
 
 def _columns() -> tuple[ProgressColumn, ...]:

@@ -9,12 +9,12 @@ from vit_demo.checkpoints.calibration import Calibration, read_calibration
 from vit_demo.checkpoints.files import CONFIG, read_json
 from vit_demo.errors import OutputError
 from vit_demo.training.evaluate import Evaluation
+from vit_demo.training.plan import NOT_STATED
 from vit_demo.training.report import CONFUSION, as_json, save_confusion
 from vit_demo.training.run import BEST
 from vit_demo.training.selection import summary_of
 
 CARD = "README.md"
-NOT_STATED = "not stated"
 
 # What training.json counts, and how it is said.
 COUNTED = {
@@ -34,23 +34,27 @@ HUB_LICENCES = {
 }  # fmt: skip
 
 
-def save_card(evaluation: Evaluation, folder: Path, licence: str, credit: str) -> list[str]:
+def save_card(
+    evaluation: Evaluation, folder: Path, licence: str | None = None, credit: str | None = None
+) -> list[str]:
     """Write the card and its picture into a checkpoint's folder; the names of the files.
 
-    Raises OutputError where a card lies there that somebody else wrote.
+    A `licence` or `credit` that is not given is the one that the run was told. Raises OutputError
+    where a card lies there that somebody else wrote.
     """
     check_card(folder)
     path = folder / CARD
     log = summary_of(folder)
+    summary = read_json(log, f"'{folder}'") if log else {}
     text = card(
         name=folder.resolve().name,
         scores=as_json(evaluation),
         labels=evaluation.checkpoint.labels,
         calibration=read_calibration(read_json(folder / CONFIG, f"'{folder}'"), f"'{folder}'"),
-        summary=read_json(log, f"'{folder}'") if log else {},
+        summary=summary,
         chosen_on_them=folder.resolve().name == BEST,
-        licence=licence,
-        credit=credit,
+        licence=licence or summary.get("licence", NOT_STATED),
+        credit=credit or summary.get("credit", NOT_STATED),
     )
     save_confusion(evaluation, folder)
     try:

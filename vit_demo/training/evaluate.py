@@ -75,6 +75,11 @@ class Evaluation:
         return Share(int((self.said == self.truth).sum()), len(self.samples))
 
     @property
+    def temperature_helps(self) -> bool:
+        """Whether temperatures fitted on some of the photos made the others' answers likelier."""
+        return self.cross_fitted is not None and self.cross_fitted.loss < self.raw.loss
+
+    @property
     def doubted(self) -> Share | None:
         """The share of the wrong answers below `unsure_below`; None where that is None."""
         if self.temperature is None or self.unsure_below is None:

@@ -17,7 +17,7 @@ from vit_demo.training.adapt import adapt
 from vit_demo.training.dice import torch_seed
 from vit_demo.training.recipe import Recipe
 
-SCRATCH = "none"
+SCRATCH, NOT_STATED = "none", "not stated"
 
 # The shorter side before the centre crop, in sizes of that crop. The aspect is kept: photos of 4:3
 # squeezed to a square were named worse by the same weights (0.948 against 0.957).
@@ -31,7 +31,8 @@ class Plan:
     `weights` names the checkpoint to start from; "none" is a start from chance. `size` is the
     preset that gives such a model its shape, unless a checkpoint is at hand to be shaped like.
     `leave_out` is a class that the model is never to hear of, to see how it meets a stranger;
-    `fold` says which of the shares of size `held_out` is kept for scoring, from 1.
+    `fold` says which of the shares of size `held_out` is kept for scoring, from 1. `licence` and
+    `credit` are the photos', for the model card.
     """
 
     data: str
@@ -44,6 +45,8 @@ class Plan:
     leave_out: str | None = None
     fold: int = 1
     command: str | None = None
+    licence: str = NOT_STATED
+    credit: str = NOT_STATED
 
     def as_json(self) -> dict[str, Any]:
         """The plan as it can be written down and read again."""
