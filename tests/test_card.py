@@ -36,6 +36,7 @@ SCORES = {
     "held_out": True,
     "trained_on": 0,
     "unreadable": [],
+    "strangers": None,
     "accuracy": {"right": 9, "total": 12, "share": 0.75, "interval": [0.468, 0.911]},
     "classes": [
         {"label": "daisy", "right": 5, "total": 6, "share": 5 / 6, "interval": [0.4, 0.97],
@@ -117,6 +118,19 @@ def test_what_is_not_known_is_not_made_up(write):
     partial = write(summary={"minutes": 3})
     assert "* **Command.** not recorded" in partial
     assert "* **Recipe.** not recorded" in partial
+
+
+def test_strangers_are_told_of_where_there_were_any(write):
+    met = {
+        "classes": {"orchids": 3, "roses": 4}, "confidence": 0.71, "confidence_in_known": 0.93,
+        "told_apart": 0.875,
+    }  # fmt: skip
+    text = write(strangers=met)
+    assert (
+        "classes it does not know, orchids (3), roses (4): 0.710; in those it does: 0.930" in text
+    )
+    assert "surer in 87.5% of all pairs" in text
+    assert "does not know, " not in write()
 
 
 def test_what_flatters_is_said(write):

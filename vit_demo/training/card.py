@@ -95,7 +95,7 @@ def card(
         _about(name, scores, labels),
         "\n".join(_making(summary)),
         "\n".join(_scoring(scores, chosen_on_them)),
-        "\n".join(_honesty(scores, calibration)),
+        "\n".join((*_honesty(scores, calibration), *_strangers(scores))),
         f"## The photos\n\n* **Licence.** {licence}\n* **Credit.** {credit}",
         _limits(len(labels)),
     )
@@ -222,6 +222,18 @@ def _honesty(scores: Mapping[str, Any], calibration: Calibration) -> Iterator[st
     yield "vit_demo divides the logits; other libraries do not."
     if calibration.unsure_below is not None:
         yield f"Answers below {calibration.unsure_below:.0%} are called unsure."
+
+
+def _strangers(scores: Mapping[str, Any]) -> Iterator[str]:
+    """What it makes of classes that it does not know, where it has met some."""
+    met = scores["strangers"]
+    if met:
+        classes = ", ".join(f"{name} ({count})" for name, count in met["classes"].items())
+        yield (
+            f"\nMean confidence in photos of classes it does not know, {classes}: "
+            f"{met['confidence']:.3f}; in those it does: {met['confidence_in_known']:.3f}. The "
+            f"latter is surer in {met['told_apart']:.1%} of all pairs."
+        )
 
 
 def _limits(classes: int) -> str:
