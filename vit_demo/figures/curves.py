@@ -7,7 +7,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from vit_demo.figures.sheet import BAR, DOTS_PER_INCH, INK, QUIET
+from vit_demo.figures.sheet import BAR, INK, QUIET, save_figure
 
 Points = Sequence[tuple[int, float]]
 
@@ -29,7 +29,7 @@ def save_curves(losses: Points, accuracies: Points, path: Path) -> None:
     right.set_ylim(top=1)
     for axes in (left, right):
         axes.spines["top"].set_visible(False)
-    figure.savefig(path, dpi=DOTS_PER_INCH)
+    save_figure(figure, path)
 
 
 def save_comparison(accuracies: Mapping[str, Sequence[float]], path: Path) -> None:
@@ -54,4 +54,4 @@ def save_comparison(accuracies: Mapping[str, Sequence[float]], path: Path) -> No
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_ylim(0, 1.08)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=DOTS_PER_INCH)
+    save_figure(figure, path)

@@ -1,0 +1,108 @@
+"""Words in every script: the right font is lent, and nothing is said on stderr."""
+
+import logging
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontEntry, fontManager
+
+from vit_demo.figures.fonts import (
+    FAMILIES,
+    LAST_RESORT,
+    LENT,
+    faces,
+    lacks,
+    lend_letters,
+    preferred,
+)
+from vit_demo.figures.sheet import save_figure
+
+CHINESE = "蓝色 方块"
+
+
+def written(words, weight="normal", size=20):
+    """A figure with nothing but these words, and the words' artist."""
+    figure = Figure(figsize=(3, 1))
+    FigureCanvasAgg(figure)
+    return figure, figure.text(0.1, 0.4, words, weight=weight, fontsize=size)
+
+
+def ink(words):
+    figure, _ = written(words)
+    lend_letters(figure)
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())
+
+
+def test_the_better_drawn_of_the_installed_families_comes_first():
+    installed = [LAST_RESORT, "Droid Sans Fallback", "DejaVu Sans", "Noto Sans CJK SC", "SimHei"]
+    expected = ["Noto Sans CJK SC", "SimHei", "Droid Sans Fallback", LAST_RESORT]
+    assert preferred(installed) == expected
+    assert preferred(["DejaVu Sans"]) == []
+    assert FAMILIES[-1] == LAST_RESORT
+
+
+def test_a_family_has_a_face_of_every_weight_and_the_nearest_stands_in():
+    entries = [
+        FontEntry("light.ttf", 0, "SimHei", weight=300),
+        FontEntry("medium.ttf", 2, "SimHei", weight="medium"),
+        FontEntry("other.ttf", 0, "DejaVu Sans", weight=700),
+    ]
+    regular, bold = faces(entries, "SimHei")
+    assert (regular.fname, regular.index, regular.weight) == ("light.ttf", 0, 400)
+    assert (bold.fname, bold.index, bold.weight) == ("medium.ttf", 2, 700)
+    assert regular.name == bold.name == LENT + "SimHei"
+
+
+def test_only_texts_that_lack_a_letter_are_lent_fonts():
+    figure, chinese = written(f"is {CHINESE}")
+    english = figure.text(0, 0, "roses, café\nΩ → −1")
+    families = english.get_fontfamily()
+    assert (lacks(chinese), lacks(english)) == (True, False)
+    lend_letters(figure)
+    assert english.get_fontfamily() == families
+    lent = [name.removeprefix(LENT) for name in chinese.get_fontfamily()[len(families) :]]
+    assert chinese.get_fontfamily()[: len(families)] == families
+    assert lent == preferred(lent)
+    assert lent[-1] == LAST_RESORT
+
+
+def test_a_font_is_registered_once():
+    for _ in range(2):
+        lend_letters(written(CHINESE)[0])
+    names = [entry.name for entry in fontManager.ttflist]
+    assert names.count(LENT + LAST_RESORT) == 2
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+@pytest.mark.parametrize("weight", ["normal", "bold"])
+def test_chinese_is_saved_without_a_word_on_stderr(tmp_path, caplog, weight, suffix):
+    """Warnings are errors here; matplotlib's complaints about fonts come as log records."""
+    figure, _ = written(f"{CHINESE} a", weight, size=17)
+    axes = figure.add_subplot()
+    axes.set_xticks([0, 1], [CHINESE, "tulip"], rotation=40)
+    axes.set_xlabel(CHINESE, weight=weight)
+    with caplog.at_level(logging.WARNING):
+        save_figure(figure, tmp_path / f"words.{suffix}")
+    assert not caplog.records
+
+
+def test_without_lent_fonts_matplotlib_warns():
+    figure, _ = written("蓝")
+    with pytest.warns(UserWarning, match="Glyph 34013"):
+        figure.canvas.draw()
+
+
+def test_letters_that_no_font_has_are_a_box():
+    """A code point that Unicode will never assign."""
+    assert (ink("\U0003fffe") < 128).any()
+
+
+def test_each_letter_has_its_own_shape_where_a_font_of_the_machine_has_it():
+    _, chinese = written(CHINESE)
+    lend_letters(chinese.get_figure())
+    if [name for name in chinese.get_fontfamily() if name.startswith(LENT)] == [LENT + LAST_RESORT]:
+        pytest.skip("this machine has no font with Chinese letters")
+    assert (ink("蓝") != ink("方")).any()
