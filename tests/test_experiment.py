@@ -1,13 +1,17 @@
 """From scratch against pretrained: the same budget, one table, one plot."""
 
 import json
+import sys
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
 from vit_demo.checkpoints import transformers
+from vit_demo.cli import main
 from vit_demo.errors import DataError, StoppedError
-from vit_demo.training.experiment import COMPARISON, PLOT, compare
+from vit_demo.training.experiment import COMPARISON, PLOT, Arm, compare
+from vit_demo.training.metrics import Share
 from vit_demo.training.plan import Plan
 from vit_demo.training.recipe import Recipe
 from vit_demo.training.run import Watcher
@@ -62,6 +66,11 @@ def test_both_have_the_same_budget_and_photos_and_only_one_the_weights(plan, sta
     table = json.loads((out / COMPARISON).read_text())
     assert table["from scratch"]["epochs"] == scratch.accuracies
     assert table["pretrained"]["accuracy"] == pretrained.accuracies[-1]
+    for arm in (pretrained, scratch):
+        low, high = table[arm.name]["interval"]
+        assert low <= table[arm.name]["accuracy"] <= high
+        assert arm.last.total == len(arm.summary["held_out_photos"])
+        assert arm.last.value == pytest.approx(arm.accuracies[-1], abs=1e-6)
     with Image.open(out / PLOT) as plot:
         assert plot.width > 500
 
@@ -78,8 +87,41 @@ def test_what_was_broken_off_is_gone_on_with_and_what_is_done_is_kept(plan, star
 
 
 def test_another_plan_in_the_same_folder_is_refused(plan, start, tmp_path):
-    from dataclasses import replace
-
     compare(plan, start, tmp_path / "out", lambda _: Watcher())
     with pytest.raises(DataError, match="a run with another plan"):
         compare(replace(plan, held_out=0.5), start, tmp_path / "out", lambda _: Watcher())
+
+
+def test_the_last_score_is_counted_in_photos():
+    """Two of three, as a float with too few digits."""
+    summary = {"photos": {"held_out": 3}, "epochs": [{"accuracy": 0.0}, {"accuracy": 0.6667}]}
+    assert Arm("it", Plan("photos", "ref", RECIPE), summary).last == Share(2, 3)
+
+
+def test_the_same_command_in_another_order_goes_on_and_says_where_all_is(
+    plan, our_checkpoint, tmp_path, monkeypatch, capsys
+):
+    out = tmp_path / "a [red] folder"
+    options = [
+        ("--data", plan.data), ("--weights", str(our_checkpoint)), ("--out", str(out)),
+        ("--head-epochs", "1"), ("--epochs", "1"), ("--image-size", "32"), ("--patch-size", "8"),
+        ("--held-out", "0.34"), ("--set", "batch_size=4"), ("--set", "workers=0"),
+        ("--set", "warm_up_steps=1"),
+    ]  # fmt: skip
+    said = []
+    for order in (options, options[::-1]):
+        arguments = [word for option in order for word in option]
+        monkeypatch.setattr(sys, "argv", ["vit_demo", "experiment", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        words = capsys.readouterr()
+        assert ended.value.code == 0, words.err
+        said.append(words.out)
+    assert said[0] == said[1]
+    assert f"4 photos held out; {out / PLOT}" in said[0]
+    assert "95 %" in said[0]
+    assert "best accuracy" in said[0]
+    table = json.loads((out / COMPARISON).read_text())
+    for arm in table.values():
+        low, high = arm["interval"]
+        assert f"{low:.3f} to {high:.3f}" in said[0]

@@ -1,5 +1,7 @@
 """Figures: the right patch in the right place, in the right colour."""
 
+from itertools import combinations, pairwise
+
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -8,7 +10,8 @@ from PIL import Image
 
 from vit_demo.errors import OutputError
 from vit_demo.figures import ColourScale, Sheet, draw_overlay, draw_patches
-from vit_demo.figures.sheet import save_sheet
+from vit_demo.figures.curves import draw_comparison, spread
+from vit_demo.figures.sheet import DOTS_PER_INCH, save_sheet
 
 WHITE = (255, 255, 255)
 
@@ -163,3 +166,47 @@ def test_a_sheet_that_cannot_be_written_is_refused(sheet, tmp_path):
         save_sheet(sheet, tmp_path / "sheet.doc")
     with pytest.raises(OutputError, match="cannot be written"):
         save_sheet(sheet, tmp_path / "nowhere" / "sheet.png")
+
+
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [
+        ([3.0, 1.0], [3.0, 1.0]),  # far enough apart: as they were
+        ([5.0, 5.5], [5.0, 7.0]),  # the upper one goes up
+        ([5.0, 5.0, 4.0], [6.0, 8.0, 4.0]),  # of two alike the first stays below
+        ([9.0, 9.5, 1.0], [8.0, 10.0, 1.0]),  # at the top the lower one goes down
+    ],
+)
+def test_places_are_pushed_two_apart_and_none_beyond_ten(places, expected):
+    assert spread(places, 2.0, 10.0) == expected
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_places_keep_their_order_and_their_distance(seed):
+    places = torch.rand(6, generator=torch.Generator().manual_seed(seed)).tolist()
+    apart = spread(places, 0.1, 1.0)
+    order = sorted(range(6), key=lambda number: places[number])
+    assert all(apart[b] - apart[a] > 0.1 - 1e-9 for a, b in pairwise(order))
+    assert max(apart) <= 1
+
+
+@pytest.mark.parametrize("dots_per_inch", [72, DOTS_PER_INCH])
+@pytest.mark.parametrize(
+    "ends", [(0.951, 0.948), (0.5, 0.5), (0.0, 0.01), (1.0, 1.0, 1.0), (1.0, 0.99, 0.2)]
+)
+def test_no_last_score_is_written_over_another_or_outside_the_axes(ends, dots_per_inch):
+    runs = {f"run {number}": [0.3, 0.4, end] for number, end in enumerate(ends)}
+    figure = draw_comparison(runs)
+    figure.set_dpi(dots_per_inch)
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    labels = {text.get_text(): text.get_window_extent() for text in axes.texts}
+    assert list(labels) == [f"run {number} {end:.1%}" for number, end in enumerate(ends)]
+    boxes = list(labels.values())
+    inside = axes.get_window_extent()
+    for box in boxes:
+        assert inside.y0 <= box.y0 < box.y1 <= inside.y1
+        assert inside.x0 <= box.x0 < box.x1 <= inside.x1
+    for (one, first), (other, second) in combinations(zip(ends, boxes, strict=True), 2):
+        assert not first.overlaps(second)
+        assert one == other or (one > other) == (first.y0 > second.y0)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from vit_demo.cli.checkpoint import read_in_sight
 from vit_demo.cli.finetune import pairs
@@ -59,14 +60,20 @@ def experiment_command(
 
 
 def _print_table(arms: tuple[Arm, Arm], out: Path) -> None:
-    table = Table("start", "epochs", "held-out accuracy", "best epoch", "minutes", box=None)
+    table = Table(
+        "start", "epochs", "held-out accuracy", "95 %", "best accuracy", "minutes", box=None
+    )
     for arm in arms:
+        low, high = arm.last.interval
         table.add_row(
             arm.name,
             str(len(arm.accuracies)),
             f"{arm.accuracies[-1]:.3f}",
+            f"{low:.3f} to {high:.3f}",
             f"{max(arm.accuracies):.3f}",
             f"{arm.summary['minutes']:.1f}",
         )
-    Console().print(table)
-    Console().print(f"{arms[0].summary['photos']['held_out']} photos held out; {out / PLOT}")
+    console = Console()
+    console.print(table)
+    photos = arms[0].summary["photos"]["held_out"]
+    console.print(Text(f"{photos} photos held out; {out / PLOT}"), soft_wrap=True)

@@ -8,7 +8,9 @@ from typing import Any
 from vit_demo.checkpoints.files import read_json, write_json
 from vit_demo.checkpoints.stored import Stored
 from vit_demo.errors import DataError
-from vit_demo.figures.curves import save_comparison
+from vit_demo.figures.curves import draw_comparison
+from vit_demo.figures.sheet import save_figure
+from vit_demo.training.metrics import Share
 from vit_demo.training.plan import SCRATCH, Plan
 from vit_demo.training.run import SUMMARY, Watcher, train
 from vit_demo.training.saved import RunFolder
@@ -30,6 +32,12 @@ class Arm:
     def accuracies(self) -> list[float]:
         """Share of the held-out photos named rightly, after each epoch."""
         return [epoch["accuracy"] for epoch in self.summary["epochs"]]
+
+    @property
+    def last(self) -> Share:
+        """The held-out photos that were named rightly after the last epoch."""
+        total = self.summary["photos"]["held_out"]
+        return Share(round(self.accuracies[-1] * total), total)
 
 
 def compare(
@@ -67,6 +75,7 @@ def compare(
     table = {
         arm.name: {
             "accuracy": arm.accuracies[-1],
+            "interval": list(arm.last.interval),
             "best": max(arm.accuracies),
             "epochs": arm.accuracies,
             "held_out": arm.summary["photos"]["held_out"],
@@ -76,7 +85,7 @@ def compare(
     }
     if world is None or world.leads:
         write_json(out / COMPARISON, table)
-        save_comparison({arm.name: arm.accuracies for arm in arms}, out / PLOT)
+        save_figure(draw_comparison({arm.name: arm.accuracies for arm in arms}), out / PLOT)
     return arms[0], arms[1]
 
 
@@ -85,7 +94,8 @@ def _finished(
 ) -> dict[str, Any]:
     """The summary of a run that has come to its end, now if need be."""
     run = RunFolder(folder)
-    if run.begun and Plan.from_json(run.plan()) != plan:
+    # The same options in another order are another text, and the same experiment.
+    if run.begun and replace(Plan.from_json(run.plan()), command=plan.command) != plan:
         raise DataError(f"'{folder}' holds a run with another plan; name another folder.")
     if not run.finished:
         train(plan, start, folder, watcher, resume=run.begun, world=world)
