@@ -91,6 +91,23 @@ def photo_file(tmp_path, noise_photo):
 
 
 @pytest.fixture
+def three_classes(tmp_path):
+    """Three classes of 20, 10 and 3 photos, one of them a folder deeper, and things to ignore."""
+    for label, count in (("tulips", 20), ("daisy", 10), ("roses", 3)):
+        for number in range(count):
+            deeper = tmp_path / label / "more" if number == 0 else tmp_path / label
+            deeper.mkdir(parents=True, exist_ok=True)
+            colour = (10 * number, 20, 30)
+            suffix = "JPG" if number == 1 else "png"
+            kind = "JPEG" if number == 1 else "PNG"
+            Image.new("RGB", (12, 9), colour).save(deeper / f"{number:02}.{suffix}", kind)
+    (tmp_path / "tulips" / "notes.txt").write_text("no photo", encoding="utf-8")
+    (tmp_path / "LICENSE.txt").write_text("no class", encoding="utf-8")
+    (tmp_path / "empty").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
 def our_checkpoint(tmp_path, tiny_config, tiny_model):
     """A tiny checkpoint in the transformers layout, written by this package."""
     from vit_demo.checkpoints import transformers

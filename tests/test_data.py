@@ -1,4 +1,6 @@
-"""Folders of photos: found, split fairly, and seen at random but at the right size."""
+"""Photos split fairly, and seen at random but at the right size."""
+
+import json
 
 import pytest
 import torch
@@ -6,78 +8,22 @@ from PIL import Image
 
 from vit_demo.errors import DataError
 from vit_demo.preprocess import Preprocessing
+from vit_demo.settings import ASSETS
 from vit_demo.training.augment import Augmentation
 from vit_demo.training.data import (
-    PhotoFolder,
     Photos,
     Views,
     batches,
     read_split,
-    scan,
     split,
 )
+from vit_demo.training.folder import PhotoFolder, scan
 
 SQUEEZE = Preprocessing(resize=(16, 24))
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """Three classes of 20, 10 and 3 photos, one of them a folder deeper, and things to ignore."""
-    for label, count in (("tulips", 20), ("daisy", 10), ("roses", 3)):
-        for number in range(count):
-            deeper = tmp_path / label / "more" if number == 0 else tmp_path / label
-            deeper.mkdir(parents=True, exist_ok=True)
-            colour = (10 * number, 20, 30)
-            suffix = "JPG" if number == 1 else "png"
-            kind = "JPEG" if number == 1 else "PNG"
-            Image.new("RGB", (12, 9), colour).save(deeper / f"{number:02}.{suffix}", kind)
-    (tmp_path / "tulips" / "notes.txt").write_text("no photo", encoding="utf-8")
-    (tmp_path / "LICENSE.txt").write_text("no class", encoding="utf-8")
-    (tmp_path / "empty").mkdir()
-    return tmp_path
-
-
-def test_classes_are_the_folders_with_photos_in_alphabetical_order(folder):
-    photos = scan(folder)
-    assert photos.labels == ("daisy", "roses", "tulips")
-    assert [label for _, label in photos.samples] == [0] * 10 + [1] * 3 + [2] * 20
-    for path, label in photos.samples:
-        assert path.relative_to(folder).parts[0] == photos.labels[label]
-        assert path.suffix in (".png", ".JPG")
-
-
-def test_a_class_can_be_left_out_and_the_others_are_numbered_without_it(folder):
-    photos = scan(folder, leave_out="roses")
-    assert photos.labels == ("daisy", "tulips")
-    assert [label for _, label in photos.samples] == [0] * 10 + [1] * 20
-    assert read_split(folder, 0.2, 0, leave_out="roses").labels == ("daisy", "tulips")
-    with pytest.raises(DataError, match="no class 'rose'; did you mean 'roses'"):
-        scan(folder, leave_out="rose")
-
-
-def test_scanning_twice_gives_the_same_order(folder):
-    assert scan(folder) == scan(folder)
-
-
-def test_a_missing_folder_is_refused(tmp_path):
-    with pytest.raises(
-        DataError, match=r"no folder '.*gone'; name one with a sub-folder per class"
-    ):
-        scan(tmp_path / "gone")
-
-
-@pytest.mark.parametrize("classes", [0, 1])
-def test_fewer_than_two_classes_are_refused(tmp_path, classes):
-    for number in range(classes):
-        (tmp_path / str(number)).mkdir()
-        Image.new("RGB", (2, 2)).save(tmp_path / str(number) / "a.png")
-    (tmp_path / "no photos").mkdir()
-    with pytest.raises(DataError, match=f"photos of {classes} classes and at least 2 are needed"):
-        scan(tmp_path)
-
-
-def test_every_class_gives_up_the_same_share(folder):
-    photos = scan(folder)
+def test_every_class_gives_up_the_same_share(three_classes):
+    photos = scan(three_classes)
     training, kept = split(photos, held_out=0.2, seed=0)
     assert set(training) | set(kept) == set(photos.samples)
     assert not set(training) & set(kept)
@@ -85,15 +31,52 @@ def test_every_class_gives_up_the_same_share(folder):
     assert [sum(label == c for _, label in kept) for c in range(3)] == [2, 1, 4]
 
 
-def test_the_seed_decides_who_is_held_out(folder):
-    photos = scan(folder)
+def test_the_seed_decides_who_is_held_out(three_classes):
+    photos = scan(three_classes)
     assert split(photos, 0.2, seed=3) == split(photos, 0.2, seed=3)
     assert len({split(photos, 0.2, seed)[1] for seed in range(5)}) > 1
 
 
+@pytest.mark.parametrize(
+    ("seed", "fold", "names"),
+    [
+        (0, 1, "daisy/02 daisy/05 roses/01 tulips/05 tulips/06 tulips/07 tulips/12"),
+        (3, 2, "daisy/04 daisy/08 roses/01 tulips/06 tulips/08 tulips/10 tulips/19"),
+    ],
+)
+def test_the_same_photos_are_held_out_for_all_time(three_classes, seed, fold, names):
+    """Lists of held-out photos outlive the version that drew them."""
+    kept = read_split(three_classes, 0.2, seed, fold=fold).held_out
+    found = [path.relative_to(three_classes).with_suffix("").as_posix() for path, _ in kept]
+    assert found == names.split()
+
+
+@pytest.mark.shared
+def test_the_bundled_checkpoints_held_out_photos_are_still_those(shared):
+    log = json.loads((ASSETS / "checkpoints" / "flowers" / "training.json").read_text("utf-8"))
+    data = shared / "flower_photos"
+    kept = read_split(data, 0.1, log["recipe"]["seed"]).held_out
+    assert [path.relative_to(data).as_posix() for path, _ in kept] == log["held_out_photos"]
+
+
+@pytest.mark.parametrize("fold", range(1, 6))
+def test_the_smallest_class_gives_up_a_photo_in_every_fold(three_classes, fold):
+    """Two photos have no share in each of five folds, and are scored on all the same."""
+    (three_classes / "roses" / "02.png").unlink()
+    kept = read_split(three_classes, 0.2, seed=0, fold=fold)
+    assert kept.counts(kept.held_out)["roses"] == 1
+
+
+def test_photos_that_cannot_be_read_are_left_out_before_the_split(three_classes):
+    gone = scan(three_classes).samples[3][0]
+    found = read_split(three_classes, 0.2, seed=0, unreadable={gone})
+    gone.unlink()
+    assert found == read_split(three_classes, 0.2, seed=0)
+
+
 @pytest.mark.parametrize("count", [2, 3])
-def test_every_photo_is_held_out_in_one_fold(folder, count):
-    photos = scan(folder)
+def test_every_photo_is_held_out_in_one_fold(three_classes, count):
+    photos = scan(three_classes)
     folds = [split(photos, 1 / count, seed=0, fold=fold) for fold in range(1, count + 1)]
     held_out = [sample for _, kept in folds for sample in kept]
     assert sorted(held_out) == sorted(photos.samples)
@@ -104,30 +87,30 @@ def test_every_photo_is_held_out_in_one_fold(folder, count):
 
 
 @pytest.mark.parametrize("fold", [0, 6])
-def test_a_fold_that_there_is_not(folder, fold):
+def test_a_fold_that_there_is_not(three_classes, fold):
     with pytest.raises(DataError, match=f"no fold {fold} of 0.2 of the photos; choose 1 to 5"):
-        split(scan(folder), 0.2, seed=0, fold=fold)
+        split(scan(three_classes), 0.2, seed=0, fold=fold)
 
 
-def test_over_many_seeds_every_photo_is_held_out_sometimes(folder):
-    photos = scan(folder)
+def test_over_many_seeds_every_photo_is_held_out_sometimes(three_classes):
+    photos = scan(three_classes)
     held_out = {sample for seed in range(60) for sample in split(photos, 0.2, seed)[1]}
     assert held_out == set(photos.samples)
 
 
-def test_a_small_share_still_holds_out_one_of_every_class(folder):
-    _, kept = split(scan(folder), held_out=0.01, seed=0)
+def test_a_small_share_still_holds_out_one_of_every_class(three_classes):
+    _, kept = split(scan(three_classes), held_out=0.01, seed=0)
     assert sorted(label for _, label in kept) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("held_out", [0.0, 1.0, -0.5, 2.0])
-def test_a_share_that_leaves_nothing_is_refused(folder, held_out):
+def test_a_share_that_leaves_nothing_is_refused(three_classes, held_out):
     with pytest.raises(DataError, match=r"leaves nothing; choose one like 0.1"):
-        split(scan(folder), held_out, seed=0)
+        split(scan(three_classes), held_out, seed=0)
 
 
-def test_a_class_that_would_have_nothing_left_to_learn_from_is_refused(folder):
-    photos = scan(folder)
+def test_a_class_that_would_have_nothing_left_to_learn_from_is_refused(three_classes):
+    photos = scan(three_classes)
     with pytest.raises(
         DataError, match=r"'roses' has 3 photos, and holding out 0.9 .* hold out less"
     ):
@@ -137,8 +120,8 @@ def test_a_class_that_would_have_nothing_left_to_learn_from_is_refused(folder):
         split(lonely, held_out=0.1, seed=0)
 
 
-def test_held_out_photos_are_read_exactly_as_in_use(folder):
-    samples = scan(folder).samples
+def test_held_out_photos_are_read_exactly_as_in_use(three_classes):
+    samples = scan(three_classes).samples
     pixels, label = Photos(samples, SQUEEZE)[12]
     path, wanted = samples[12]
     assert label == wanted
@@ -169,7 +152,7 @@ def test_a_train_and_val_pair_keeps_its_owners_split(three, tmp_path):
     assert found.counts(found.training) == {"daisy": 3, "roses": 3}
     assert found.counts(found.held_out) == {"daisy": 1, "roses": 1}
     (pair / "val" / "roses" / "0.png").rename(pair / "val" / "daisy" / "1.png")
-    with pytest.raises(DataError, match="photos of 1 classes"):
+    with pytest.raises(DataError, match="photos of 1 class "):
         read_split(pair, held_out=0.5, seed=0)
     (pair / "val" / "tulips").mkdir()
     (pair / "val" / "daisy" / "1.png").rename(pair / "val" / "tulips" / "1.png")
@@ -177,9 +160,9 @@ def test_a_train_and_val_pair_keeps_its_owners_split(three, tmp_path):
         read_split(pair, held_out=0.5, seed=0)
 
 
-def test_a_folder_without_such_a_pair_is_split_here(folder):
-    photos = scan(folder)
-    found = read_split(folder, 0.2, seed=4)
+def test_a_folder_without_such_a_pair_is_split_here(three_classes):
+    photos = scan(three_classes)
+    found = read_split(three_classes, 0.2, seed=4)
     assert (found.training, found.held_out) == split(photos, 0.2, seed=4)
 
 

@@ -16,8 +16,9 @@ from vit_demo.errors import DataError
 from vit_demo.models.vit import VisionTransformer
 from vit_demo.preprocess import Preprocessing
 from vit_demo.training.augment import Augmentation
-from vit_demo.training.data import Photos, scan, split
+from vit_demo.training.data import Photos, split
 from vit_demo.training.finetune import Trainer, summed_score
+from vit_demo.training.folder import scan
 from vit_demo.training.recipe import Recipe
 from vit_demo.training.world import World
 
@@ -291,7 +292,8 @@ import torch
 from test_finetune import PREPROCESSING, QUICK, FULL
 from dataclasses import replace
 from vit_demo.models.vit import VisionTransformer, ViTConfig
-from vit_demo.training.data import scan, split
+from vit_demo.training.data import split
+from vit_demo.training.folder import scan
 from vit_demo.training.finetune import Trainer
 from vit_demo.training.world import joined
 torch.manual_seed(1)

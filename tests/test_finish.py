@@ -52,6 +52,25 @@ def test_the_folder_holds_its_score_its_temperature_and_its_card(plan, tmp_path)
     assert stored == pytest.approx(scores.temperature if scores.temperature_helps else 1)
 
 
+def test_what_is_scored_is_what_the_run_held_out_though_photos_cannot_be_read(plan, tmp_path):
+    """And a class that was left out is no part of it."""
+    data = Path(plan.data)
+    (data / "orchids").mkdir()
+    (data / "daisy" / "9.png").rename(data / "orchids" / "9.png")
+    for number in range(4):
+        (data / "roses" / f"{number}.png").write_bytes(b"no photo")
+    left = replace(plan, leave_out="orchids")
+    out = tmp_path / "out"
+    train(left, transformers.read(Path(plan.weights), "it"), out, Watcher())
+    scores = finish(left, out)
+    listed = json.loads((out / SUMMARY).read_text())["held_out_photos"]
+    names = [path.relative_to(data).as_posix() for path, _ in scores.samples]
+    assert names == listed
+    assert scores.unreadable == {}
+    assert scores.chosen.missing == 0
+    assert len(names) == 14
+
+
 def test_transformers_reads_the_folder_and_gives_the_same_logits(plan, tmp_path):
     import oracles
 

@@ -285,6 +285,40 @@ def test_photos_are_reported_before_training_begins(plan, start, photos, tmp_pat
     train(plan, start, tmp_path / "out", told)
     [checked] = told.before
     assert [path.name for path, _ in checked.unreadable] == ["00.png"]
+    summary = json.loads((tmp_path / "out" / SUMMARY).read_text(encoding="utf-8"))
+    [entry] = summary["unreadable_photos"]
+    assert entry["photo"] == "red/00.png"
+    assert "is not a picture" in entry["reason"]
+    assert summary["photos"]["unreadable"] == 1
+    assert "red/00.png" not in summary["held_out_photos"]
+
+
+def test_copies_across_the_split_are_written_down_pair_by_pair(plan, start, photos, tmp_path):
+    """A photo of one plain colour looks like any other."""
+    train(plan, start, tmp_path / "out", Watcher())
+    summary = json.loads((tmp_path / "out" / SUMMARY).read_text(encoding="utf-8"))
+    pairs = summary["duplicate_photos"]
+    assert [pair["held_out"] for pair in pairs] == summary["held_out_photos"]
+    assert len(pairs) == summary["photos"]["duplicates"] == 8
+    for pair in pairs:
+        assert (photos / pair["training"]).exists()
+        assert pair["training"] not in summary["held_out_photos"]
+    assert summary["unreadable_photos"] == []
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_run_with_an_unreadable_photo_goes_on_with_the_same_split(
+    plan, start, photos, tmp_path, number
+):
+    (photos / "red" / f"{number:02}.png").write_bytes(b"no photo")
+    out, rest = tmp_path / "out", Told()
+    first = Told(stop_after=1)
+    with pytest.raises(StoppedError):
+        train(plan, start, out, first)
+    train(plan, start, out, rest, resume=True)
+    assert rest.before == first.before
+    summary = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
+    assert summary["photos"]["classes"] == {"blue": 16, "red": 15}
 
 
 def test_what_cannot_be_fine_tuned_is_refused(plan, tmp_path, start):

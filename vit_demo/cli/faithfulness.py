@@ -22,7 +22,7 @@ from vit_demo.faithfulness.sanity import Forgetting, forgetting
 from vit_demo.faithfulness.summary import as_json
 from vit_demo.figures.sheet import save_figure
 from vit_demo.figures.trust import Lines, Panel, Spans, Steps, draw_trust
-from vit_demo.training.data import SUFFIXES
+from vit_demo.training.folder import photos_in
 from vit_demo.training.report import make_folder
 from vit_demo.training.selection import held_out_photos
 
@@ -99,7 +99,7 @@ def _photos(data: Path, ref: str, held_out: bool, limit: int | None) -> list[Pat
     """The photos to try the maps on, in an order that depends on their names alone."""
     if not data.is_dir():
         raise DataError(f"There is no folder '{data}'; name one that holds photos.")
-    found = sorted(path for path in data.rglob("*") if path.suffix.lower() in SUFFIXES)
+    found = photos_in(data)
     if held_out:
         place = parse(ref)
         if not isinstance(place, Path) or not place.is_dir():

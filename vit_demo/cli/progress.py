@@ -20,7 +20,7 @@ from rich.text import Text
 
 from vit_demo.training.finetune import Step
 from vit_demo.training.inspection import Checked
-from vit_demo.training.run import Watcher
+from vit_demo.training.run import SUMMARY, Watcher
 from vit_demo.training.world import World
 
 MOST_TOLD = 5
@@ -49,12 +49,14 @@ class Shown(Watcher):
             self.say(f"{words}: {step.score.accuracy:.4f} of the held-out photos")
 
     def checked(self, checked: Checked) -> None:
+        self._some([f"left out: {path}: {why}" for path, why in checked.unreadable])
         split = checked.split
+        if split.empty:
+            self.say(f"no photos in: {', '.join(split.empty)}")
         counts = split.counts((*split.training, *split.held_out))
         classes = ", ".join(f"{label} {count}" for label, count in counts.items())
         learn, kept = len(split.training), len(split.held_out)
         self.say(f"{learn} photos to learn from, {kept} held out: {classes}")
-        self._some([f"left out: {path}: {why}" for path, why in checked.unreadable])
         self._some([f"on both sides of the split: {a} and {b}" for a, b in checked.duplicates])
 
     def stop(self) -> bool:
@@ -68,7 +70,7 @@ class Shown(Watcher):
         for line in lines[:MOST_TOLD]:
             self.say(line)
         if len(lines) > MOST_TOLD:
-            self.say(f"… and {len(lines) - MOST_TOLD} more")
+            self.say(f"… and {len(lines) - MOST_TOLD} more, in {SUMMARY}")
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vit_demo.errors import DataError, PhotoError
+from vit_demo.errors import PhotoError
 from vit_demo.photo import read_photo
-from vit_demo.training.data import Split
+from vit_demo.training.data import Split, read_split
 
 # Rows and columns of the small picture whose light and dark edges tell photos apart.
 FINGERPRINT = 8
@@ -22,8 +22,8 @@ ALIKE = 3
 class Checked:
     """What looking at every photo has shown.
 
-    `unreadable` are (file, why); they have been left out. `duplicates` are (held out, training)
-    pairs that look alike: such a photo is scored on what was learnt by heart.
+    `unreadable` are (file, why); they were left out before the split. `duplicates` are (held out,
+    training) pairs that look alike: such a photo is scored on what was learnt by heart.
     """
 
     split: Split
@@ -31,30 +31,29 @@ class Checked:
     duplicates: tuple[tuple[Path, Path], ...]
 
 
-def check(photos: Split, threads: int = 2) -> Checked:
-    """Open every photo once: leave out what cannot be read, find what stands on both sides.
+def check(
+    data: Path,
+    held_out: float,
+    seed: int,
+    leave_out: str | None = None,
+    fold: int = 1,
+    threads: int = 2,
+) -> Checked:
+    """Open every photo once, split those that can be read, find what stands on both sides.
 
-    Raises DataError when a class has no photo left on either side.
+    Where all can be read, the split is that of `read_split`, which takes the same arguments and
+    raises DataError for the same reasons: here also when too few photos of a class can be read.
     """
+    # What no photo could mend is refused before any is opened.
+    photos = read_split(data, held_out, seed, leave_out, fold)
     everything = [path for path, _ in (*photos.training, *photos.held_out)]
     with ThreadPoolExecutor(threads) as pool:
         seen = dict(zip(everything, pool.map(_look, everything), strict=True))
-    unreadable = tuple((path, look) for path, look in seen.items() if isinstance(look, str))
-    readable = seen.keys() - {path for path, _ in unreadable}
-    kept = Split(
-        photos.labels,
-        tuple(sample for sample in photos.training if sample[0] in readable),
-        tuple(sample for sample in photos.held_out if sample[0] in readable),
-    )
-    for side in (kept.training, kept.held_out):
-        for label, count in kept.counts(side).items():
-            if not count:
-                raise DataError(
-                    f"No photo of the class '{label}' can be read on one side of the split; "
-                    "add photos, or hold out another share."
-                )
+    unreadable = {path: look for path, look in sorted(seen.items()) if isinstance(look, str)}
+    if unreadable:
+        photos = read_split(data, held_out, seed, leave_out, fold, unreadable)
     prints = {path: look for path, look in seen.items() if not isinstance(look, str)}
-    return Checked(kept, unreadable, tuple(_duplicates(kept, prints)))
+    return Checked(photos, tuple(unreadable.items()), tuple(_duplicates(photos, prints)))
 
 
 def _duplicates(photos: Split, prints: Mapping[Path, int]) -> Iterator[tuple[Path, Path]]:

@@ -1,9 +1,10 @@
 """A whole training run: photos and starting weights in, a checkpoint folder out."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,8 +13,8 @@ from vit_demo.checkpoints.files import write_json
 from vit_demo.checkpoints.stored import Stored
 from vit_demo.errors import DataError, StoppedError
 from vit_demo.figures.curves import save_curves
-from vit_demo.training.data import Sample, read_split
 from vit_demo.training.finetune import Step, Trainer
+from vit_demo.training.folder import Sample
 from vit_demo.training.inspection import Checked, check
 from vit_demo.training.plan import SCRATCH, Plan, fresh_model, shape
 from vit_demo.training.saved import RunFolder
@@ -60,8 +61,7 @@ def train(
     cannot be fine-tuned, StoppedError when the watcher stopped it.
     """
     world = world or World()
-    photos = read_split(Path(plan.data), plan.held_out, plan.recipe.seed, plan.leave_out, plan.fold)
-    checked = check(photos)
+    checked = check(Path(plan.data), plan.held_out, plan.recipe.seed, plan.leave_out, plan.fold)
     watcher.checked(checked)
     config, preprocessing = shape(plan, start, len(checked.split.labels))
     trainer = Trainer(
@@ -158,8 +158,17 @@ class _Run:
         self._write_checkpoint(out)
         if epochs[-1]["accuracy"] == max(line["accuracy"] for line in epochs):
             self._write_checkpoint(out / BEST)
-        split = self.checked.split
-        summary = {
+        write_json(out / SUMMARY, self._summary(epochs, seconds))
+        save_curves(
+            [(line["step"], line["loss"]) for line in lines],
+            [(line["step"], line["accuracy"]) for line in epochs],
+            out / CURVES,
+        )
+
+    def _summary(self, epochs: Sequence[Mapping[str, Any]], seconds: float) -> dict[str, Any]:
+        """What is written down about the run as far as it has come."""
+        split, root = self.checked.split, Path(self.plan.data)
+        return {
             **self.plan.as_json(),
             "photos": {
                 "training": len(split.training),
@@ -172,14 +181,15 @@ class _Run:
             "accuracy": epochs[-1]["accuracy"],
             "minutes": round(seconds / 60, 1),
             "processes": self.trainer.world.size,
-            "held_out_photos": names_of(split.held_out, Path(self.plan.data)),
+            "held_out_photos": names_of(split.held_out, root),
+            "unreadable_photos": [
+                {"photo": _name(path, root), "reason": why} for path, why in self.checked.unreadable
+            ],
+            "duplicate_photos": [
+                {"held_out": _name(kept, root), "training": _name(learnt, root)}
+                for kept, learnt in self.checked.duplicates
+            ],
         }
-        write_json(out / SUMMARY, summary)
-        save_curves(
-            [(line["step"], line["loss"]) for line in lines],
-            [(line["step"], line["accuracy"]) for line in epochs],
-            out / CURVES,
-        )
 
     def _write_checkpoint(self, folder: Path) -> None:
         trainer = self.trainer
@@ -197,4 +207,8 @@ class _Run:
 
 def names_of(samples: Sequence[Sample], root: Path) -> list[str]:
     """Photos by the way to them from the folder of all classes, as they are written down."""
-    return [path.relative_to(root).as_posix() for path, _ in samples]
+    return [_name(path, root) for path, _ in samples]
+
+
+def _name(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()

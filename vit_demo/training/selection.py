@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vit_demo.errors import DataError, nearest
-from vit_demo.training.data import PhotoFolder, Sample, scan_all
+from vit_demo.training.folder import PhotoFolder, Sample, scan_all
 from vit_demo.training.run import BEST, SUMMARY, names_of
 
 

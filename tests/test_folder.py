@@ -1,0 +1,93 @@
+"""Folders of photos: what counts as a class, as a photo, and as neither."""
+
+import pytest
+from PIL import Image
+
+from vit_demo.errors import DataError
+from vit_demo.training.folder import PhotoFolder, parts, photos_in, scan, scan_all
+
+
+def test_classes_are_the_folders_with_photos_in_alphabetical_order(three_classes):
+    photos = scan(three_classes)
+    assert photos.labels == ("daisy", "roses", "tulips")
+    assert [label for _, label in photos.samples] == [0] * 10 + [1] * 3 + [2] * 20
+    for path, label in photos.samples:
+        assert path.relative_to(three_classes).parts[0] == photos.labels[label]
+        assert path.suffix in (".png", ".JPG")
+
+
+def test_a_class_can_be_left_out_and_the_others_are_numbered_without_it(three_classes):
+    photos = scan(three_classes, leave_out="roses")
+    assert photos.labels == ("daisy", "tulips")
+    assert [label for _, label in photos.samples] == [0] * 10 + [1] * 20
+    with pytest.raises(DataError, match="no class 'rose'; did you mean 'roses'"):
+        scan(three_classes, leave_out="rose")
+
+
+def test_scanning_twice_gives_the_same_order(three_classes):
+    assert scan(three_classes) == scan(three_classes)
+
+
+def test_a_missing_folder_is_refused(tmp_path):
+    with pytest.raises(
+        DataError, match=r"no folder '.*gone'; name one with a sub-folder per class"
+    ):
+        scan(tmp_path / "gone")
+
+
+@pytest.mark.parametrize(("classes", "said"), [(0, "of 0 classes"), (1, "of 1 class")])
+def test_fewer_than_two_classes_are_refused(tmp_path, classes, said):
+    for number in range(classes):
+        (tmp_path / str(number)).mkdir()
+        Image.new("RGB", (2, 2)).save(tmp_path / str(number) / "a.png")
+    (tmp_path / "no photos").mkdir()
+    with pytest.raises(DataError, match=rf"{said} \(there are none in: no photos\) and at"):
+        scan(tmp_path)
+
+
+def test_folders_without_photos_are_no_classes_and_are_named(three_classes):
+    (three_classes / "notes").mkdir()
+    (three_classes / "notes" / "a.txt").write_text("no photo", encoding="utf-8")
+    assert scan(three_classes).empty == ("empty", "notes")
+
+
+def test_what_a_dot_hides_is_no_class_no_photo_and_not_named(three_classes):
+    before = scan(three_classes)
+    for hidden in (
+        ".ipynb_checkpoints/a.png", "daisy/._01.png", "daisy/.thumbnails/deep/01.png",
+    ):  # fmt: skip
+        (three_classes / hidden).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (2, 2)).save(three_classes / hidden)
+    assert scan(three_classes) == before
+
+
+def test_a_dot_above_the_folder_hides_nothing(tmp_path):
+    (tmp_path / ".cache" / "photos").mkdir(parents=True)
+    (tmp_path / ".cache" / "photos" / "a.jfif").touch()
+    (tmp_path / ".cache" / "photos" / "b.JFIF").touch()
+    names = [path.name for path in photos_in(tmp_path / ".cache" / "photos")]
+    assert names == ["a.jfif", "b.JFIF"]
+
+
+def test_of_a_pair_both_parts_are_found_and_their_empty_folders_named(three_classes):
+    pair = three_classes / "pair"
+    for part in ("train", "val"):
+        for label in ("daisy", "roses", "none"):
+            (pair / part / label).mkdir(parents=True)
+        for label in ("daisy", "roses"):
+            (pair / part / label / "a.png").touch()
+    assert [part.empty for part in parts(pair)] == [("train/none",), ("val/none",)]
+    assert [path.relative_to(pair).parts[:2] for path, _ in scan_all(pair).samples] == [
+        ("train", "daisy"), ("train", "roses"), ("val", "daisy"), ("val", "roses"),
+    ]  # fmt: skip
+
+
+def test_a_class_of_which_nothing_is_left_is_refused_with_a_file(three_classes):
+    photos = scan(three_classes)
+    roses = [path for path, label in photos.samples if photos.labels[label] == "roses"]
+    left = photos.without(set(roses[:2]))
+    assert [path for path, _ in left.unreadable] == roses[:2]
+    assert left.of(1) == [(roses[2], 1)]
+    assert photos.without(()) == photos == PhotoFolder(photos.labels, photos.samples, ("empty",))
+    with pytest.raises(DataError, match=r"None of the photos of the class 'roses' .*roses.01.JPG"):
+        photos.without(set(roses))
