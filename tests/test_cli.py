@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -231,6 +232,39 @@ def test_held_out_photos_alone_are_scored_calibrated_on_and_put_on_the_card(
     assert f"{content['accuracy']['right']} of 9 held-out photos" in card
     assert "7 minutes" in card
     assert f"states the temperature {stored.temperature:.3f}" in card
+
+
+def test_photos_that_may_have_been_learnt_from_are_not_calibrated_on(
+    run, our_checkpoint, sorted_photos, tmp_path
+):
+    """A run on a pair of folders, scored on one of the two; then new photos beside that pair."""
+    pair = tmp_path / "pair"
+    for part in ("train", "val"):
+        shutil.copytree(sorted_photos, pair / part)
+    for place, path in enumerate(sorted((pair / "val").rglob("*.png"))):
+        Image.new("RGB", (20, 20), (place, 0, 0)).save(path)
+    names = [path.relative_to(pair).as_posix() for path in sorted((pair / "val").rglob("*.png"))]
+    summary = our_checkpoint / "training.json"
+    summary.write_text(json.dumps({"held_out_photos": names}))
+    asked = ("evaluate", "--checkpoint", our_checkpoint, "--data", pair / "train")
+    untold = f"None of the checkpoint's held-out photos are in '{pair / 'train'}', so it may have"
+    status, words, notes = run(*asked, "--json")
+    assert (status, json.loads(words)["trained_on"]) == (0, None)
+    assert untold in notes
+    status, _, error = run(*asked, "--calibrate")
+    assert status == 2
+    assert untold in error
+    summary.write_text(json.dumps({"held_out_photos": names, "data": str(pair)}))
+    status, _, error = run(*asked, "--calibrate")
+    assert (status, "was trained on 12 of these photos" in error) == (2, True)
+    for path in (pair / "train").rglob("*.png"):
+        with Image.open(path) as photo:
+            photo.rotate(180).save(path)
+    shutil.move(pair / "train", tmp_path / "new")
+    shutil.copytree(sorted_photos, pair / "train")
+    status, _, notes = run(*asked[:-1], tmp_path / "new", "--calibrate")
+    assert "may have learnt" not in notes
+    assert (status, "Stored in" in notes) == (0, True)
 
 
 def test_a_picture_and_the_numbers_can_be_written(run, our_checkpoint, photo_file, tmp_path):

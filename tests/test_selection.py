@@ -2,12 +2,13 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from vit_demo.errors import DataError
-from vit_demo.training.selection import choose, held_out_photos
+from vit_demo.training.selection import choose, held_out_photos, trained_in
 
 LABELS = ("tulips", "daisy", "roses")
 
@@ -42,8 +43,59 @@ def test_only_the_held_out_photos_are_chosen(folder):
 
 def test_photos_that_it_was_trained_on_are_counted(folder):
     assert choose(folder, LABELS, frozenset({"daisy/1.png"})).trained_on == 6
-    # A folder without any of the held-out photos is not the one it was trained on.
-    assert choose(folder, LABELS, frozenset({"daisy/77.png"})).trained_on == 0
+    assert choose(folder, LABELS).trained_on == 0
+
+
+@pytest.fixture
+def pair(tmp_path, noise_photo):
+    """Three photos of each of two classes to learn from, two of each held out."""
+    seed = 0
+    for part, count in (("train", 3), ("val", 2)):
+        for label in ("daisy", "tulips"):
+            (tmp_path / "pair" / part / label).mkdir(parents=True)
+            for number in range(count):
+                photo = noise_photo(30, 20, seed := seed + 1)
+                photo.save(tmp_path / "pair" / part / label / f"{number}.png")
+    return tmp_path / "pair"
+
+
+LISTED = frozenset(
+    f"val/{label}/{number}.png" for label in ("daisy", "tulips") for number in (0, 1)
+)
+
+
+def test_without_any_held_out_photo_nobody_can_tell_what_was_learnt_from(pair, tmp_path):
+    for learnt_in in (None, tmp_path / "gone", pair / "val"):
+        for part in ("train", "val"):
+            assert choose(pair / part, LABELS, LISTED, learnt_in=learnt_in).trained_on is None
+
+
+def test_beside_the_folder_it_learnt_in_photos_are_told_apart_by_their_contents(
+    pair, tmp_path, noise_photo
+):
+    def trained_on(folder):
+        return choose(folder, LABELS, LISTED, learnt_in=pair).trained_on
+
+    assert trained_on(pair / "train") == 6
+    assert trained_on(pair / "val") == 0
+    shutil.copytree(pair / "train", tmp_path / "copy")
+    (tmp_path / "copy" / "daisy" / "0.png").rename(tmp_path / "copy" / "daisy" / "renamed.png")
+    (tmp_path / "copy" / "daisy" / "nowhere.png").symlink_to(tmp_path / "nowhere.png")
+    assert trained_on(tmp_path / "copy") == 6
+    # Of the same names, and yet other photos: three that are new and one that is not.
+    for label in ("daisy", "tulips"):
+        for number in range(2):
+            noise_photo(30, 20, 90 + number).save(tmp_path / "copy" / label / f"{number}.png")
+    shutil.rmtree(tmp_path / "copy" / "tulips")
+    shutil.copytree(pair / "val" / "tulips", tmp_path / "copy" / "tulips")
+    assert trained_on(tmp_path / "copy") == 2
+
+
+def test_an_unused_part_beside_the_pair_was_not_learnt_from(pair, noise_photo):
+    for number, label in enumerate(("daisy", "tulips")):
+        (pair / "test" / label).mkdir(parents=True)
+        noise_photo(30, 20, 90 + number).save(pair / "test" / label / "0.png")
+    assert choose(pair / "test", LABELS, LISTED, learnt_in=pair).trained_on == 0
 
 
 def test_a_photo_of_the_same_name_in_another_class_is_another_photo(folder):
@@ -90,6 +142,16 @@ def test_the_best_epochs_list_is_that_of_its_run(tmp_path):
     assert held_out_photos(tmp_path / "best") == frozenset({"daisy/1.png"})
     with pytest.raises(DataError, match="leave out --held-out"):
         held_out_photos(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [(None, None), ("{}", None), ('{"data": 3}', None), ('{"data": "photos"}', Path("photos"))],
+)
+def test_the_folder_that_it_learnt_in_is_the_one_its_run_names(tmp_path, text, expected):
+    if text is not None:
+        (tmp_path / "training.json").write_text(text)
+    assert trained_in(tmp_path) == expected
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]", "{}", '{"held_out_photos": 3}'])

@@ -19,7 +19,8 @@ from vit_demo.training.card import check_card, save_card
 from vit_demo.training.evaluate import Evaluation, evaluate
 from vit_demo.training.metrics import Reliability
 from vit_demo.training.report import as_json, make_folder, save_report
-from vit_demo.training.selection import Chosen, choose, held_out_photos, summary_of
+from vit_demo.training.run import SUMMARY
+from vit_demo.training.selection import Chosen, choose, held_out_photos, summary_of, trained_in
 from vit_demo.training.temperature import KEPT
 
 
@@ -57,7 +58,8 @@ def evaluate_command(
     """Score a checkpoint on photos in folders named after their classes."""
     folder = _folder(checkpoint, held_out or calibrate or card)
     loaded = load_in_sight(checkpoint, allow_pickle)
-    chosen = choose(data, loaded.labels, _listed(folder, held_out), held_out)
+    listed, learnt_in = _listed(folder, held_out), folder and trained_in(folder)
+    chosen = choose(data, loaded.labels, listed, held_out, learnt_in)
     # What cannot be kept afterwards is refused before any work is done.
     if unsure_below is not None and not calibrate:
         raise OptionError("--unsure-below is stored beside a temperature; add --calibrate.")
@@ -99,6 +101,12 @@ def _folder(ref: str, needed: bool) -> Path | None:
 
 
 def _check_unseen(chosen: Chosen) -> None:
+    if chosen.trained_on is None:
+        raise OptionError(
+            f"{_untold(chosen)}, and a temperature fitted on them would boast; name the folder "
+            "that it was trained on, with --held-out (new photos can be told from those only "
+            f"where {SUMMARY} says in its 'data' where that folder is)."
+        )
     if chosen.trained_on:
         raise OptionError(
             f"The checkpoint was trained on {chosen.trained_on} of these photos, and a temperature "
@@ -116,6 +124,8 @@ def _listed(folder: Path | None, held_out: bool) -> frozenset[str]:
 def _note(console: Console, chosen: Chosen, strangers: bool) -> None:
     """What to know before believing the figures, a line each."""
     lines = []
+    if chosen.trained_on is None:
+        lines.append(f"{_untold(chosen)}, which would flatter it.")
     if chosen.trained_on:
         lines.append(
             f"The checkpoint was trained on {chosen.trained_on} of these photos, which flatters "
@@ -129,6 +139,13 @@ def _note(console: Console, chosen: Chosen, strangers: bool) -> None:
         lines.append(f"{done}, as the checkpoint does not know these classes: {named}.")
     for line in lines:
         _say(console, line)
+
+
+def _untold(chosen: Chosen) -> str:
+    return (
+        f"None of the checkpoint's held-out photos are in '{chosen.folder}', so it may have learnt "
+        "from these"
+    )
 
 
 def _say(console: Console, line: str) -> None:

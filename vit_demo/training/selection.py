@@ -1,11 +1,14 @@
 """Which photos of a folder a checkpoint is scored on, and which of them it has seen before."""
 
+import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from vit_demo.checkpoints.files import read_json
 from vit_demo.errors import DataError, nearest
 from vit_demo.training.folder import PhotoFolder, Sample, scan_all
 from vit_demo.training.run import BEST, SUMMARY, names_of
@@ -17,14 +20,14 @@ class Chosen:
 
     `unknown` counts the photos of classes that the checkpoint does not know, which are the
     `strangers`; `missing` the held-out photos that are not in the folder. `trained_on` of the
-    samples were learnt from, as far as the checkpoint's own list of held-out photos says so.
+    samples were learnt from, as far as `choose` can tell; None where it cannot.
     """
 
     folder: Path
     samples: tuple[Sample, ...]
     unknown: Mapping[str, int]
     held_out: bool = False
-    trained_on: int = 0
+    trained_on: int | None = 0
     missing: int = 0
     strangers: tuple[Path, ...] = ()
 
@@ -35,6 +38,16 @@ def summary_of(folder: Path) -> Path | None:
         if (place / SUMMARY).exists():
             return place / SUMMARY
     return None
+
+
+def trained_in(folder: Path) -> Path | None:
+    """The folder of photos that a checkpoint learnt in, as its run was given it, if that is known.
+
+    A relative one is taken from where this process runs, as it was taken from where the run did.
+    """
+    path = summary_of(folder)
+    data = read_json(path, f"'{folder}'").get("data") if path else None
+    return Path(data) if isinstance(data, str) else None
 
 
 def held_out_photos(folder: Path) -> frozenset[str]:
@@ -60,11 +73,18 @@ def choose(
     labels: Sequence[str],
     listed: frozenset[str] = frozenset(),
     held_out: bool = False,
+    learnt_in: Path | None = None,
 ) -> Chosen:
     """Find the photos of a folder of classes, matched to a checkpoint's `labels` by name.
 
-    `listed` are the checkpoint's held-out photos; with `held_out` only they are chosen. Raises
-    DataError where no class is known, where a label is ambiguous, or where nothing is left.
+    `listed` are the checkpoint's held-out photos; with `held_out` only they are chosen. A folder
+    that holds some of them is the one that it learnt in, so that it learnt from all others there.
+    A folder that holds none may be another one, a part or a copy of that one: its files are then
+    compared, byte by byte, with those that were learnt from, if `learnt_in` still holds them. A
+    copy that was saved anew passes for another photo. Without a list nothing is known, and
+    nothing counted.
+
+    Raises DataError where no class is known, where a label is ambiguous, or where nothing is left.
     """
     photos = scan_all(folder)
     known = _match(photos, labels, folder)
@@ -82,10 +102,50 @@ def choose(
         samples=kept if held_out else samples,
         unknown=dict(unknown),
         held_out=held_out,
-        trained_on=len(samples) - len(kept) if kept and not held_out else 0,
+        trained_on=_trained_on(samples, kept, listed, learnt_in) if not held_out else 0,
         missing=len(listed.difference(names)) if held_out else 0,
         strangers=tuple(path for path, label in photos.samples if label not in known),
     )
+
+
+def _trained_on(
+    samples: Sequence[Sample],
+    kept: Sequence[Sample],
+    listed: frozenset[str],
+    learnt_in: Path | None,
+) -> int | None:
+    if kept or not listed:
+        return len(samples) - len(kept) if kept else 0
+    learnt = _learnt_from(learnt_in, listed) if learnt_in is not None else None
+    if learnt is None:
+        return None
+    files = [path for path, _ in samples if path.is_file()]
+    # Only files of one size can be the same, and few others are of one size.
+    sizes = {path.stat().st_size for path in files}
+    alike = [path for path in learnt if path.is_file() and path.stat().st_size in sizes]
+    known = set(_digests(alike))
+    return sum(digest in known for digest in _digests(files))
+
+
+def _learnt_from(folder: Path, listed: frozenset[str]) -> list[Path] | None:
+    """The photos of a folder that are not `listed`; None for one that holds none that are."""
+    try:
+        photos = scan_all(folder)
+    except DataError:
+        # It has been moved, or emptied, since the run.
+        return None
+    names = names_of(photos.samples, folder)
+    if listed.isdisjoint(names):
+        return None
+    paired = zip(photos.samples, names, strict=True)
+    return [path for (path, _), name in paired if name not in listed]
+
+
+def _digests(paths: Iterable[Path]) -> Iterator[bytes]:
+    """What tells the contents of files apart; a file that cannot be opened is passed over."""
+    for path in paths:
+        with suppress(OSError):
+            yield hashlib.sha256(path.read_bytes()).digest()
 
 
 def _match(photos: PhotoFolder, labels: Sequence[str], folder: Path) -> dict[int, int]:
