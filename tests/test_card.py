@@ -137,6 +137,7 @@ def test_what_flatters_is_said(write):
     assert "epoch was chosen on the same photos" in write(chosen=True)
     assert "epoch was chosen" not in write()
     assert "trained on 5 of these photos" in write(trained_on=5, held_out=False)
+    assert "may have been trained on some of" in write(trained_on=None, held_out=False)
     assert "9 of 12 photos in photos" in write(held_out=False)
     assert "1 photos could not be read" in write(unreadable=[{"photo": "a", "reason": "b"}])
 

@@ -184,7 +184,9 @@ def _scoring(scores: Mapping[str, Any], chosen_on_them: bool) -> Iterator[str]:
     )
     if scores["held_out"] and chosen_on_them:
         yield "The epoch was chosen on the same photos, which flatters it a little.\n"
-    if scores["trained_on"]:
+    if scores["trained_on"] is None:
+        yield "It may have been trained on some of these photos, which would flatter it.\n"
+    elif scores["trained_on"]:
         yield f"It was trained on {scores['trained_on']} of these photos, which flatters it.\n"
     if scores["unreadable"]:
         yield f"{len(scores['unreadable'])} photos could not be read and are not counted.\n"
