@@ -17,7 +17,7 @@ from vit_demo.cli.progress import photos_in_sight
 from vit_demo.errors import DataError, OptionError
 from vit_demo.training.card import check_card, save_card
 from vit_demo.training.evaluate import Evaluation, evaluate
-from vit_demo.training.metrics import Reliability
+from vit_demo.training.metrics import Reliability, between
 from vit_demo.training.report import as_json, make_folder, save_report
 from vit_demo.training.run import SUMMARY
 from vit_demo.training.selection import Chosen, choose, held_out_photos, summary_of, trained_in
@@ -184,7 +184,7 @@ def _print(scores: Evaluation, console: Console, strangers: bool) -> None:
             str(row["right"]),
             str(row["total"]),
             f"{row['share']:.3f}",
-            _interval(row["interval"]),
+            between(row["interval"]),
             Text(mistaken or "–"),
         )
     console.print(table)
@@ -192,7 +192,7 @@ def _print(scores: Evaluation, console: Console, strangers: bool) -> None:
     _say(
         console,
         f"{share.right} of {share.total} photos are named rightly: {share.value:.3f} "
-        f"(95 % {_interval(share.interval)}).",
+        f"(95 % {between(share.interval)}).",
     )
     for line in (*_calibration_lines(scores), *(_strange_lines(scores) if strangers else ())):
         _say(console, line)
@@ -237,9 +237,4 @@ def _doubt(scores: Evaluation) -> str:
 
 
 def _judged(judged: Reliability) -> str:
-    return f"{judged.error:.3f} ({_interval(judged.interval)}), loss {judged.loss:.3f},"
-
-
-def _interval(interval: tuple[float, float] | list[float]) -> str:
-    low, high = interval
-    return f"{low:.3f} to {high:.3f}"
+    return f"{judged.error:.3f} ({between(judged.interval)}), loss {judged.loss:.3f},"

@@ -14,6 +14,7 @@ from vit_demo.cli.checkpoint import read_in_sight
 from vit_demo.cli.finetune import pairs
 from vit_demo.cli.progress import training_in_sight
 from vit_demo.training.experiment import PLOT, Arm, compare
+from vit_demo.training.metrics import between
 from vit_demo.training.plan import Plan
 from vit_demo.training.recipe import Recipe
 from vit_demo.training.world import joined
@@ -64,12 +65,11 @@ def _print_table(arms: tuple[Arm, Arm], out: Path) -> None:
         "start", "epochs", "held-out accuracy", "95 %", "best accuracy", "minutes", box=None
     )
     for arm in arms:
-        low, high = arm.last.interval
         table.add_row(
             arm.name,
             str(len(arm.accuracies)),
             f"{arm.accuracies[-1]:.3f}",
-            f"{low:.3f} to {high:.3f}",
+            between(arm.last.interval),
             f"{max(arm.accuracies):.3f}",
             f"{arm.summary['minutes']:.1f}",
         )

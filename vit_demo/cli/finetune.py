@@ -15,6 +15,7 @@ from vit_demo.errors import DataError, OptionError, StoppedError
 from vit_demo.training.card import CARD, check_card
 from vit_demo.training.evaluate import Evaluation
 from vit_demo.training.finish import finish
+from vit_demo.training.metrics import between
 from vit_demo.training.plan import NOT_STATED, SCRATCH, Plan
 from vit_demo.training.recipe import Recipe
 from vit_demo.training.run import train
@@ -124,10 +125,9 @@ def _finished(plan: Plan, out: Path, notes: Console) -> Evaluation:
 
 def _worth(scores: Evaluation, out: Path) -> str:
     share = scores.accuracy
-    low, high = share.interval
     return (
         f"{share.right} of {share.total} held-out photos are named rightly: "
-        f"{share.value:.4f} (95 % {low:.3f} to {high:.3f}); saved to {out}"
+        f"{share.value:.4f} (95 % {between(share.interval)}); saved to {out}"
     )
 
 

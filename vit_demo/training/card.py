@@ -9,6 +9,7 @@ from vit_demo.checkpoints.calibration import Calibration, read_calibration
 from vit_demo.checkpoints.files import CONFIG, read_json
 from vit_demo.errors import OutputError
 from vit_demo.training.evaluate import Evaluation
+from vit_demo.training.metrics import between
 from vit_demo.training.plan import NOT_STATED
 from vit_demo.training.report import CONFUSION, as_json, save_confusion
 from vit_demo.training.run import BEST
@@ -180,7 +181,7 @@ def _scoring(scores: Mapping[str, Any], chosen_on_them: bool) -> Iterator[str]:
     yield "## How it scores\n"
     yield (
         f"**{accuracy['right']} of {accuracy['total']} {which}, {accuracy['share']:.3f}** "
-        f"(95 % interval, Wilson: {_interval(accuracy['interval'])}).\n"
+        f"(95 % interval, Wilson: {between(accuracy['interval'])}).\n"
     )
     if scores["held_out"] and chosen_on_them:
         yield "The epoch was chosen on the same photos, which flatters it a little.\n"
@@ -197,7 +198,7 @@ def _scoring(scores: Mapping[str, Any], chosen_on_them: bool) -> Iterator[str]:
             row["label"],
             f"{row['right']} of {row['total']}",
             f"{row['share']:.3f}",
-            _interval(row["interval"]),
+            between(row["interval"]),
             mistaken,
         )
         yield f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
@@ -246,9 +247,4 @@ def _limits(classes: int) -> str:
 
 
 def _error(judged: Mapping[str, Any]) -> str:
-    return f"{judged['calibration_error']:.3f} (95 %, bootstrap: {_interval(judged['interval'])})"
-
-
-def _interval(interval: tuple[float, float] | list[float]) -> str:
-    low, high = interval
-    return f"{low:.3f} to {high:.3f}"
+    return f"{judged['calibration_error']:.3f} (95 %, bootstrap: {between(judged['interval'])})"

@@ -4,7 +4,7 @@ Pure functions; `photos` is the axis of scored photos, `classes` that of the che
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -20,6 +20,12 @@ BINS = 15
 RESAMPLES = 2000
 
 Interval = tuple[float, float]
+
+
+def between(interval: Sequence[float]) -> str:
+    """An interval in words."""
+    low, high = interval
+    return f"{low:.3f} to {high:.3f}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from vit_demo.figures.scores import draw_reliability as draw_panels
 from vit_demo.figures.sheet import save_figure
 from vit_demo.photo import read_photo
 from vit_demo.training.evaluate import Evaluation, Mistake
-from vit_demo.training.metrics import BINS, Reliability, Share
+from vit_demo.training.metrics import BINS, Reliability, Share, between
 from vit_demo.training.temperature import FOLDS
 
 SCORES, CONFUSION = "evaluation.json", "confusion.png"
@@ -162,8 +162,7 @@ def make_folder(folder: Path) -> None:
 
 
 def _words(title: str, judged: Reliability) -> str:
-    low, high = judged.interval
-    return f"{title}\ncalibration error {judged.error:.3f} ({low:.3f} to {high:.3f})"
+    return f"{title}\ncalibration error {judged.error:.3f} ({between(judged.interval)})"
 
 
 def _tile(mistake: Mistake) -> Tile:
