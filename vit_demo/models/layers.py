@@ -114,8 +114,10 @@ class SelfAttention(nn.Module):
         read: int | None = None,
     ) -> Float[Tensor, "b n d"]:
         """With `read`, only the queries of so many tokens in front leave a graph."""
-        query, key, value = rearrange(
-            self.qkv(tokens), "b n (three heads d) -> three b heads n d", three=3, heads=self.heads
+        # Cut before it is rearranged: so the backward pass joins the three slopes in one copy.
+        query, key, value = (
+            rearrange(part, "b n (heads d) -> b heads n d", heads=self.heads)
+            for part in self.qkv(tokens).chunk(3, dim=-1)
         )
         query, key = self.q_norm(query), self.k_norm(key)
         dropout = self.attention_dropout if self.training else 0.0
