@@ -107,9 +107,9 @@ def finetune_command(
                 train(
                     plan, start, out, watch(""), resume=resume, save_every=save_every, world=world
                 )
-        if world.leads:
-            notes = Console(stderr=True)
-            notes.print(Text(_worth(_finished(plan, out, notes), out)), soft_wrap=True)
+    if world.leads:
+        notes = Console(stderr=True)
+        notes.print(Text(_worth(_finished(plan, out, notes), out)), soft_wrap=True)
 
 
 def _finished(plan: Plan, out: Path, notes: Console) -> Evaluation:

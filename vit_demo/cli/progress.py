@@ -44,7 +44,7 @@ class Shown(Watcher):
         words = f"{self.name} epoch {step.epoch} ({step.stage})  loss {step.loss:.3f}".strip()
         self.bars.update(self.bar, total=step.steps, completed=step.step, description=words)
         if not self.bars.console.is_terminal:
-            _tell_tenths(self.bars.console, f"{words}, step", step.step, step.steps)
+            _tell_tenths(self.bars.console, f"{words}, steps", step.step, step.steps)
         if step.score:
             self.say(f"{words}: {step.score.accuracy:.4f} of the held-out photos")
 
