@@ -16,7 +16,7 @@ ROOT = "vit_demo"  # the package's own front door: load and explain
 FLOORS = (
     {"errors"},
     {"settings"},
-    {"flow", "photo", "predictions"},
+    {"flow", "photo", "precision", "predictions"},
     {"models", "preprocess", "figures"},
     {"checkpoints", "explanations"},
     {"faithfulness", "training"},

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from vit_demo import explain, load, look
 from vit_demo.checkpoints.calibration import Calibration, store_calibration
+from vit_demo.training.world import half_is_faster_here
 
 ROOT = Path(__file__).parents[1]
 
@@ -401,7 +402,7 @@ def training(few_and_many, our_checkpoint, tmp_path):
     return (
         "finetune", "--data", few_and_many, "--weights", our_checkpoint, "--out", tmp_path / "out",
         "--image-size", 32, "--patch-size", 8, "--epochs", 1, "--head-epochs", 0,
-        "--batch-size", 4, "--set", "workers=0", "--set", "bfloat16=false",
+        "--batch-size", 4, "--set", "workers=0",
         "--licence", "cc-by-4.0", "--credit", "Ada",
     )  # fmt: skip
 
@@ -431,6 +432,8 @@ def test_a_finished_run_is_neither_trained_nor_scored_again(run, training, tmp_p
     status, _, notes = run(*training)
     assert (status, "of 300 held-out photos are named rightly" in notes) == (0, True)
     assert "scoring: 30 of 300\n" in notes
+    recipe = json.loads((tmp_path / "out" / "training.json").read_text())["recipe"]
+    assert recipe["bfloat16"] is half_is_faster_here()
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.*")}
     status, _, error = run(*training, "--seed", 7)
     assert (status, "holds a finished run; name another folder" in error) == (2, True)

@@ -221,7 +221,8 @@ def test_the_learning_rate_follows_the_schedule_of_each_stage(trainer):
     falling = [top * f for f in (0.5, 1.0, 1.0, (1 + half) / 2, 0.5, (1 - half) / 2)]
     assert [step.rate for step in trainer()] == pytest.approx(falling)
     staged = [step.rate for step in trainer(replace(QUICK, head_epochs=1))]
-    assert staged == pytest.approx([top, top, top / 2, *falling])
+    own = QUICK.head_learning_rate
+    assert staged == pytest.approx([own, own, own / 2, *falling])
     brief = [step.rate for step in trainer(replace(QUICK, warm_up_steps=1))]
     assert brief[0] == top
 

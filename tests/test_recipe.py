@@ -9,7 +9,7 @@ from vit_demo.training.augment import Augmentation
 from vit_demo.training.recipe import Recipe, Stage
 
 
-@pytest.mark.parametrize("name", ["epochs", "batch_size", "learning_rate", "layer_decay"])
+@pytest.mark.parametrize("name", ["epochs", "batch_size", "learning_rate", "head_learning_rate"])
 def test_a_recipe_that_cannot_be_followed_is_refused(name):
     zero = type(getattr(Recipe(), name))(0)
     with pytest.raises(ConfigError, match=f"{name}={zero}, but it must be above 0"):

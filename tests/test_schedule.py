@@ -8,16 +8,17 @@ import pytest
 import torch
 
 from vit_demo.models.vit import VisionTransformer
-from vit_demo.training.recipe import Recipe
+from vit_demo.training.recipe import Recipe, Stage
 from vit_demo.training.schedule import parameter_groups, running_mean, warm_up_then_cosine
 
+HEAD, ALL = Stage("head", 1), Stage("all", 1)
 VARIANTS = [{}, {"distilled": True}, {"representation": 16}, {"layer_scale": 0.1}]
 
 
 @pytest.mark.parametrize("changes", VARIANTS, ids=str)
 def test_every_parameter_is_in_exactly_one_group(tiny_config, changes):
     model = VisionTransformer(replace(tiny_config, **changes))
-    grouped = [id(p) for group in parameter_groups(model, Recipe()) for p in group["params"]]
+    grouped = [id(p) for group in parameter_groups(model, Recipe(), ALL) for p in group["params"]]
     assert len(grouped) == len(set(grouped))
     assert set(grouped) == {id(parameter) for parameter in model.parameters()}
 
@@ -29,7 +30,7 @@ def settings(tiny_config):
     recipe = Recipe(learning_rate=1.0, layer_decay=0.5, head_factor=3.0, weight_decay=0.05)
     by_id = {
         id(parameter): (group["lr"], group["weight_decay"])
-        for group in parameter_groups(model, recipe)
+        for group in parameter_groups(model, recipe, ALL)
         for parameter in group["params"]
     }
     return {name: by_id[id(parameter)] for name, parameter in model.named_parameters()}
@@ -81,10 +82,12 @@ def test_the_schedule_needs_no_warm_up_and_survives_a_longer_one_than_the_run():
     )
 
 
-def test_what_is_frozen_is_in_no_group(tiny_config):
+def test_the_head_alone_learns_at_a_rate_of_its_own_and_what_is_frozen_is_in_no_group(tiny_config):
     model = VisionTransformer(tiny_config)
     model.freeze_backbone()
-    grouped = {id(p) for group in parameter_groups(model, Recipe()) for p in group["params"]}
+    groups = parameter_groups(model, Recipe(head_learning_rate=0.5, head_factor=3.0), HEAD)
+    assert {group["lr"] for group in groups} == {0.5}
+    grouped = {id(p) for group in groups for p in group["params"]}
     assert grouped == {id(parameter) for parameter in model.head.parameters()}
 
 

@@ -26,8 +26,9 @@ from vit_demo.explanations import (
     find_method,
     watch,
 )
-from vit_demo.faithfulness import Case, Likeness, Trust, cascade, half_is_faster, trust
+from vit_demo.faithfulness import Case, Likeness, Trust, cascade, trust
 from vit_demo.photo import PhotoSource, read_photo
+from vit_demo.precision import half_is_faster
 from vit_demo.predictions import Prediction, find_class, rank
 from vit_demo.preprocess import Box, Prepared
 

@@ -17,7 +17,7 @@ from vit_demo.training.experiment import PLOT, Arm, compare
 from vit_demo.training.metrics import between
 from vit_demo.training.plan import Plan
 from vit_demo.training.recipe import Recipe
-from vit_demo.training.world import joined
+from vit_demo.training.world import half_is_faster_here, joined
 
 
 def experiment_command(
@@ -43,7 +43,9 @@ def experiment_command(
 
     Broken off, the same command goes on where it was.
     """
-    recipe = Recipe(head_epochs=head_epochs, epochs=epochs, seed=seed).changed(pairs(changes or []))
+    recipe = Recipe(
+        head_epochs=head_epochs, epochs=epochs, bfloat16=half_is_faster_here(), seed=seed
+    ).changed(pairs(changes or []))
     plan = Plan(
         data=str(data),
         weights=weights,

@@ -20,7 +20,7 @@ from vit_demo.training.plan import NOT_STATED, SCRATCH, Plan
 from vit_demo.training.recipe import Recipe
 from vit_demo.training.run import train
 from vit_demo.training.saved import RunFolder
-from vit_demo.training.world import joined
+from vit_demo.training.world import half_is_faster_here, joined
 
 # What may stand beside --resume: the rest is in the plan of the run.
 WITH_RESUME = {"--resume", "--out", "--data", "--weights", "--save-every", "--allow-pickle"}
@@ -82,6 +82,7 @@ def finetune_command(
             epochs=epochs,
             learning_rate=learning_rate,
             batch_size=batch_size,
+            bfloat16=half_is_faster_here(),
             seed=seed,
         ).changed(pairs(changes or []))
         plan = Plan(

@@ -1,6 +1,6 @@
 """Is the map telling the truth? Deletion, insertion, SaCo and randomisation, beside noise."""
 
-from vit_demo.faithfulness.case import Case, half_is_faster
+from vit_demo.faithfulness.case import Case
 from vit_demo.faithfulness.curves import Curve
 from vit_demo.faithfulness.marks import CONTROL, FIGURES, STEPS, Marks, Trust, mark, trust
 from vit_demo.faithfulness.randomise import Likeness, cascade, parts_of
@@ -19,7 +19,6 @@ __all__ = [
     "Trust",
     "cascade",
     "compared",
-    "half_is_faster",
     "mark",
     "parts_of",
     "study",

@@ -28,17 +28,6 @@ BLUR_SIGMA, BLUR_REACH = 5.0, 5
 
 Probabilities = Float[Tensor, " masks"]
 
-# By any of these a processor multiplies numbers of 16 bits faster than those of 32.
-HALVES = ("avx512_bf16", "amx_bf16", "bf16")
-
-
-def half_is_faster(device: torch.device) -> bool:
-    """Whether this processor is faster in half precision than in full."""
-    if device.type != "cpu":
-        return True
-    able = torch.cpu.get_capabilities()
-    return any(able.get(name, False) for name in HALVES)
-
 
 @dataclass(frozen=True, eq=False)
 class Case:

@@ -139,7 +139,7 @@ class Trainer:
         """Begin a stage: what learns, how fast, and a running mean that starts afresh."""
         self.stage = stage
         (self.model.freeze_backbone if stage.frozen else self.model.unfreeze)()
-        self.optimiser = torch.optim.AdamW(parameter_groups(self.model, self.recipe))
+        self.optimiser = torch.optim.AdamW(parameter_groups(self.model, self.recipe, stage))
         self.tops = [group["lr"] for group in self.optimiser.param_groups]
         self.averaged = (
             AveragedModel(self.model, multi_avg_fn=running_mean(self.recipe.average))

@@ -8,7 +8,7 @@ from vit_demo.errors import ConfigError, nearest
 from vit_demo.training.augment import Augmentation
 
 COUNTS = ("epochs", "batch_size")
-POSITIVE = ("learning_rate", "layer_decay", "head_factor", "gradient_clip")
+POSITIVE = ("head_learning_rate", "learning_rate", "layer_decay", "head_factor", "gradient_clip")
 NOT_NEGATIVE = ("head_epochs", "weight_decay", "warm_up_steps", "mixup", "cutmix", "workers")
 SHARES = ("label_smoothing", "average", "drop_path", "patch_dropout")
 
@@ -30,25 +30,28 @@ class Stage:
 class Recipe:
     """How to train. Nonsense is refused when it is made.
 
-    First the head alone learns for `head_epochs` on a frozen backbone, then everything for
-    `epochs`. `learning_rate` is that of the last encoder block. Each block further from the head
-    learns `layer_decay` times as fast as the one after it, the new head `head_factor` times as
-    fast as the last block.
+    First the head alone learns for `head_epochs` on a frozen backbone, at `head_learning_rate`,
+    which is high: what a chance head would tell the backbone to unlearn is not worth hearing
+    (arXiv 2202.10054). Then everything learns for `epochs`. `learning_rate` is that of the last
+    encoder block. Each block further from the head learns `layer_decay` times as fast as the one
+    after it, the head `head_factor` times as fast as the last block.
 
     `average` is the share of the old that stays at every step in the running mean of the weights,
     which is what is scored and written; 0 writes the weights themselves. `mixup`
     (arXiv 1710.09412) and `cutmix` (arXiv 1905.04899) are the parameters of their beta
     distributions, 0 for without; a batch gets one of the two at the most. `patch_dropout` leaves
     out that share of the patches while training (arXiv 2208.07220), which also makes a step
-    cheaper.
+    cheaper. `bfloat16` multiplies in half precision, which pays on a GPU and on processors that
+    have it, and takes many times as long on others.
     """
 
     head_epochs: int = 1
     epochs: int = 8
     batch_size: int = 32
-    learning_rate: float = 4e-4
+    head_learning_rate: float = 1e-2
+    learning_rate: float = 1e-4
     layer_decay: float = 0.75
-    head_factor: float = 3.0
+    head_factor: float = 1.0
     weight_decay: float = 0.05
     warm_up_steps: int = 60
     label_smoothing: float = 0.1
@@ -58,7 +61,7 @@ class Recipe:
     patch_dropout: float = 0.4
     mixup: float = 0.0
     cutmix: float = 0.0
-    bfloat16: bool = True
+    bfloat16: bool = False
     workers: int = 1
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)

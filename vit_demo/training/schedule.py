@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vit_demo.models.vit import VisionTransformer
-from vit_demo.training.recipe import Recipe
+from vit_demo.training.recipe import Recipe, Stage
 
 Average = Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]
 
@@ -25,36 +25,42 @@ def running_mean(keep: float) -> Average:
     return update
 
 
-def parameter_groups(model: VisionTransformer, recipe: Recipe) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: VisionTransformer, recipe: Recipe, stage: Stage
+) -> list[dict[str, Any]]:
     """Layer-wise learning rates (arXiv 2106.08254, appendix); no decay on vectors or positions.
 
-    Only what learns is in a group.
+    Only what learns is in a group; alone, the head has a rate of its own.
     """
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decays = parameter.ndim > 1 and not name.endswith(("_token", "pos_embed"))
-            groups.setdefault((_rate_factor(name, model, recipe), decays), []).append(parameter)
+            groups.setdefault((_rate(name, model, recipe, stage), decays), []).append(parameter)
     return [
         {
             "params": parameters,
-            "lr": recipe.learning_rate * factor,
+            "lr": rate,
             "weight_decay": recipe.weight_decay if decays else 0.0,
         }
-        for (factor, decays), parameters in groups.items()
+        for (rate, decays), parameters in groups.items()
     ]
 
 
-def _rate_factor(name: str, model: VisionTransformer, recipe: Recipe) -> float:
+def _rate(name: str, model: VisionTransformer, recipe: Recipe, stage: Stage) -> float:
     depth = model.config.depth
     match name.split("."):
+        case _ if stage.frozen:
+            return recipe.head_learning_rate
         case ["head" | "head_dist" | "pre_logits", *_]:
-            return recipe.head_factor
+            factor = recipe.head_factor
         case ["blocks", number, *_]:
-            return recipe.layer_decay ** (depth - 1 - int(number))
+            factor = recipe.layer_decay ** (depth - 1 - int(number))
         case ["norm", *_]:
-            return 1.0
-    return recipe.layer_decay**depth
+            factor = 1.0
+        case _:
+            factor = recipe.layer_decay**depth
+    return recipe.learning_rate * factor
 
 
 def warm_up_then_cosine(step: int, warm_up: int, steps: int) -> float:

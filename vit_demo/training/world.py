@@ -9,6 +9,7 @@ import torch
 from torch import distributed
 
 from vit_demo.errors import ConfigError
+from vit_demo.precision import half_is_faster
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class World:
         """Go on when all have come this far."""
         if self.size > 1:
             distributed.barrier()
+
+
+def half_is_faster_here() -> bool:
+    """Whether training would be faster in half precision, on the device that `joined` chooses."""
+    return half_is_faster(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 @contextmanager
