@@ -321,10 +321,12 @@ def test_a_run_with_an_unreadable_photo_goes_on_with_the_same_split(
     assert summary["photos"]["classes"] == {"blue": 16, "red": 15}
 
 
-def test_what_cannot_be_fine_tuned_is_refused(plan, tmp_path, start):
+def test_what_cannot_be_fine_tuned_is_refused_before_any_photo_is_opened(plan, tmp_path, start):
     mean = replace(start.config, class_token=False, pooling="mean")
+    told = Told()
     with pytest.raises(UnsupportedError, match="start from a ViT, DeiT or DINOv2 with a class"):
-        train(plan, replace(start, config=mean), tmp_path / "out", Watcher())
+        train(plan, replace(start, config=mean), tmp_path / "out", told)
     with pytest.raises(ConfigError, match="not a whole number of"):
-        train(replace(plan, image_size=25), start, tmp_path / "out", Watcher())
+        train(replace(plan, image_size=25), start, tmp_path / "out", told)
+    assert told.before == []
     assert not (tmp_path / "out").exists()

@@ -17,7 +17,7 @@ from vit_demo.training.experiment import PLOT, Arm, compare
 from vit_demo.training.metrics import between
 from vit_demo.training.plan import Plan
 from vit_demo.training.recipe import Recipe
-from vit_demo.training.world import half_is_faster_here, joined
+from vit_demo.training.world import half_is_faster_here, joined, launcher
 
 
 def experiment_command(
@@ -53,7 +53,7 @@ def experiment_command(
         image_size=image_size,
         patch_size=patch_size,
         held_out=held_out,
-        command=shlex.join(["python", "-m", "vit_demo", *sys.argv[1:]]),
+        command=shlex.join([*launcher(), "-m", "vit_demo", *sys.argv[1:]]),
     )
     start = read_in_sight(weights)
     with joined() as world, training_in_sight(world) as watch:

@@ -20,7 +20,7 @@ from vit_demo.training.plan import NOT_STATED, SCRATCH, Plan
 from vit_demo.training.recipe import Recipe
 from vit_demo.training.run import train
 from vit_demo.training.saved import RunFolder
-from vit_demo.training.world import half_is_faster_here, joined
+from vit_demo.training.world import half_is_faster_here, joined, launcher
 
 # What may stand beside --resume: the rest is in the plan of the run.
 WITH_RESUME = {"--resume", "--out", "--data", "--weights", "--save-every", "--allow-pickle"}
@@ -95,7 +95,7 @@ def finetune_command(
             held_out=held_out,
             leave_out=leave_out,
             fold=fold,
-            command=shlex.join(["python", "-m", "vit_demo", *sys.argv[1:]]),
+            command=shlex.join([*launcher(), "-m", "vit_demo", *sys.argv[1:]]),
             licence=licence,
             credit=credit,
         )

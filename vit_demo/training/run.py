@@ -14,7 +14,7 @@ from vit_demo.checkpoints.stored import Stored
 from vit_demo.errors import DataError, StoppedError
 from vit_demo.figures.curves import save_curves
 from vit_demo.training.finetune import Step, Trainer
-from vit_demo.training.folder import Sample
+from vit_demo.training.folder import Sample, parts
 from vit_demo.training.inspection import Checked, check
 from vit_demo.training.plan import SCRATCH, Plan, fresh_model, shape
 from vit_demo.training.saved import RunFolder
@@ -61,9 +61,11 @@ def train(
     cannot be fine-tuned, StoppedError when the watcher stopped it.
     """
     world = world or World()
+    # A shape that cannot be is refused before every photo has been opened.
+    labels = parts(Path(plan.data), plan.leave_out)[0].labels
+    config, preprocessing = shape(plan, start, len(labels))
     checked = check(Path(plan.data), plan.held_out, plan.recipe.seed, plan.leave_out, plan.fold)
     watcher.checked(checked)
-    config, preprocessing = shape(plan, start, len(checked.split.labels))
     trainer = Trainer(
         fresh_model(config, start if plan.weights != SCRATCH else None, plan.recipe.seed),
         checked.split.training,

@@ -44,6 +44,12 @@ def half_is_faster_here() -> bool:
     return half_is_faster(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
+def launcher(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """The words by which this process was started: python's, or torchrun's with its processes."""
+    here = _number(environment, "LOCAL_WORLD_SIZE", 1)
+    return ["python"] if here == 1 else ["torchrun", "--nproc-per-node", str(here)]
+
+
 @contextmanager
 def joined(environment: Mapping[str, str] = os.environ) -> Iterator[World]:
     """The world that `torchrun` describes in the environment; without it, this process alone.
