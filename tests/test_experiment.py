@@ -13,8 +13,8 @@ from vit_demo.errors import DataError, StoppedError
 from vit_demo.training.experiment import COMPARISON, PLOT, Arm, compare
 from vit_demo.training.metrics import Share
 from vit_demo.training.plan import Plan
-from vit_demo.training.recipe import Recipe
-from vit_demo.training.run import Watcher
+from vit_demo.training.recipe import SCRATCH_LEARNING_RATE, Recipe
+from vit_demo.training.run import SUMMARY, Watcher
 
 RECIPE = Recipe(
     head_epochs=1, epochs=2, batch_size=4, learning_rate=3e-3, warm_up_steps=2, workers=0,
@@ -121,6 +121,12 @@ def test_the_same_command_in_another_order_goes_on_and_says_where_all_is(
     assert f"4 photos held out; {out / PLOT}" in said[0]
     assert "95 %" in said[0]
     assert "best accuracy" in said[0]
+    for name, rate in (
+        ("pretrained", Recipe.learning_rate),
+        ("from-scratch", SCRATCH_LEARNING_RATE),
+    ):
+        summary = json.loads((out / name / SUMMARY).read_text())
+        assert summary["recipe"]["learning_rate"] == rate
     table = json.loads((out / COMPARISON).read_text())
     for arm in table.values():
         low, high = arm["interval"]

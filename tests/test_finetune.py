@@ -184,6 +184,17 @@ def test_the_rest_of_a_batch_is_left_for_another_epoch(trainer):
     assert list(trainer(replace(QUICK, epochs=1, batch_size=10)))[-1].steps == 2
 
 
+def test_a_frozen_backbone_is_read_as_in_use(trainer, fresh):
+    """Nothing is left out by chance while the head alone learns, and something is afterwards."""
+    seen = {"head": [], "all": []}
+    for changes in ({}, {"drop_path": 0.5, "patch_dropout": 0.5}):
+        steps = list(trainer(replace(QUICK, head_epochs=1), fresh(**changes)))
+        for stage, losses in seen.items():
+            losses.append([step.loss for step in steps if step.stage == stage])
+    assert seen["head"][0] == seen["head"][1]
+    assert seen["all"][0] != seen["all"][1]
+
+
 def test_dropout_acts_while_training_and_not_while_scoring(trainer, monkeypatch):
     training = trainer(replace(QUICK, batch_size=24))
     modes = []

@@ -17,7 +17,7 @@ from vit_demo.training.evaluate import Evaluation
 from vit_demo.training.finish import finish
 from vit_demo.training.metrics import between
 from vit_demo.training.plan import NOT_STATED, SCRATCH, Plan
-from vit_demo.training.recipe import Recipe
+from vit_demo.training.recipe import SCRATCH_LEARNING_RATE, Recipe
 from vit_demo.training.run import train
 from vit_demo.training.saved import RunFolder
 from vit_demo.training.world import half_is_faster_here, joined, launcher
@@ -54,7 +54,12 @@ def finetune_command(
     leave_out: Annotated[
         str | None, typer.Option(metavar="CLASS", help="Train without this class.")
     ] = None,
-    learning_rate: Annotated[float, typer.Option(min=0)] = Recipe.learning_rate,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help=f"{Recipe.learning_rate} unless given, {SCRATCH_LEARNING_RATE} from none."
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1)] = Recipe.batch_size,
     changes: Annotated[
         list[str] | None,
@@ -77,10 +82,11 @@ def finetune_command(
     elif data is None or weights is None:
         raise OptionError("--data and --weights are missing; or go on with a run by --resume.")
     else:
+        usual = SCRATCH_LEARNING_RATE if weights == SCRATCH else Recipe.learning_rate
         recipe = Recipe(
             head_epochs=head_epochs if weights != SCRATCH else 0,
             epochs=epochs,
-            learning_rate=learning_rate,
+            learning_rate=usual if learning_rate is None else learning_rate,
             batch_size=batch_size,
             bfloat16=half_is_faster_here(),
             seed=seed,

@@ -12,6 +12,7 @@ from vit_demo.figures.curves import draw_comparison
 from vit_demo.figures.sheet import save_figure
 from vit_demo.training.metrics import Share
 from vit_demo.training.plan import SCRATCH, Plan
+from vit_demo.training.recipe import SCRATCH_LEARNING_RATE
 from vit_demo.training.run import SUMMARY, Watcher, train
 from vit_demo.training.saved import RunFolder
 from vit_demo.training.world import World
@@ -50,9 +51,9 @@ def compare(
     """Train as planned, and again from scratch; a table as JSON and a plot are left in `out`.
 
     Both have the same shape of model, photos, split, augmentation and number of epochs. From
-    scratch there is no backbone to freeze and no reason to slow its lower layers, so all learns
-    at one pace from the beginning. A side that was broken off is gone on with, a finished one is
-    kept. `watch` gives each side's watcher, by its name.
+    scratch there is no backbone to freeze and none to be careful of, so all learns at one pace
+    from the beginning, no slower than SCRATCH_LEARNING_RATE. A side that was broken off is gone on
+    with, a finished one is kept. `watch` gives each side's watcher, by its name.
 
     Raises what `train` raises; DataError where `out` holds another experiment.
     """
@@ -61,6 +62,7 @@ def compare(
         recipe,
         head_epochs=0,
         epochs=recipe.head_epochs + recipe.epochs,
+        learning_rate=max(recipe.learning_rate, SCRATCH_LEARNING_RATE),
         layer_decay=1.0,
         head_factor=1.0,
     )

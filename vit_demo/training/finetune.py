@@ -182,7 +182,8 @@ class Trainer:
         purpose = (recipe.seed, "step", self.step, self.world.rank)
         smooth = functional.one_hot(labels, self.model.config.classes).float()
         pixels, targets = mix(pixels, smooth, recipe.mixup, recipe.cutmix, dice(*purpose))
-        self.shared.train()
+        # A frozen backbone is read as in use: leaving out by chance would only blur the head.
+        self.shared.train(not self.stage.frozen)
         self.optimiser.zero_grad()
         # Drop path and dropout draw from torch's own generator, which is the caller's otherwise.
         with torch.random.fork_rng([device] if device.type == "cuda" else []):

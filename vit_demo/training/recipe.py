@@ -10,6 +10,9 @@ from vit_demo.training.augment import Augmentation
 COUNTS = ("epochs", "batch_size")
 POSITIVE = ("head_learning_rate", "learning_rate", "layer_decay", "head_factor", "gradient_clip")
 NOT_NEGATIVE = ("head_epochs", "weight_decay", "warm_up_steps", "mixup", "cutmix", "workers")
+# For a start from chance, where there is nothing to be careful of.
+SCRATCH_LEARNING_RATE = 2e-4
+
 SHARES = ("label_smoothing", "average", "drop_path", "patch_dropout")
 
 
