@@ -235,6 +235,13 @@ def test_held_out_photos_alone_are_scored_calibrated_on_and_put_on_the_card(
     assert f"{content['accuracy']['right']} of 9 held-out photos" in card
     assert "7 minutes" in card
     assert f"states the temperature {stored.temperature:.3f}" in card
+    chosen = ("--held-out", "--calibrate", "--temperature", 1, "--unsure-below", 0.7)
+    status, words, notes = run(*asked, *chosen)
+    assert (status, "As asked for, the temperature is 1.000" in words) == (0, True)
+    assert "temperature 1.000; below 70.0% an answer is unsure" in notes
+    assert load(str(our_checkpoint)).calibration == Calibration(1.0, 0.7)
+    status, _, error = run(*asked, "--temperature", 0)
+    assert (status, "temperature" in error) == (2, True)
 
 
 def test_photos_that_may_have_been_learnt_from_are_not_calibrated_on(

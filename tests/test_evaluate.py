@@ -198,6 +198,17 @@ def test_the_bundled_checkpoint_scores_what_its_card_says(shared):
     assert evaluate(checkpoint, chosen).accuracy.value >= 0.5
 
 
+def test_a_temperature_that_is_asked_for_is_weighed_and_the_fair_one_is_still_judged(
+    checkpoint, sort_by_answer
+):
+    folder = sort_by_answer(3)
+    fitted, asked = score(checkpoint, folder), score(checkpoint, folder, temperature=1.0)
+    assert asked.temperature == 1.0 != fitted.temperature
+    best = asked.logits.double().softmax(dim=-1).max(dim=-1)
+    assert asked.unsure_below == float(best.values[best.indices == asked.truth].quantile(0.05))
+    assert asked.cross_fitted == fitted.cross_fitted
+
+
 def test_strangers_are_met_on_request_at_the_temperature_that_would_be_stored(
     checkpoint, sort_by_answer, noise_photo
 ):

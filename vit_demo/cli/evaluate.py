@@ -21,7 +21,7 @@ from vit_demo.training.metrics import Reliability, between
 from vit_demo.training.report import as_json, make_folder, save_report
 from vit_demo.training.run import SUMMARY
 from vit_demo.training.selection import Chosen, choose, held_out_photos, summary_of, trained_in
-from vit_demo.training.temperature import KEPT
+from vit_demo.training.temperature import COLDEST, HOTTEST, KEPT
 
 
 def evaluate_command(
@@ -40,6 +40,10 @@ def evaluate_command(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Store the fitted temperature in the checkpoint.")
     ] = False,
+    temperature: Annotated[
+        float | None,
+        typer.Option(min=COLDEST, max=HOTTEST, help="Weigh and store this one, not the fitted."),
+    ] = None,
     unsure_below: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="With --calibrate: this confidence, not the fitted one."),
@@ -72,17 +76,18 @@ def evaluate_command(
     notes = Console(stderr=True)
     _note(notes, chosen, strangers)
     with photos_in_sight(notes, "photos") as report:
-        scores = evaluate(loaded, chosen, report, strangers)
+        scores = evaluate(loaded, chosen, report, strangers, temperature)
     for reason in scores.unreadable.values():
         _say(notes, f"Not scored: {reason}")
     if as_json_:
         typer.echo(json.dumps(as_json(scores)))
     else:
-        _print(scores, Console(), strangers)
+        _print(scores, Console(), strangers, temperature is not None)
     if out is not None:
         _say(notes, f"Saved to {out}: {', '.join(save_report(scores, out))}")
     if calibrate and folder is not None:
-        _say(notes, _calibrate(scores, folder, unsure_below))
+        settled = temperature or _worth_storing(scores)
+        _say(notes, _calibrate(scores, folder, settled, unsure_below))
     if card and folder is not None:
         _say(notes, f"Saved to {folder}: {', '.join(save_card(scores, folder, licence, credit))}")
 
@@ -152,7 +157,8 @@ def _say(console: Console, line: str) -> None:
     console.print(Text(line), soft_wrap=True)
 
 
-def _calibrate(scores: Evaluation, folder: Path, unsure_below: float | None) -> str:
+def _worth_storing(scores: Evaluation) -> float:
+    """The fitted temperature; DataError where it holds for no other photos, or there is none."""
     if scores.temperature is None:
         raise DataError(
             f"These {len(scores.samples)} photos settle no temperature: all are named rightly, or "
@@ -163,17 +169,17 @@ def _calibrate(scores: Evaluation, folder: Path, unsure_below: float | None) -> 
             f"A temperature fitted on some of these {len(scores.samples)} photos makes the others' "
             "probabilities no better, so none is stored; score more photos, and --calibrate then."
         )
-    if unsure_below is not None:
-        store_calibration(folder, Calibration(scores.temperature, unsure_below))
-        return (
-            f"Stored in {folder}: temperature {scores.temperature:.3f}; below {unsure_below:.1%} "
-            "an answer is unsure."
-        )
-    store_calibration(folder, Calibration(scores.temperature, scores.unsure_below))
-    return f"Stored in {folder}: temperature {scores.temperature:.3f}{_doubt(scores)}."
+    return scores.temperature
 
 
-def _print(scores: Evaluation, console: Console, strangers: bool) -> None:
+def _calibrate(scores: Evaluation, folder: Path, temperature: float, below: float | None) -> str:
+    words = _doubt(scores) if below is None else f"; below {below:.1%} an answer is unsure"
+    threshold = scores.unsure_below if below is None else below
+    store_calibration(folder, Calibration(temperature, threshold))
+    return f"Stored in {folder}: temperature {temperature:.3f}{words}."
+
+
+def _print(scores: Evaluation, console: Console, strangers: bool, asked_for: bool) -> None:
     content = as_json(scores)
     table = Table("class", "right", "of", "share", "95 %", "mistaken for", box=None)
     for row in content["classes"]:
@@ -194,23 +200,27 @@ def _print(scores: Evaluation, console: Console, strangers: bool) -> None:
         f"{share.right} of {share.total} photos are named rightly: {share.value:.3f} "
         f"(95 % {between(share.interval)}).",
     )
-    for line in (*_calibration_lines(scores), *(_strange_lines(scores) if strangers else ())):
+    lines = _calibration_lines(scores, asked_for)
+    for line in (*lines, *(_strange_lines(scores) if strangers else ())):
         _say(console, line)
 
 
-def _calibration_lines(scores: Evaluation) -> list[str]:
+def _calibration_lines(scores: Evaluation, asked_for: bool) -> list[str]:
     lines = [f"Calibration error {_judged(scores.raw)} with the logits as they are."]
     stated = scores.checkpoint.calibration.temperature
     if stated != 1:
         lines.append(f"Calibration error {_judged(scores.in_use)} as in use, at {stated:.3f}.")
-    if scores.cross_fitted is None or scores.temperature is None:
-        return [*lines, "No temperature can be fitted on these photos."]
-    return [
-        *lines,
-        f"Calibration error {_judged(scores.cross_fitted)} with a fitted temperature, "
-        "each photo judged by the others'.",
-        f"Fitted on all of them the temperature is {scores.temperature:.3f}{_doubt(scores)}.",
-    ]
+    if scores.cross_fitted is None:
+        lines.append("No temperature can be fitted on these photos.")
+    else:
+        lines.append(
+            f"Calibration error {_judged(scores.cross_fitted)} with a fitted temperature, "
+            "each photo judged by the others'."
+        )
+    if scores.temperature is not None:
+        source = "As asked for," if asked_for else "Fitted on all of them"
+        lines.append(f"{source} the temperature is {scores.temperature:.3f}{_doubt(scores)}.")
+    return lines
 
 
 def _strange_lines(scores: Evaluation) -> list[str]:

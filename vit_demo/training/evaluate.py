@@ -41,10 +41,10 @@ class Evaluation:
 
     `raw` judges the probabilities of the logits as they are, `in_use` those with the temperature
     that the checkpoint states, `cross_fitted` those with a temperature that each photo had no
-    part in. `temperature` and `unsure_below` are fitted on all photos, to be stored; they and
-    `cross_fitted` are None where the photos settle none. `strangers` compares photos of classes
-    that the checkpoint does not know, where they were asked for and there are some; with the
-    fitted temperature, or where there is none, the one in use.
+    part in. `temperature`, the one that was asked for or else fitted on all photos, and
+    `unsure_below` are to be stored; they and `cross_fitted` are None where the photos settle none.
+    `strangers` compares photos of classes that the checkpoint does not know, where they were asked
+    for and there are some; with `temperature`, or where there is none, the one in use.
     """
 
     checkpoint: Checkpoint = field(repr=False)
@@ -124,12 +124,14 @@ def evaluate(
     chosen: Chosen,
     report: Report | None = None,
     strangers: bool = False,
+    temperature: float | None = None,
 ) -> Evaluation:
     """Run the checkpoint on the chosen photos; `report` hears how many of how many are done.
 
-    With `strangers` it is run on the photos of classes that it does not know, too. Photos that
-    cannot be read are left out and listed. Raises DataError where none can be, CheckpointError
-    where the answers are no numbers.
+    With `strangers` it is run on the photos of classes that it does not know, too. With a
+    `temperature`, that one is weighed and not the fitted one. Photos that cannot be read are left
+    out and listed. Raises DataError where none can be, CheckpointError where the answers are no
+    numbers.
     """
     # A stranger has no class of the checkpoint's; the number beside it is never looked at.
     unknown = [(path, 0) for path in chosen.strangers] if strangers else []
@@ -146,12 +148,12 @@ def evaluate(
             f"{next(iter(unreadable.values()), 'there are none')}"
         )
     truth = torch.tensor([label for _, label in samples])
-    temperature = fit_temperature(logits, truth)
-    settled = temperature is not None
-    fair = cross_fitted(logits, truth, folds(len(samples))) if settled else None
+    fitted = fit_temperature(logits, truth)
+    fair = None if fitted is None else cross_fitted(logits, truth, folds(len(samples)))
+    temperature = fitted if temperature is None else temperature
     stated = checkpoint.calibration.temperature
     _, missed, met = _answers(checkpoint, unknown, lambda d, t: on(len(chosen.samples) + d, t))
-    fitted = temperature or stated
+    weighed = temperature or stated
     return Evaluation(
         checkpoint=checkpoint,
         chosen=chosen,
@@ -163,7 +165,7 @@ def evaluate(
         cross_fitted=None if fair is None else reliability(fair, truth),
         temperature=temperature,
         unsure_below=threshold_of_doubt(logits, truth, temperature) if temperature else None,
-        strangers=strangeness(confidence(logits, fitted), confidence(met, fitted))
+        strangers=strangeness(confidence(logits, weighed), confidence(met, weighed))
         if len(met)
         else None,
     )
