@@ -13,7 +13,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -21,6 +21,7 @@ GOOD_TOKEN = "hf_good"
 GRANTED_TOKEN = "hf_granted"
 LARGE = (".safetensors", ".bin")
 OWNER = "ann"
+LONGEST_WAIT = 120.0  # seconds, should nobody open a gate
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Repo:
     damaged: int = 0  # so many bodies of the right size with a wrong byte
     shortened: int = 0  # so many bodies that lack a byte, and say so
     extra: bytes = b""  # follows every large body
-    pause: float = 0.0  # between the pieces of a body
+    gate: Event | None = None  # the last piece of a large body waits for it
     retry_after: str | None = None
     pipeline_tag: str | None = "image-classification"
     commits: list[list[str]] = field(default_factory=list)  # the paths of each
@@ -424,9 +425,10 @@ class Handler(BaseHTTPRequestHandler):
         piece = 1 << 16
         try:
             for at in range(0, len(data), piece):
+                last = at + piece >= len(data)
+                if last and repo is not None and repo.gate and "/large/" in self.path:
+                    repo.gate.wait(LONGEST_WAIT)
                 self.wfile.write(data[at : at + piece])
-                if repo is not None and repo.pause and "/large/" in self.path:
-                    time.sleep(repo.pause)
         except ConnectionError:
             self.close_connection = True  # the client has hung up, which some tests ask it to do
 

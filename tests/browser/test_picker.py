@@ -1,5 +1,7 @@
 """Picking another checkpoint, in a real Chromium, with a Hub on this machine."""
 
+from threading import Event
+
 import pytest
 import torch
 
@@ -103,7 +105,8 @@ def test_another_checkpoint_is_picked_from_the_list_and_runs(page, hub, files):
 def test_a_fresh_one_shows_how_far_it_is_and_keeps_nobody_else_waiting(
     page, chromium, app, hub, files
 ):
-    hub.add("ann/slow", files, pause=0.25)
+    gate = Event()
+    hub.add("ann/slow", files, gate=gate)
     upload(page, EXAMPLES / "honey-bee.jpg")
     type_in(page, "ann/slow")
     page.click("#run")
@@ -113,6 +116,7 @@ def test_a_fresh_one_shows_how_far_it_is_and_keeps_nobody_else_waiting(
         run(other)
         assert other.inner_text("#names h2").strip() == "sunflowers"
         assert page.locator("#overlay img").count() == 0
+    gate.set()
     page.wait_for_selector("#overlay img")
     assert names(page) == set(LABELS)
 
