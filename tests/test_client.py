@@ -1,6 +1,7 @@
 """What arrives broken, late or never. `slow` tests wait for the client's own back-off."""
 
 from pathlib import Path
+from threading import Event
 
 import pytest
 from hub_driver import (
@@ -76,7 +77,7 @@ def test_a_file_that_rots_in_the_cache_is_not_used_offline(fetch, repo):
 # Stopped
 
 
-@pytest.mark.parametrize("knob", [{"api_seconds": 20}, {"pause": 3.0}, {"head_status": 503}])
+@pytest.mark.parametrize("knob", [{"api_seconds": 20}, {"gate": Event()}, {"head_status": 503}])
 def test_stopping_takes_effect_at_once(fetch, repo, knob):
     result = fetch(repo(**knob).name, cancel_after=0.7)
     one_sentence(result, "CancelledError", "stopped")
