@@ -48,10 +48,10 @@ def parameter_groups(
 
 
 def _rate(name: str, model: VisionTransformer, recipe: Recipe, stage: Stage) -> float:
+    if stage.frozen:
+        return recipe.head_learning_rate
     depth = model.config.depth
     match name.split("."):
-        case _ if stage.frozen:
-            return recipe.head_learning_rate
         case ["head" | "head_dist" | "pre_logits", *_]:
             factor = recipe.head_factor
         case ["blocks", number, *_]:
