@@ -18,17 +18,15 @@ def adapt(
 ) -> dict[str, Float[Tensor, "..."]]:
     """The encoder of `old`, for a model of shape `new`: heads dropped, the rest brought over.
 
-    Layer scale is folded when `new` has none, the patch kernel and the positions are resampled
-    when patch size or grid differ, and a distillation token goes with its head. Every tensor is
-    a copy: training it leaves `tensors` alone.
+    The patch kernel and the positions are resampled when patch size or grid differ, and a
+    distillation token goes with its head. Every tensor is a copy: training it leaves `tensors`
+    alone.
     """
     adapted = {
         name: tensor.to(torch.float32, copy=True)
         for name, tensor in tensors.items()
         if not name.startswith(HEADS)
     }
-    if old.layer_scale is not None and new.layer_scale is None:
-        adapted = fold_layer_scale(adapted)
     if old.distilled and not new.distilled:
         adapted = without_teacher(adapted)
     adapted["patch_embed.proj.weight"] = resample_patch_kernel(

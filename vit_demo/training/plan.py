@@ -66,8 +66,11 @@ class Plan:
 def shape(plan: Plan, start: Stored | None, classes: int) -> tuple[ViTConfig, Preprocessing]:
     """The model that is trained, and how it reads photos: the middle square of each.
 
-    The model is made plain (no layer scale), so that every library can read it. Raises
-    UnsupportedError for a start that is no ViT with a class token.
+    Layer scale stays while the model learns, and is folded only into what is written: with it, a
+    step moves a channel in proportion to what the channel adds to the stream, which Adam, whose
+    steps know no size of weights, cannot tell from folded ones. All else is made plain, so that
+    every library can read it. Raises UnsupportedError for a start that is no ViT with a class
+    token.
     """
     side, recipe = plan.image_size, plan.recipe
     preprocessing = Preprocessing(
@@ -89,7 +92,6 @@ def shape(plan: Plan, start: Stored | None, classes: int) -> tuple[ViTConfig, Pr
         classes=classes,
         image_size=(side, side),
         patch_size=plan.patch_size,
-        layer_scale=None,
         representation=None,
         distilled=False,
         pooling="class",
@@ -97,7 +99,7 @@ def shape(plan: Plan, start: Stored | None, classes: int) -> tuple[ViTConfig, Pr
         drop_path=recipe.drop_path,
         patch_dropout=recipe.patch_dropout,
     )
-    check_plain(config)
+    check_plain(replace(config, layer_scale=None))
     return config, preprocessing
 
 

@@ -13,6 +13,7 @@ from vit_demo.checkpoints.files import write_json
 from vit_demo.checkpoints.stored import Stored
 from vit_demo.errors import DataError, StoppedError
 from vit_demo.figures.curves import save_curves
+from vit_demo.training.adapt import fold_layer_scale
 from vit_demo.training.finetune import Step, Trainer
 from vit_demo.training.folder import Sample, parts
 from vit_demo.training.inspection import Checked, check
@@ -195,12 +196,12 @@ class _Run:
 
     def _write_checkpoint(self, folder: Path) -> None:
         trainer = self.trainer
-        config = replace(trainer.model.config, drop_path=0.0, patch_dropout=0.0)
+        config = replace(trainer.model.config, layer_scale=None, drop_path=0.0, patch_dropout=0.0)
         labels = self.checked.split.labels
         transformers.write(
             folder,
             config,
-            trainer.result.state_dict(),
+            fold_layer_scale(trainer.result.state_dict()),
             labels,
             trainer.preprocessing,
             torch.float16,
