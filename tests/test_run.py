@@ -114,6 +114,33 @@ def test_photos_and_a_checkpoint_become_another_checkpoint(plan, start, photos, 
         assert curves.width > 500
 
 
+def test_layer_scale_is_learnt_with_and_folded_into_what_is_written(plan, start, photos, tmp_path):
+    gammas = {
+        f"blocks.{block}.ls{branch}.gamma": torch.linspace(0.2, 4, start.config.width)
+        for block in range(start.config.depth)
+        for branch in (1, 2)
+    }
+    scaled = replace(
+        start,
+        config=replace(start.config, layer_scale=1.0),
+        tensors={**start.tensors, **gammas},
+    )
+    with pytest.raises(StoppedError):
+        train(plan, scaled, tmp_path / "out", Told(stop_after=5))
+    state = torch.load(tmp_path / "out" / STATE, weights_only=True)
+    learnt = state["trainer"]["model"]["blocks.0.ls1.gamma"]
+    assert not torch.equal(learnt, gammas["blocks.0.ls1.gamma"])
+    last = train(plan, scaled, tmp_path / "out", Watcher(), resume=True)
+    stored = transformers.read(tmp_path / "out", "it")
+    assert stored.config.layer_scale is None
+    model = VisionTransformer(stored.config)
+    fit(model, stored.tensors, "it")
+    names = json.loads((tmp_path / "out" / SUMMARY).read_text(encoding="utf-8"))["held_out_photos"]
+    kept = [(photos / name, int(name.startswith("red"))) for name in names]
+    _, loss = summed_score(model, kept, stored.preprocessing, RECIPE)
+    assert loss / len(kept) == pytest.approx(last.score.loss, rel=0.01)
+
+
 def test_the_folder_holds_the_last_epoch_and_the_best_one_beside_it(
     plan, start, tmp_path, monkeypatch
 ):
