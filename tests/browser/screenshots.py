@@ -5,6 +5,7 @@
 Without a folder only assets/screenshot.jpg is written.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def take(browser: Browser, url: str, size: tuple[int, int], theme: str, path: Pa
     page.close()
 
 
-def main() -> None:
+def main(folder: Path | None) -> None:
     """Serve the app, take the pictures, stop it."""
     app = Served()
     try:
@@ -48,7 +49,7 @@ def main() -> None:
                 executable_path=find_or_install(), args=list(FLAGS)
             )
             take(browser, app.url, DESK, "light", ROOT / "assets" / "screenshot.jpg")
-            for folder in map(Path, sys.argv[1:]):
+            if folder is not None:
                 take(browser, app.url, DESK, "dark", folder / "dark.jpg")
                 take(browser, app.url, PHONE, "light", folder / "phone.jpg")
             browser.close()
@@ -57,4 +58,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description="Take the README's picture.")
+    parser.add_argument(
+        "folder", nargs="?", type=Path, help="for the same page dark and on a phone"
+    )
+    main(parser.parse_args().folder)

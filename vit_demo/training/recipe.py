@@ -49,10 +49,10 @@ class Recipe:
     """
 
     head_epochs: int = 1
-    epochs: int = 8
+    epochs: int = 16
     batch_size: int = 32
     head_learning_rate: float = 1e-2
-    learning_rate: float = 1e-4
+    learning_rate: float = 6e-5
     layer_decay: float = 0.75
     head_factor: float = 1.0
     weight_decay: float = 0.05
@@ -60,10 +60,10 @@ class Recipe:
     label_smoothing: float = 0.1
     gradient_clip: float = 1.0
     average: float = 0.995
-    drop_path: float = 0.1
+    drop_path: float = 0.0
     patch_dropout: float = 0.4
-    mixup: float = 0.0
-    cutmix: float = 0.0
+    mixup: float = 0.2
+    cutmix: float = 1.0
     bfloat16: bool = False
     workers: int = 1
     seed: int = 0
