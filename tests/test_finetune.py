@@ -314,7 +314,8 @@ model = VisionTransformer(ViTConfig(
 photos = split(scan(Path({photos!r})), held_out=0.25, seed=0)
 def learn(world):
     assert world.size == {size}
-    recipe = replace(QUICK, head_epochs=1, average=0.9)
+    # Mixed photos would have other partners: each process mixes its own part of a batch.
+    recipe = replace(QUICK, head_epochs=1, average=0.9, mixup=0.0, cutmix=0.0)
     trainer = Trainer(model, *photos, PREPROCESSING, recipe, world)
     steps = list(trainer)
     if world.leads:

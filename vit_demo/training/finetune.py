@@ -180,10 +180,11 @@ class Trainer:
         """One step down the gradient; the loss before it, over all processes."""
         recipe, device = self.recipe, pixels.device
         purpose = (recipe.seed, "step", self.step, self.world.rank)
-        smooth = functional.one_hot(labels, self.model.config.classes).float()
-        pixels, targets = mix(pixels, smooth, recipe.mixup, recipe.cutmix, dice(*purpose))
-        # A frozen backbone is read as in use: leaving out by chance would only blur the head.
+        targets = functional.one_hot(labels, self.model.config.classes).float()
+        # A frozen backbone is read as in use: leaving out and mixing would only blur the head.
         self.shared.train(not self.stage.frozen)
+        if not self.stage.frozen:
+            pixels, targets = mix(pixels, targets, recipe.mixup, recipe.cutmix, dice(*purpose))
         self.optimiser.zero_grad()
         # Drop path and dropout draw from torch's own generator, which is the caller's otherwise.
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
