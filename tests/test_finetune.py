@@ -26,7 +26,7 @@ PREPROCESSING = Preprocessing(resize=(32, 32))
 STILL = Augmentation(area=(1.0, 1.0), aspect=(4 / 3, 4 / 3), brightness=0.0, saturation=0.0)
 QUICK = Recipe(
     head_epochs=0, epochs=2, batch_size=8, learning_rate=3e-3, warm_up_steps=4, workers=0,
-    bfloat16=False, average=0.0, drop_path=0.0, patch_dropout=0.0,
+    bfloat16=False, average=0.0, drop_path=0.0, patch_dropout=0.0, mixup=0.0, cutmix=0.0,
 )  # fmt: skip
 # All that draws at random or carries something along from step to step.
 FULL = replace(
@@ -185,14 +185,22 @@ def test_the_rest_of_a_batch_is_left_for_another_epoch(trainer):
 
 
 def test_a_frozen_backbone_is_read_as_in_use(trainer, fresh):
-    """Nothing is left out by chance while the head alone learns, and something is afterwards."""
-    seen = {"head": [], "all": []}
-    for changes in ({}, {"drop_path": 0.5, "patch_dropout": 0.5}):
-        steps = list(trainer(replace(QUICK, head_epochs=1), fresh(**changes)))
-        for stage, losses in seen.items():
-            losses.append([step.loss for step in steps if step.stage == stage])
-    assert seen["head"][0] == seen["head"][1]
-    assert seen["all"][0] != seen["all"][1]
+    """While the head alone learns nothing is left out by chance or mixed; afterwards it is."""
+    plain, left_out, mixed = (
+        list(trainer(replace(QUICK, head_epochs=1, **recipe), fresh(**model)))
+        for recipe, model in (
+            ({}, {}),
+            ({}, {"drop_path": 0.5, "patch_dropout": 0.5}),
+            ({"mixup": 0.4, "cutmix": 0.4}, {}),
+        )
+    )
+
+    def losses(steps, stage):
+        return [step.loss for step in steps if step.stage == stage]
+
+    for steps in (left_out, mixed):
+        assert losses(steps, "head") == losses(plain, "head") != []
+        assert losses(steps, "all") != losses(plain, "all")
 
 
 def test_dropout_acts_while_training_and_not_while_scoring(trainer, monkeypatch):
@@ -314,8 +322,7 @@ model = VisionTransformer(ViTConfig(
 photos = split(scan(Path({photos!r})), held_out=0.25, seed=0)
 def learn(world):
     assert world.size == {size}
-    # Mixed photos would have other partners: each process mixes its own part of a batch.
-    recipe = replace(QUICK, head_epochs=1, average=0.9, mixup=0.0, cutmix=0.0)
+    recipe = replace(QUICK, head_epochs=1, average=0.9)
     trainer = Trainer(model, *photos, PREPROCESSING, recipe, world)
     steps = list(trainer)
     if world.leads:

@@ -55,7 +55,8 @@ class Trainer:
     """Trains `model` in place; iterate over it, and it takes one step after the other.
 
     `state` after any step, given to `restore` of a trainer made alike, goes on to the same
-    weights. In a `world` of several processes each takes its part of every batch.
+    weights. In a `world` of several processes each takes its part of every batch, and mixes the
+    photos of that part with each other.
     """
 
     def __init__(

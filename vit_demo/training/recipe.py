@@ -44,8 +44,9 @@ class Recipe:
     (arXiv 1710.09412) and `cutmix` (arXiv 1905.04899) are the parameters of their beta
     distributions, 0 for without; a batch gets one of the two at the most. `patch_dropout` leaves
     out that share of the patches while training (arXiv 2208.07220), which also makes a step
-    cheaper. `bfloat16` multiplies in half precision, which pays on a GPU and on processors that
-    have it, and takes many times as long on others.
+    cheaper. None of the three is done while the head learns alone. `bfloat16` multiplies in half
+    precision, which pays on a GPU and on processors that have it, and takes many times as long on
+    others.
     """
 
     head_epochs: int = 1

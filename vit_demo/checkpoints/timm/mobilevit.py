@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from vit_demo.checkpoints.naming import rename
+from vit_demo.checkpoints.timm.stated import pretrained
 from vit_demo.errors import CheckpointError
 from vit_demo.models.mobilevit import MobileViTConfig
 
@@ -39,8 +40,7 @@ def read_config(
             f"{source} has no {error}; it is no MobileViT as timm saves it."
         ) from error
     head = tensors.get("head.fc.bias")
-    pretrained = config_json.get("pretrained_cfg") or config_json
-    _, height, width = pretrained.get("input_size", (3, 256, 256))
+    _, height, width = pretrained(config_json).get("input_size", (3, 256, 256))
     return MobileViTConfig(
         classes=config_json.get("num_classes", 1000) if head is None else len(head),
         stem=len(stem),

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from vit_demo.checkpoints.naming import Rule, pair, rename, square, to_next_stage
+from vit_demo.checkpoints.timm.stated import input_size, model_args
 from vit_demo.errors import CheckpointError, UnsupportedError
 from vit_demo.models.grids import Grid
 from vit_demo.models.swin import SwinConfig
@@ -38,7 +39,7 @@ def read_config(
     timm's config.json says little about the architecture, and older ones nothing: what can be
     seen from names and shapes is taken from there.
     """
-    stated = config_json.get("model_args") or {}
+    stated = model_args(config_json)
     if stated.get("always_partition"):
         raise UnsupportedError(f"{source} always shifts (always_partition), which is not read.")
     depths = _depths(tensors)
@@ -101,12 +102,8 @@ def _depths(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
 
 
 def _image_size(config_json: Mapping[str, Any], stated: Mapping[str, Any]) -> Grid:
-    """What the model was built for, else what its photos are brought to, else 224 pixels."""
-    if "img_size" in stated:
-        return pair(stated["img_size"])
-    pretrained = config_json.get("pretrained_cfg") or config_json
-    _, height, width = pretrained.get("input_size", (3, 224, 224))
-    return height, width
+    """What the model was built for, else what its photos are brought to."""
+    return pair(stated["img_size"]) if "img_size" in stated else input_size(config_json)
 
 
 def _windows(
