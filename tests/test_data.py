@@ -55,7 +55,7 @@ def test_the_same_photos_are_held_out_for_all_time(three_classes, seed, fold, na
 def test_the_bundled_checkpoints_held_out_photos_are_still_those(shared):
     log = json.loads((ASSETS / "checkpoints" / "flowers" / "training.json").read_text("utf-8"))
     data = shared / "flower_photos"
-    kept = read_split(data, 0.1, log["recipe"]["seed"]).held_out
+    kept = read_split(data, log["held_out"], log["recipe"]["seed"], fold=log["fold"]).held_out
     assert [path.relative_to(data).as_posix() for path, _ in kept] == log["held_out_photos"]
 
 

@@ -52,7 +52,7 @@ def test_a_photo_gives_names_patches_and_maps(page):
     run(page)
     assert set(page.locator("#names dt").all_inner_texts()) >= FLOWERS
     assert page.inner_text("#names h2").strip() == "sunflowers"
-    assert "14 × 14 patches of 16 × 16" in page.inner_text("#reads")
+    assert "16 × 16 patches of 16 × 16" in page.inner_text("#reads")
     assert "knows 5" in page.inner_text("#knows")
 
 
