@@ -341,7 +341,6 @@ def test_methods_are_listed(run, our_checkpoint):
         (["explian"], "explian"),
         (["evaluate", "--data", "none"], "There is no folder 'none'"),
         (["evaluate", "--data", "x", "--checkpoint", "ann/b", "--card"], "is no checkpoint folder"),
-        (["average", "none", "none", "--out", "new"], "There is no 'none'"),
         (["publish", "none", "ann/flowers"], "There is no folder 'none'"),
         (["publish", "none", "flowers"], "is not the name of a Hub repository"),
         (["finetune", "--data", "gone", "--weights", "none", "--out", "new"], "no folder 'gone'"),
@@ -470,18 +469,3 @@ def test_scoring_that_was_stopped_is_gone_on_with_and_nothing_is_forgotten(run, 
         )
         assert status == 0
     assert json.loads((out / "training.json").read_text())["credit"] == "Ada"
-
-
-def test_the_mean_of_two_runs_is_scored_as_a_run_is(run, training, tmp_path):
-    one, two, out = (tmp_path / name for name in ("out", "two", "mean"))
-    assert run(*training)[0] == 0
-    assert run(*training, "--out", two, "--learning-rate", 1e-3)[0] == 0
-    averaging = ("average", one, two, "--out", out)
-    status, said = interrupted(averaging, "scoring: 30 of 300")
-    assert (status, f"the same command, once {out} is deleted, scores them" in said) == (2, True)
-    shutil.rmtree(out)
-    status, _, notes = run(*averaging)
-    assert (status, "of 300 held-out photos are named rightly" in notes) == (0, True)
-    card = (out / "README.md").read_text("utf-8")
-    assert f"average {one} {two} --out {out}" in card
-    assert f"--out {two} --learning-rate 0.001" in card

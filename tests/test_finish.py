@@ -37,7 +37,7 @@ def test_the_folder_holds_its_score_its_temperature_and_its_card(plan, tmp_path)
     out = tmp_path / "out"
     plan = replace(plan, licence="cc-by-2.0", credit="Ann")
     last = train(plan, transformers.read(Path(plan.weights), "it"), out, Watcher())
-    scores = finish(Path(plan.data), out)
+    scores = finish(plan, out)
     summary = json.loads((out / SUMMARY).read_text())
     assert sorted(f"{p.parent.name}/{p.name}" for p, _ in scores.samples) == sorted(
         summary["held_out_photos"]
@@ -62,7 +62,7 @@ def test_what_is_scored_is_what_the_run_held_out_though_photos_cannot_be_read(pl
     left = replace(plan, leave_out="orchids")
     out = tmp_path / "out"
     train(left, transformers.read(Path(plan.weights), "it"), out, Watcher())
-    scores = finish(data, out)
+    scores = finish(left, out)
     listed = json.loads((out / SUMMARY).read_text())["held_out_photos"]
     names = [path.relative_to(data).as_posix() for path, _ in scores.samples]
     assert names == listed
@@ -77,7 +77,7 @@ def test_transformers_reads_the_folder_and_gives_the_same_logits(plan, tmp_path)
     theirs = oracles.transformers()
     out = tmp_path / "out"
     train(plan, transformers.read(Path(plan.weights), "it"), out, Watcher())
-    finish(Path(plan.data), out)
+    finish(plan, out)
     model = theirs.AutoModelForImageClassification.from_pretrained(out, dtype=torch.float32)
     processor = theirs.AutoImageProcessor.from_pretrained(out, backend="pil")
     photo = tmp_path / "photos" / "roses" / "3.png"

@@ -5,7 +5,6 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-from vit_demo.cli.average import average_command
 from vit_demo.cli.evaluate import evaluate_command
 from vit_demo.cli.experiment import experiment_command
 from vit_demo.cli.explain import explain_command, methods_command
@@ -26,7 +25,6 @@ app.command(name="explain")(explain_command)
 app.command(name="methods")(methods_command)
 app.command(name="evaluate")(evaluate_command)
 app.command(name="finetune")(finetune_command)
-app.command(name="average")(average_command)
 app.command(name="publish")(publish_command)
 app.command(name="experiment")(experiment_command)
 app.command(name="faithfulness")(faithfulness_command)

@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
 from vit_demo.cli.checkpoint import PickleOption, read_in_sight
-from vit_demo.cli.finish import finish_in_sight
-from vit_demo.cli.progress import training_in_sight
-from vit_demo.errors import DataError, OptionError
+from vit_demo.cli.progress import photos_in_sight, training_in_sight
+from vit_demo.errors import DataError, OptionError, StoppedError
 from vit_demo.training.card import CARD, check_card
+from vit_demo.training.evaluate import Evaluation
+from vit_demo.training.finish import finish
+from vit_demo.training.metrics import between
 from vit_demo.training.plan import NOT_STATED, SCRATCH, Plan
 from vit_demo.training.recipe import SCRATCH_LEARNING_RATE, Recipe
 from vit_demo.training.run import train
@@ -111,7 +115,27 @@ def finetune_command(
                     plan, start, out, watch(""), resume=resume, save_every=save_every, world=world
                 )
     if world.leads:
-        finish_in_sight(Path(plan.data), out, f"finetune --resume --out {out}")
+        notes = Console(stderr=True)
+        notes.print(Text(_worth(_finished(plan, out, notes), out)), soft_wrap=True)
+
+
+def _finished(plan: Plan, out: Path, notes: Console) -> Evaluation:
+    try:
+        with photos_in_sight(notes, "scoring") as report:
+            return finish(plan, out, report)
+    except KeyboardInterrupt as stopped:
+        raise StoppedError(
+            f"Stopped before the held-out photos were scored; finetune --resume --out {out} scores "
+            "them."
+        ) from stopped
+
+
+def _worth(scores: Evaluation, out: Path) -> str:
+    share = scores.accuracy
+    return (
+        f"{share.right} of {share.total} held-out photos are named rightly: "
+        f"{share.value:.4f} (95 % {between(share.interval)}); saved to {out}"
+    )
 
 
 def _refuse_changes(arguments: list[str]) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 from vit_demo.checkpoints.calibration import Calibration, read_calibration
 from vit_demo.checkpoints.files import CONFIG, read_json
 from vit_demo.errors import OutputError
-from vit_demo.training.average import RUNS
 from vit_demo.training.evaluate import Evaluation
 from vit_demo.training.metrics import between
 from vit_demo.training.plan import NOT_STATED
@@ -154,21 +153,6 @@ def _making(summary: Mapping[str, Any]) -> Iterator[str]:
     if not summary:
         yield "Not recorded."
         return
-    runs = summary.get(RUNS)
-    if not runs:
-        yield from _run(summary)
-        return
-    yield (
-        f"The weights are the mean of {len(runs)} runs' "
-        "([model soup](https://arxiv.org/abs/2203.05482)):"
-    )
-    yield from _command(summary)
-    for run in runs:
-        yield f"\n### {run['name']}\n"
-        yield from _run({**summary, "command": None, "minutes": None, **run})
-
-
-def _run(summary: Mapping[str, Any]) -> Iterator[str]:
     photos, epochs = summary.get("photos", {}), summary.get("epochs", [])
     counts = [f"{photos[kind]:,} {words}" for kind, words in COUNTED.items() if kind in photos]
     yield f"* **Start.** {summary.get('weights') or 'not recorded'}"
@@ -177,10 +161,6 @@ def _run(summary: Mapping[str, Any]) -> Iterator[str]:
     minutes = summary.get("minutes")
     yield f"* **Time.** {'not recorded' if minutes is None else f'{minutes} minutes'}"
     yield f"* **Recipe.** {_recipe(summary.get('recipe', {})) or 'not recorded'}"
-    yield from _command(summary)
-
-
-def _command(summary: Mapping[str, Any]) -> Iterator[str]:
     command = summary.get("command")
     yield "* **Command.** not recorded" if not command else f"\n```\n{command}\n```"
 

@@ -6,18 +6,19 @@ from vit_demo.checkpoints import load_folder
 from vit_demo.checkpoints.calibration import Calibration, store_calibration
 from vit_demo.training.card import save_card
 from vit_demo.training.evaluate import Evaluation, Report, evaluate
+from vit_demo.training.plan import Plan
 from vit_demo.training.selection import choose, held_out_photos
 
 
-def finish(data: Path, out: Path, report: Report | None = None) -> Evaluation:
-    """Score the checkpoint that a run left in `out` on the photos of `data` that it held out.
+def finish(plan: Plan, out: Path, report: Report | None = None) -> Evaluation:
+    """Score the checkpoint that a run left in `out` on the photos it held out, by its own list.
 
     A temperature is stored where these photos settle one that holds for others too, and the model
     card is written. The weights are those on the disk, in half precision, read as everybody will
     read them.
     """
     checkpoint = load_folder(out)
-    chosen = choose(data, checkpoint.labels, held_out_photos(out), held_out=True)
+    chosen = choose(Path(plan.data), checkpoint.labels, held_out_photos(out), held_out=True)
     scores = evaluate(checkpoint, chosen, report)
     if scores.temperature is not None and scores.temperature_helps:
         store_calibration(out, Calibration(scores.temperature, scores.unsure_below))

@@ -25,19 +25,10 @@ class RunFolder:
     path: Path
 
     def begin(self, plan: Mapping[str, Any]) -> None:
-        """Write the plan, and start a log; raises DataError where `check_free` does."""
-        self.check_free()
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            write_json(self.path / PLAN, {FINISHED: False, "plan": plan})
-            (self.path / LOG).write_text("", encoding="utf-8")
-        except OSError as error:
-            raise OutputError(
-                f"'{self.path}' cannot be written to ({error.strerror}); name another folder."
-            ) from error
+        """Write the plan, and start a log.
 
-    def check_free(self) -> None:
-        """Raise DataError where another run or checkpoint is, or a bundled one has the name."""
+        Raises DataError where another run has been, or where a bundled checkpoint has the name.
+        """
         if str(self.path) in bundled():
             raise DataError(
                 f"'{self.path}' is the name of a bundled checkpoint, which is what everybody would "
@@ -55,6 +46,14 @@ class RunFolder:
                 f"'{self.path}' holds a checkpoint that is no run of this command; name another "
                 "folder, so that it is not written over."
             )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_json(self.path / PLAN, {FINISHED: False, "plan": plan})
+            (self.path / LOG).write_text("", encoding="utf-8")
+        except OSError as error:
+            raise OutputError(
+                f"'{self.path}' cannot be written to ({error.strerror}); name another folder."
+            ) from error
 
     @property
     def begun(self) -> bool:
