@@ -1,19 +1,27 @@
 """Start the page: `python app.py`. Importing this file starts nothing."""
 
 import argparse
+import contextlib
 import ipaddress
+import os
 import sys
 import warnings
+from pathlib import Path
 
 from PIL import Image
 
 from vit_demo.checkpoints import DEFAULT, CheckpointCache
 from vit_demo.errors import DemoError
 from vit_demo.settings import Settings
+from vit_demo.ui.limited_log import LimitedLog
 from vit_demo.ui.offer import Offer
 from vit_demo.ui.page import build_page, launch
+from vit_demo.ui.results import Results
+from vit_demo.ui.upload_folder import upload_folder
+from vit_demo.ui.uploads import Uploads
 
 MENDABLE = 2
+UPLOADS_VARIABLE = "GRADIO_TEMP_DIR"
 LOOPBACK = "127.0.0.1"
 
 
@@ -31,12 +39,23 @@ def main() -> int:
         )
         cache = CheckpointCache(offer.load, settings.memory_bytes)
         cache.get(flags.checkpoint)
+        serve(settings, flags, cache, offer)
     except DemoError as error:
         sys.stderr.write(" ".join(str(error).split()) + "\n")
         return MENDABLE
-    page = build_page(cache, offer)
-    launch(page, flags.host, flags.port, flags.share, browser=not settings.on_space)
     return 0
+
+
+def serve(
+    settings: Settings, flags: argparse.Namespace, cache: CheckpointCache, offer: Offer
+) -> None:
+    """Serve the page until it is stopped; what visitors uploaded goes with it."""
+    parent = os.environ.get(UPLOADS_VARIABLE)
+    limited = contextlib.redirect_stderr(LimitedLog(sys.stderr))
+    with upload_folder(Path(parent) if parent else None) as folder, limited:
+        os.environ[UPLOADS_VARIABLE] = str(folder)  # the only way to tell Gradio
+        page = build_page(cache, offer, Uploads(folder), Results(settings.results_bytes))
+        launch(page, flags.host, flags.port, flags.share, browser=not settings.on_space)
 
 
 def parse(settings: Settings) -> argparse.Namespace:

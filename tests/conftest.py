@@ -175,3 +175,33 @@ def run(monkeypatch, capsys):
         return ended.value.code, out, err
 
     return run
+
+
+@pytest.fixture
+def make_handlers(tmp_path):
+    """The events of a page with its own uploads and results: (way to a checkpoint) → Handlers."""
+    from vit_demo.checkpoints import CheckpointCache, load
+    from vit_demo.ui.handlers import Handlers
+    from vit_demo.ui.results import Results
+    from vit_demo.ui.uploads import Uploads
+
+    def make(get=None, results_bytes=10**9):
+        folder = tmp_path / "uploads"
+        folder.mkdir(exist_ok=True)
+        get = get or CheckpointCache(lambda ref, progress: load(ref, progress), 10**9).get
+        return Handlers(get, Uploads(folder), Results(results_bytes))
+
+    return make
+
+
+@pytest.fixture
+def uploaded(tmp_path):
+    """Upload a copy of a file to a page: (its handlers, the file) → the reference to it."""
+    import shutil
+
+    def upload(handlers, path):
+        arriving = tmp_path / f"arriving-{path.name}"
+        shutil.copy(path, arriving)
+        return handlers.uploads.adopt(arriving)
+
+    return upload

@@ -10,7 +10,7 @@ from vit_demo.faithfulness import FIGURES, Trust
 from vit_demo.figures import ColourScale, Sheet, draw_overlay, draw_patches
 from vit_demo.figures.colour import PERCENTILE
 
-SMOOTHED = "Smoothed for show: the model has one number for each patch."
+SMOOTHED = "Smoothed (display only): the model has one value per patch."
 
 # The figures of faithfulness, as they are written.
 NAMES = {"deletion": "Deletion", "insertion": "Insertion", "saco": "SaCo"}

@@ -10,22 +10,26 @@ from vit_demo.errors import ConfigError
 MEGABYTE = 1_000_000
 ASSETS = Path(__file__).parents[1] / "assets"
 
+LIMITS = ("memory_mb", "download_mb", "results_mb")
+
 
 @dataclass(frozen=True)
 class Settings:
     """Limits of one running app.
 
-    `memory_mb` bounds the checkpoints kept loaded, `download_mb` the size of one that is fetched.
+    `memory_mb` bounds the checkpoints kept loaded, `download_mb` the size of one that is fetched,
+    and `results_mb` what is kept of all visitors' results.
     `host` is the address that Gradio would bind by itself, None for the loopback one.
     """
 
     memory_mb: int = 4000
     download_mb: int = 3000
+    results_mb: int = 500
     on_space: bool = False
     host: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("memory_mb", "download_mb"):
+        for name in LIMITS:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}={getattr(self, name)}, but it must be 1 or more.")
 
@@ -39,11 +43,16 @@ class Settings:
         """The largest checkpoint that is fetched, in bytes."""
         return self.download_mb * MEGABYTE
 
+    @property
+    def results_bytes(self) -> int:
+        """The bound on all visitors' results, in bytes."""
+        return self.results_mb * MEGABYTE
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """VIT_DEMO_MEMORY_MB, VIT_DEMO_DOWNLOAD_MB; SPACE_ID (on a Space), GRADIO_SERVER_NAME."""
+        """VIT_DEMO_MEMORY_MB, …_DOWNLOAD_MB, …_RESULTS_MB; SPACE_ID, GRADIO_SERVER_NAME."""
         given: dict[str, int] = {}
-        for name in ("memory_mb", "download_mb"):
+        for name in LIMITS:
             variable = f"VIT_DEMO_{name.upper()}"
             if (text := environment.get(variable)) is None:
                 continue

@@ -30,7 +30,6 @@ def take(browser: Browser, url: str, size: tuple[int, int], theme: str, path: Pa
     page.wait_for_selector("#photo img")
     page.click("#run")
     page.wait_for_selector("#layer-image img")
-    page.wait_for_selector("#download:not([disabled])")
     page.click("#test")
     page.wait_for_selector("#trust .verdict")
     page.wait_for_function("[...document.images].every(image => image.complete)")

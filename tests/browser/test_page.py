@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from vit_demo.ui.handlers import FIRST_MAP
-
 pytestmark = pytest.mark.browser
 
 EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
@@ -74,28 +72,75 @@ def choose(page, control, title):
     page.click(f"#{control} li:has-text('{title}')")
 
 
-def test_another_map_for_one_class_and_against_another(page):
+def requests(page):
+    """The requests that put an event into the queue, as they are made from now on."""
+    made = []
+    page.on("request", lambda r: made.append(r.url) if "/queue/join" in r.url else None)
+    return made
+
+
+def test_another_map_for_one_class_and_compared_with_another(page):
     upload(page, EXAMPLES / "honey-bee.jpg")
     run(page)
-    first = source(page, "overlay")
-    choose(page, "method", "rollout")
-    wait_for_change(page, "overlay", first)
+    assert page.input_value("#method input") == "rollout"
     page.wait_for_selector("#target", state="hidden")
-    rollout = source(page, "overlay")
+    first = source(page, "overlay")
+    made = requests(page)
     choose(page, "method", "relevance")
-    wait_for_change(page, "overlay", rollout)
+    wait_for_change(page, "overlay", first)
     relevance = source(page, "overlay")
-    assert page.input_value("#target input") == "daisy"
+    assert page.input_value("#target input") == "Top prediction: daisy"
     choose(page, "target", "tulips")
     wait_for_change(page, "overlay", relevance)
     tulips = source(page, "overlay")
     choose(page, "versus", "daisy")
     wait_for_change(page, "overlay", tulips)
     page.wait_for_selector("text=tulips")
-    page.wait_for_selector("#download:not([disabled])")
+    assert len(made) == 3, "one gesture is one request"
+    # The next Run keeps what was asked.
+    compared = source(page, "overlay")
+    upload_again = page.locator("#photo button[aria-label='Remove Image']")
+    upload_again.click()
+    upload(page, EXAMPLES / "dahlia.jpg")
     page.click("#run")
-    page.wait_for_function(f"document.querySelector('#method input').value === '{FIRST_MAP}'")
-    page.wait_for_function("document.querySelector('#target input').value === 'daisy'")
+    wait_for_change(page, "overlay", compared)
+    assert page.input_value("#method input") == "relevance"
+    assert page.input_value("#target input") == "tulips"
+    assert page.input_value("#versus input") == "daisy"
+    choose(page, "method", "attention")
+    page.wait_for_selector("#target", state="hidden")
+
+
+def test_a_refusal_changes_nothing_on_the_screen(page):
+    """A class is not compared with itself: the controls go back to what the map answers."""
+    upload(page, EXAMPLES / "honey-bee.jpg")
+    run(page)
+    first = source(page, "overlay")
+    choose(page, "method", "relevance")
+    wait_for_change(page, "overlay", first)
+    relevance = source(page, "overlay")
+    page.click("#versus input")
+    assert "daisy" not in page.locator("#versus ul[role=listbox] li").all_inner_texts()
+    page.click("#versus li:has-text('tulips')")
+    wait_for_change(page, "overlay", relevance)
+    kept = source(page, "overlay")
+    choose(page, "target", "tulips")
+    page.wait_for_selector(".toast-body")
+    page.wait_for_function("document.querySelector('#target input').value.includes('daisy')")
+    assert page.input_value("#versus input") == "tulips"
+    assert source(page, "overlay") == kept
+    choose(page, "target", "roses")
+    wait_for_change(page, "overlay", kept)
+
+
+def test_a_double_click_on_run_runs_once(page):
+    upload(page, EXAMPLES / "honey-bee.jpg")
+    page.wait_for_timeout(500)
+    made = requests(page)
+    page.dblclick("#run")
+    page.wait_for_selector("#overlay img")
+    page.wait_for_timeout(1000)
+    assert len(made) == 1
 
 
 def test_the_map_can_be_smoothed_for_show(page):
@@ -104,11 +149,11 @@ def test_the_map_can_be_smoothed_for_show(page):
     patches = source(page, "overlay")
     page.click("#smooth input")
     wait_for_change(page, "overlay", patches)
-    page.wait_for_selector("text=Smoothed for show")
+    page.wait_for_selector("text=Smoothed (display only)")
     smooth = source(page, "overlay")
     choose(page, "method", "attention")
     wait_for_change(page, "overlay", smooth)
-    assert page.is_visible("text=Smoothed for show")
+    assert page.is_visible("text=Smoothed (display only)")
 
 
 def test_a_map_is_put_to_the_test_and_another_one_is_not_yet(page):
@@ -121,7 +166,7 @@ def test_a_map_is_put_to_the_test_and_another_one_is_not_yet(page):
     assert page.locator("#trust svg").count() == 3
     assert page.locator("#trust polyline.map").first.bounding_box()["width"] > 50
     first = source(page, "overlay")
-    choose(page, "method", "rollout")
+    choose(page, "method", "relevance")
     wait_for_change(page, "overlay", first)
     page.wait_for_selector("#trust .verdict", state="detached")
 
@@ -144,7 +189,6 @@ def opacity(page, selector):
 def test_a_result_is_greyed_once_its_photo_has_gone(page):
     upload(page, EXAMPLES / "drawn-sunflower.png")
     run(page)
-    page.wait_for_selector("#download:not([disabled])")
     assert opacity(page, "#results") == opacity(page, "#names") == 1
     first = source(page, "overlay")
     page.locator("button.gallery-item").nth(1).click()
@@ -178,7 +222,6 @@ def test_the_map_can_be_taken_away(page, tmp_path):
 
     upload(page, EXAMPLES / "dahlia.jpg")
     run(page)
-    page.wait_for_selector("#download:not([disabled])")
     with page.expect_download() as waiting:
         page.click("#download")
     waiting.value.save_as(tmp_path / "slide.png")

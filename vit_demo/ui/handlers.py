@@ -1,47 +1,68 @@
 """What the page's events do: translate to and from `analysis`, and nothing more."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from html import escape
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Lock
+from typing import Any
 
 import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 from PIL import Image
 
 from vit_demo import present
-from vit_demo.analysis import TOP, Analysis, Look, look
+from vit_demo.analysis import TOP, Analysis, Look
 from vit_demo.checkpoints import Checkpoint
 from vit_demo.checkpoints.cache import Progress
-from vit_demo.errors import DemoError, MethodError, PhotoError
+from vit_demo.errors import DemoError, PhotoError
 from vit_demo.explanations import DEFAULT_METHOD, find_method
 from vit_demo.explanations.capability import capabilities
 from vit_demo.faithfulness import Trust
+from vit_demo.figures.overlay import LONG_SIDE
 from vit_demo.figures.sheet import save_sheet
 from vit_demo.photo import read_photo
+from vit_demo.preprocess import Prepared
 from vit_demo.settings import MEGABYTE
+from vit_demo.ui.fair_lock import FairLock
 from vit_demo.ui.legend import about, legend
+from vit_demo.ui.results import Results
+from vit_demo.ui.shown import Shown
+from vit_demo.ui.uploads import Uploads
 
 # What every browser shows without help.
 SHOWN_BY_BROWSERS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif"}
+PREVIEW_QUALITY = 90
 
-
-# The most faithful of the maps that are quick to draw; the README tells how it was chosen.
-FIRST_MAP = "relevance"
+NO_PHOTO = "There is no photo yet; upload one or click an example."
 
 # Gradio recognises this default and hands in the bar of the visitor who pressed Run.
 NO_PROGRESS = gr.Progress()
 
 
-@dataclass(frozen=True, eq=False)
-class Shown:
-    """What one visitor is looking at: the map, and the raw attention of every layer."""
+@dataclass(frozen=True)
+class Question:
+    """What the controls over the map ask for; whatever a browser sends, it is one of these.
 
-    main: Analysis
-    layers: tuple[Analysis, ...]
+    `method` is None for the default; `target` and `versus` are class indices, None for the
+    likeliest class and for no comparison.
+    """
+
+    method: str | None = None
+    target: int | None = None
+    versus: int | None = None
+
+    @classmethod
+    def read(cls, method: Any = None, target: Any = None, versus: Any = None) -> "Question":
+        """From the controls' values, which may be of any type."""
+        return cls(
+            method if isinstance(method, str) and method else None,
+            _class_index(target),
+            _class_index(versus),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,99 +79,171 @@ def toasts() -> Iterator[None]:
     try:
         yield
     except DemoError as error:
-        # Gradio renders the message as HTML, and names in it come from files and from the Hub.
-        message = escape(str(error)).replace("\n", "<br>")
-        raise gr.Error(message, print_exception=False) from error
+        raise gr.Error(as_html(error), print_exception=False) from error
+
+
+def as_html(error: DemoError) -> str:
+    """Gradio renders a toast as HTML, and names in it come from files and from the Hub."""
+    return escape(str(error)).replace("\n", "<br>")
 
 
 @dataclass(frozen=True)
 class Handlers:
     """The events of one page; `get` gives the checkpoint behind a reference.
 
-    One photo is looked at at a time; whose checkpoint is still being fetched keeps nobody waiting.
+    One model runs at a time. Whoever waits for a checkpoint, or whose photo is being decoded,
+    keeps nobody waiting.
     """
 
     get: Callable[[str, Progress | None], Checkpoint]
-    turn: Lock = field(default_factory=Lock)
+    uploads: Uploads
+    results: Results
+    model_lock: FairLock = field(default_factory=FairLock)
 
     def analyse(
-        self, photo: str | None, ref: str | None, progress: gr.Progress = NO_PROGRESS
-    ) -> Shown:
-        """Run the model once and ask for everything that the page shows."""
+        self,
+        photo: str | None,
+        ref: str | None,
+        session: str,
+        previous: str | None = None,
+        question: Question | None = None,
+        progress: gr.Progress = NO_PROGRESS,
+    ) -> tuple[str, Shown]:
+        """Run the model once and ask for everything that the page shows; the result and its token.
+
+        What was asked about the `previous` result is asked again where it still applies.
+        """
 
         def report(name: str, done: int, total: int) -> None:
             progress(done / max(total, 1), desc=f"Fetching {name}, {total / MEGABYTE:.0f} MB")
 
         with toasts():
-            if not photo:
-                raise PhotoError("There is no photo yet; upload one or click an example.")
+            source = self._source(photo, session)
             checkpoint = self.get((ref or "").strip(), report)
-            with self.turn:
-                return _shown(look(checkpoint, Path(photo)))
+            prepared = reduced(checkpoint.preprocessing(read_photo(source)))
+            asked = self._still_applies(question or Question(), previous, checkpoint)
+            with self.model_lock:
+                shown = _shown(Look(checkpoint, prepared), asked)
+        return self.results.add(shown, replaces=previous), shown
 
-    def ask(
-        self, shown: Shown | None, method: str | None, target: str | None, versus: str | None
-    ) -> Shown:
-        """Another map of the photo that is shown, by the checkpoint that named it.
+    def ask(self, token: str | None, question: Question) -> Shown:
+        """Another map of the photo that is shown, by the checkpoint that classified it.
 
-        `target` and `versus` are indices of classes, and count where the method asks for them.
+        Raises SupersededError when the visitor has asked something else meanwhile, and DemoError
+        for what cannot be asked; the result is then what it was.
         """
-        with toasts():
-            shown = _there(shown)
-            chosen = find_method(method or DEFAULT_METHOD)
-            asks = (target, versus) if chosen.class_specific else (None, None)
-            # As numbers: a class may be called by another one's number.
-            classes = [int(text) if text and text.isdecimal() else text or None for text in asks]
-            checkpoint = self.get(shown.main.checkpoint.ref, None)
-            with self.turn:
-                seen = look(checkpoint, shown.main.photo)
-                asked = seen.explain(chosen.name, classes[0], versus=classes[1])
-            return replace(shown, main=replace(asked, checkpoint=shown.main.checkpoint))
+        shown = self.results.get(token)
+        token = token or ""
+        ticket = self.results.begin_question(token)
+        checkpoint = self.get(shown.main.checkpoint.ref, None)
+        with self.model_lock:
+            self.results.check_question(token, ticket)
+            answer = _answer(Look(checkpoint, shown.prepared), question, shown)
+        self.results.answer(token, ticket, answer)
+        return answer
 
-    def judge(self, shown: Shown | None) -> Judged:
+    def judge(self, token: str | None) -> Judged:
         """Put the map that is shown to the test."""
         with toasts():
-            main = _there(shown).main
-            checkpoint = self.get(main.checkpoint.ref, None)
-            with self.turn:
-                return Judged(main, look(checkpoint, main.photo).trust(main))
+            shown = self.results.get(token)
+            checkpoint = self.get(shown.main.checkpoint.ref, None)
+            with self.model_lock:
+                return Judged(shown.main, Look(checkpoint, shown.prepared).trust(shown.main))
 
-    def preview(self, photo: str | None) -> Image.Image | dict[str, object]:
-        """Turn a photo that browsers cannot show, like HEIC, into one that they can."""
-        if not photo or Path(photo).suffix.lower() in SHOWN_BY_BROWSERS:
-            return gr.skip()
+    def preview(self, photo: str | None, session: str) -> str | dict[str, object]:
+        """A picture of a photo that browsers cannot show, like HEIC; the model reads the photo."""
         with toasts():
-            # In full, and kept without loss: the model is to read what it would read from the file.
-            return read_photo(Path(photo))
+            source = self._source(photo, session)
+            if source.suffix.lower() in SHOWN_BY_BROWSERS:
+                return gr.skip()
+            picture = read_photo(source)
+            picture.thumbnail((LONG_SIDE, LONG_SIDE))
+            content = BytesIO()
+            picture.save(content, "JPEG", quality=PREVIEW_QUALITY)
+            return self.uploads.add_preview(content.getvalue(), "preview.jpg", source, session)
 
+    def _source(self, photo: str | None, session: str) -> Path:
+        if not photo:
+            raise PhotoError(NO_PHOTO)
+        return self.uploads.open_for(session, {"path": photo})
 
-def _there(shown: Shown | None) -> Shown:
-    if shown is None:
-        raise PhotoError("There is no result yet; press Run first.")
-    return shown
-
-
-def first_map(seen: Look) -> Analysis:
-    """The map to begin with: FIRST_MAP, or the usual one where it does not fit or shows nothing."""
-    able = {able.method.name: able for able in capabilities(seen.checkpoint.model)}
-    if able[FIRST_MAP].why_not is None:
+    def _still_applies(
+        self, question: Question, previous: str | None, checkpoint: Checkpoint
+    ) -> Question:
+        """The method where it fits the checkpoint, the classes where it has the same labels."""
+        able = {a.method.name for a in capabilities(checkpoint.model) if a.why_not is None}
+        method = question.method if question.method in able else None
         try:
-            return seen.explain(FIRST_MAP)
-        except MethodError:
-            # No patch has any weight. Another map is still worth seeing; the photo was asked about.
-            return seen.explain()
-    return seen.explain()
+            before = self.results.get(previous).main.checkpoint.labels
+        except PhotoError:
+            return Question(method)
+        if before != checkpoint.labels:
+            return Question(method)
+        return replace(question, method=method)
 
 
-def _shown(seen: Look) -> Shown:
+def reduced(prepared: Prepared, long_side: int = LONG_SIDE) -> Prepared:
+    """The same with a photo of the size that is drawn; what the model reads stays as it is.
+
+    A page keeps every visitor's last photo in memory, and a phone's has 36 MB.
+    """
+    photo = prepared.photo
+    zoom = long_side / max(photo.size)
+    if zoom >= 1:
+        return prepared
+    smaller = photo.resize((max(round(photo.width * zoom), 1), max(round(photo.height * zoom), 1)))
+    across, down = smaller.width / photo.width, smaller.height / photo.height
+    left, top, right, bottom = prepared.box
+    box = (left * across, top * down, right * across, bottom * down)
+    return replace(prepared, photo=smaller, box=box)
+
+
+def _class_index(value: Any) -> int | None:
+    return int(value) if isinstance(value, str) and value.isdecimal() else None
+
+
+def _shown(seen: Look, question: Question) -> Shown:
     """All maps of one look, which keep neither the weights nor the flows alive."""
+    main, question = _first_map(seen, question)
     hollow = seen.checkpoint.hollow
     layers = (
         seen.explain("attention", options={"layer": layer + 1}) for layer in range(seen.layers)
     )
+    # Every layer's predictions are the same ones; a thousand classes, twelve times, would weigh.
     return Shown(
-        main=replace(first_map(seen), checkpoint=hollow),
-        layers=tuple(replace(analysis, checkpoint=hollow) for analysis in layers),
+        main=replace(main, checkpoint=hollow),
+        layers=tuple(
+            replace(one, checkpoint=hollow, predictions=main.predictions, logits=main.logits)
+            for one in layers
+        ),
+        prepared=seen.prepared,
+        target=question.target,
+        versus=question.versus,
+    )
+
+
+def _first_map(seen: Look, question: Question) -> tuple[Analysis, Question]:
+    """What the visitor had asked for before, or the default where that cannot be asked here."""
+    try:
+        return _explain(seen, question), question
+    except DemoError:
+        # The photo was asked about, and another map of it is worth seeing.
+        return _explain(seen, Question()), Question()
+
+
+def _explain(seen: Look, question: Question) -> Analysis:
+    method = find_method(question.method or DEFAULT_METHOD)
+    target, versus = (question.target, question.versus) if method.class_specific else (None, None)
+    return seen.explain(method.name, target, versus=versus)
+
+
+def _answer(seen: Look, question: Question, shown: Shown) -> Shown:
+    analysis = _explain(seen, question)
+    return replace(
+        shown,
+        main=replace(analysis, checkpoint=shown.main.checkpoint),
+        target=question.target,
+        versus=question.versus,
     )
 
 
@@ -189,26 +282,20 @@ def main_map(shown: Shown, smooth: bool | None = False) -> tuple[Image.Image, st
     return drawn.image, legend(drawn)
 
 
-def layer_map(
-    shown: Shown | None, layer: int | float | None
-) -> tuple[Image.Image, str] | tuple[dict, dict]:
+def layer_map(shown: Shown, layer: Any) -> tuple[Image.Image, str]:
     """Raw attention of one layer, counted from 1, and its legend."""
-    if shown is None or layer is None:
-        return gr.skip(), gr.skip()
-    # The slider's bounds are kept by the page alone, so what arrives is put in range again.
-    place = min(max(int(layer), 1), len(shown.layers)) - 1
-    drawn = present.picture(shown.layers[place])
+    drawn = present.picture(shown.layers[layer_in_range(layer, len(shown.layers)) - 1])
     return drawn.image, legend(drawn)
 
 
-def redrawn(
-    shown: Shown | None, smooth: bool | None
-) -> tuple[Image.Image, str] | tuple[dict, dict]:
-    """The map that is in sight, smooth or patch by patch; nothing before there is one."""
-    return (gr.skip(), gr.skip()) if shown is None else main_map(shown, smooth)
+def layer_in_range(layer: Any, last: int) -> int:
+    """The slider's bounds are kept by the page alone, so what arrives is put in range again."""
+    if not isinstance(layer, int | float) or not math.isfinite(layer):
+        return last
+    return min(max(int(layer), 1), last)
 
 
-def download(shown: Shown, folder: str, smooth: bool | None = False) -> str:
+def slide(shown: Shown, folder: str, smooth: bool | None = False) -> str:
     """A slide of the map as PNG, in the page's own cache."""
     with TemporaryDirectory() as temporary:
         path = Path(temporary) / "sheet.png"

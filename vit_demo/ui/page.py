@@ -1,17 +1,26 @@
 """The page: a photo and a checkpoint go in; names, patches and maps come out."""
 
+from typing import Any
+
 import gradio as gr
 from gradio.themes import Soft
+from starlette.middleware import Middleware
 
 from vit_demo.checkpoints import CheckpointCache
+from vit_demo.errors import DemoError
 from vit_demo.settings import ASSETS
 from vit_demo.ui import handlers
-from vit_demo.ui.handlers import Handlers, Shown
+from vit_demo.ui.guarded_blocks import GuardedBlocks
+from vit_demo.ui.handlers import Handlers, Question
 from vit_demo.ui.offer import Offer
 from vit_demo.ui.photo_input import PhotoInput
 from vit_demo.ui.picker import build_picker
 from vit_demo.ui.question import build_question
+from vit_demo.ui.request_limits import UPLOAD_BYTES, RequestLimits
+from vit_demo.ui.results import Results, SupersededError
+from vit_demo.ui.shown import Shown
 from vit_demo.ui.trust import build_trial
+from vit_demo.ui.uploads import Uploads
 
 TITLE = "Where does a Vision Transformer look?"
 
@@ -24,195 +33,276 @@ HOUR = 3600
 
 # Runs at once: one looks at its photo, the others may be waiting for their checkpoints.
 SEVERAL_RUN = 4
+# Photos decoded for a preview at once; each may take a few hundred megabytes while it is open.
+SEVERAL_DECODE = 2
+
+# Visitors whose components Gradio remembers. Their results have a bound in bytes of their own.
+MOST_SESSIONS = 1000
 
 INTRODUCTION = f"""
 # {TITLE}
-Give it a photo of a flower. You will see the names it finds likeliest, the patches it really \
-reads, and where it looked.
+Upload a photo of a flower. You see the model's top-5 predictions, the patches that it reads, and \
+its CLS attention rollout.
 """
 
 EXAMPLES_NOTE = """
-The dahlia is a flower that the bundled checkpoint cannot know: it says roses. The aster under the \
-bee is another: it says daisy. The sunflower was drawn by a program. Photos: \
+The bundled checkpoint does not know dahlias: it says roses. The flower under the bee is an aster, \
+which it does not know either: it says daisy. The sunflower was drawn by a program. Photos: \
 dahlia by vultilion (CC BY 2.0), bee by John Severns (public domain).
 """
 
 READING = """
-The first map is **relevance**: it follows the attention that raises the score of one class back \
-through all layers. Of the maps that are quick to draw it did best for the bundled checkpoint.
+The first map is **attention rollout** from the CLS token: it multiplies the attention of all \
+layers, half of every step taken by the residual connection. It shows **where information could \
+come from**, for no class in particular, and not why a class was predicted.
 
-* **rollout** follows all attention, for no class, and lets half of every step pass by it, as the \
-residual connections do. It shows **where information could flow from**, not why a name was chosen.
-* **legrad** asks to which attention of the last layers the score answers. \
-**occlusion** hides patches and watches the probability of the class fall. With *and not* they \
-answer "why the one and not the other?": orange speaks for the first, purple for the second.
-* **Put it to the test** hides the patches that the map calls important, first to last, and \
-watches the probability of the name; then the same in an order drawn by chance. A map that does no \
-better than noise is a picture, and no explanation.
-* A bright patch is a patch that the class token could draw on. It need not be one that the \
-decision hangs on.
-* Some patches of plain background light up in many Vision Transformers: the model uses them as \
-scratch space. That is what it does, and so it is shown.
-* Colours end at the 99th percentile, so that one very bright patch does not leave the others \
-dark. The numbers are never changed.
+* **relevance** weights attention by the gradient of one class and follows it through all layers. \
+Of the maps that are quick to compute it was the most faithful for the bundled checkpoint.
+* **legrad** uses the gradient of the class score with respect to the attention of the last \
+layers. **occlusion** masks patches and measures how much the probability of the class drops.
+* **Compared with** answers "why this class and not that one?" for the maps of a class: orange is \
+evidence for the explained class, purple for the other.
+* **Put it to the test** removes the patches that the map ranks highest, in order, and tracks the \
+probability of the class; then it does the same in random order. A map that does no better than \
+random order is a picture, not an explanation.
+* A bright patch is a patch that the CLS token could draw on. The prediction need not depend on it.
+* In many Vision Transformers some background patches have high attention (arXiv 2309.16588: the \
+model stores global information in them). The maps show them as they are.
+* Colours are clipped at the 99th percentile, so that one patch does not leave the others dark. \
+The numbers are not changed.
 """
 
 
 # A result belongs to the photo and the checkpoint that were there when Run was pressed. Once one of
 # them changes it is greyed, and stays so until a result for the present pair has come.
-AGES = "() => { document.body.dataset.now = performance.now(); document.body.dataset.old = 'yes'; }"
+AGES = """() => {
+    const page = document.body.dataset;
+    page.now = performance.now();
+    page.old = 'yes';
+    delete page.running;
+}"""
 ASKED = "(...inputs) => { document.body.dataset.asked = document.body.dataset.now; return inputs; }"
-FRESH = """(...inputs) => {
-    const seen = document.body.dataset;
-    if (seen.asked === seen.now) delete seen.old;
-    return inputs;
+FRESH = """() => {
+    const page = document.body.dataset;
+    if (page.asked === page.now) delete page.old;
+}"""
+ENDED = "() => { delete document.body.dataset.running; }"
+
+# Of a double click, Gradio would take the second before it knows of the first.
+ONE_RUN = """() => {
+    document.addEventListener('click', (click) => {
+        if (!click.target.closest('#run')) return;
+        if (document.body.dataset.running) click.stopImmediatePropagation();
+        document.body.dataset.running = 'yes';
+    }, true);
 }"""
 
+# The picture is made when it is asked for; then the browser is sent to fetch it.
+FETCH_SLIDE = "() => document.querySelector('#slide-file').click()"
 
-def build_page(cache: CheckpointCache, offer: Offer) -> gr.Blocks:
+
+def build_page(
+    cache: CheckpointCache, offer: Offer, uploads: Uploads, results: Results
+) -> GuardedBlocks:
     """Lay out the page. Nothing is loaded and nothing starts before it is launched."""
-    events = Handlers(cache.get)
-    with gr.Blocks(
-        title=TITLE, analytics_enabled=False, delete_cache=(HOUR, HOUR), fill_width=False
+    events = Handlers(cache.get, uploads, results)
+    with GuardedBlocks(
+        uploads,
+        title=TITLE,
+        analytics_enabled=False,
+        delete_cache=(HOUR, HOUR),
+        fill_width=False,
     ) as page:
-        state, answer = gr.State(), gr.State()
+        token = gr.State(time_to_live=HOUR, delete_callback=results.drop)
         gr.Markdown(INTRODUCTION, elem_id="introduction")
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=320):
                 photo = PhotoInput(
                     label="Photo",
                     type="filepath",
-                    format="png",
                     sources=["upload", "clipboard", "webcam"],
                     height=340,
                     buttons=[],
                     elem_id="photo",
                 )
-                gr.Examples(
-                    [[str(ASSETS / "examples" / name)] for name in EXAMPLES],
-                    [photo],
-                    label="Or one of these",
-                    api_visibility="private",
-                )
+                _examples(photo, uploads)
                 gr.Markdown(EXAMPLES_NOTE, elem_classes="note")
             with gr.Column(scale=4, min_width=320):
                 picker = build_picker(page, offer)
                 run = gr.Button("Run", variant="primary", size="lg", elem_id="run")
-                names = gr.Label(label="Likeliest", num_top_classes=5, elem_id="names")
+                names = gr.Label(label="Top-5 predictions", num_top_classes=5, elem_id="names")
                 knows = gr.HTML(elem_id="knows")
-        with gr.Row(visible=False, elem_id="results") as results:
+        with gr.Row(visible=False, elem_id="results") as panels:
             with gr.Column(min_width=280):
-                gr.Markdown("### 1 · What the model reads")
+                gr.Markdown("### 1 · The patches that the model reads")
                 patches = _map_image("patches", "png", "The photo, cut into patches")
                 reads = gr.HTML(elem_id="reads")
             with gr.Column(min_width=280):
-                gr.Markdown("### 2 · Where it looked")
+                gr.Markdown("### 2 · Where the model looks")
                 overlay = _map_image("overlay", "jpeg", "The map over the photo")
                 question = build_question()
-                smooth = gr.Checkbox(label="Smooth, for show", container=False, elem_id="smooth")
-                overlay_legend = gr.HTML()
-                save = gr.DownloadButton(
-                    "Download as a slide", elem_id="download", size="sm", interactive=False
+                smooth = gr.Checkbox(
+                    label="Smooth (display only)", container=False, elem_id="smooth"
                 )
+                overlay_legend = gr.HTML()
+                save = gr.Button("Download as a slide", elem_id="download", size="sm")
+                slide_file = gr.DownloadButton(elem_id="slide-file", elem_classes="unseen")
                 trial = build_trial()
             with gr.Column(min_width=280):
-                gr.Markdown("### 3 · Layer by layer")
+                gr.Markdown("### 3 · Attention layer by layer")
                 layer_image = _map_image("layer-image", "jpeg", "Attention of one layer")
                 layer = gr.Slider(1, 12, step=1, label="Layer", elem_id="layer", buttons=[])
                 layer_legend = gr.HTML()
         with gr.Accordion("What these maps show, and what they do not", open=False):
             gr.Markdown(READING)
 
-        def show(shown: Shown, soft: bool) -> dict[object, object]:
+        def map_of(shown: Shown, soft: bool) -> dict[Any, Any]:
             image, words = handlers.main_map(shown, soft)
-            last = len(shown.layers)
-            last_image, last_words = handlers.layer_map(shown, last)
             return {
+                overlay: image,
+                overlay_legend: words,
+                **trial.reset(),
+                **question.update(shown),
+            }
+
+        def analyse(
+            path: str | None,
+            ref: str | None,
+            previous: str | None,
+            soft: bool,
+            wanted_layer: float | None,
+            method: str | None,
+            target: str | None,
+            versus: str | None,
+            recent: list[str] | None,
+            request: gr.Request,
+            progress: gr.Progress = handlers.NO_PROGRESS,
+        ) -> dict[Any, Any]:
+            asked = Question.read(method, target, versus)
+            session = request.session_hash or ""
+            layers_before = results.layers(previous)
+            new, shown = events.analyse(path, ref, session, previous, asked, progress)
+            last = len(shown.layers)
+            # Who never moved the slider sees the last layer of every model.
+            moved = layers_before is not None and wanted_layer != layers_before
+            chosen = handlers.layer_in_range(wanted_layer if moved else last, last)
+            layer_picture, layer_words = handlers.layer_map(shown, chosen)
+            newest, choices, can = picker.used(recent, shown, ref)
+            return {
+                token: new,
                 names: handlers.likeliest(shown),
                 knows: handlers.knowledge(shown),
-                results: gr.Row(visible=True),
+                panels: gr.Row(visible=True),
                 patches: handlers.patches(shown),
                 reads: handlers.reading(shown),
-                overlay: image,
-                overlay_legend: words,
-                save: gr.DownloadButton(interactive=False),
-                **trial.reset(),
-                layer: gr.Slider(maximum=last, value=last),
-                layer_image: last_image,
-                layer_legend: last_words,
-                **question.reset(shown),
+                **map_of(shown, soft),
+                layer: gr.Slider(maximum=last, value=chosen),
+                layer_image: layer_picture,
+                layer_legend: layer_words,
+                picker.recent: newest,
+                picker.checkpoint: choices,
+                picker.can: can,
             }
 
-        def take(given: Shown, current: Shown, soft: bool) -> dict[object, object]:
-            if given.layers is not current.layers:
-                return {}  # another photo has come since it was asked
-            image, words = handlers.main_map(given, soft)
-            return {
-                state: given,
-                overlay: image,
-                overlay_legend: words,
-                save: gr.DownloadButton(interactive=False),
-                **trial.reset(),
-            }
+        def ask(
+            current: str | None,
+            soft: bool,
+            method: str | None,
+            target: str | None,
+            versus: str | None,
+        ) -> dict[Any, Any]:
+            try:
+                return map_of(events.ask(current, Question.read(method, target, versus)), soft)
+            except SupersededError:
+                return {overlay: gr.skip()}
+            except DemoError as error:
+                # The map in sight stays, and the controls go back to what it answers.
+                gr.Warning(handlers.as_html(error))
+                if not results.has(current):
+                    return {overlay: gr.skip()}
+                return question.update(results.get(current))
 
-        def slide(current: Shown | None, soft: bool) -> gr.DownloadButton | dict[str, object]:
-            if current is None:
-                return gr.skip()
-            path = handlers.download(current, save.GRADIO_CACHE, soft)
-            return gr.DownloadButton(value=path, interactive=True)
+        def redraw(current: str | None, soft: bool) -> tuple[Any, Any]:
+            if not results.has(current):
+                return gr.skip(), gr.skip()
+            return handlers.main_map(results.get(current), soft)
 
-        shown = [
-            names, knows, results, patches, reads, overlay, overlay_legend, trial.figures, save,
-            layer, layer_image, layer_legend, *question.inputs, question.classes,
-        ]  # fmt: skip
-        for source in (photo, picker.checkpoint):
-            source.change(None, js=AGES, api_visibility="private")
-        photo.upload(events.preview, photo, photo, show_progress="hidden", api_visibility="private")
-        run.click(
-            events.analyse,
-            [photo, picker.checkpoint],
-            state,
+        def redraw_layer(current: str | None, wanted: float | None) -> tuple[Any, Any]:
+            if not results.has(current):
+                return gr.skip(), gr.skip()
+            return handlers.layer_map(results.get(current), wanted)
+
+        def slide(current: str | None, soft: bool) -> str:
+            with handlers.toasts():
+                return handlers.slide(results.get(current), slide_file.GRADIO_CACHE, soft)
+
+        def preview(path: str | None, request: gr.Request) -> str | dict[str, object]:
+            return events.preview(path, request.session_hash or "")
+
+        drawn = [overlay, overlay_legend, trial.figures, *question.outputs]
+        running = run.click(
+            analyse,
+            [photo, picker.checkpoint, token, smooth, layer, *question.inputs, picker.recent],
+            [
+                token, names, knows, panels, patches, reads, *drawn,
+                layer, layer_image, layer_legend,
+                picker.recent, picker.checkpoint, picker.can,
+            ],
             show_progress="full",
             show_progress_on=names,
             concurrency_id="model",
             concurrency_limit=SEVERAL_RUN,
-            trigger_mode="always_last",
+            # ONE_RUN stops second clicks; after another photo or checkpoint, Run asks anew at once.
+            trigger_mode="multiple",
             js=ASKED,
             api_visibility="private",
-        ).success(
-            show, [state, smooth], shown, show_progress="hidden", js=FRESH, api_visibility="private"
-        ).success(
-            slide,
-            [state, smooth],
-            save,
+        )  # fmt: skip
+        page.load(None, js=ONE_RUN, api_visibility="private")
+        running.success(None, js=FRESH, api_visibility="private")
+        running.then(None, js=ENDED, api_visibility="private")
+        for source in (photo, picker.checkpoint):
+            source.change(None, js=AGES, api_visibility="private")
+        photo.upload(
+            preview,
+            photo,
+            photo,
             show_progress="hidden",
-            api_visibility="private",
-        ).success(
-            picker.used,
-            [picker.recent, state, picker.checkpoint],
-            [picker.recent, picker.checkpoint, picker.can],
-            show_progress="hidden",
+            concurrency_limit=SEVERAL_DECODE,
             api_visibility="private",
         )
-        question.wire(events.ask, state, answer, overlay).success(
-            take,
-            [answer, state, smooth],
-            [state, overlay, overlay_legend, trial.figures, save],
-            show_progress="hidden",
+        gr.on(
+            # A choice from a list makes two `input` events, and one `select`.
+            [control.select for control in question.inputs],
+            ask,
+            [token, smooth, *question.inputs],
+            drawn,
+            show_progress="minimal",
+            show_progress_on=overlay,
+            # The newest question counts; an older one that is still being answered is dropped.
+            trigger_mode="multiple",
             api_visibility="private",
-        ).success(slide, [state, smooth], save, show_progress="hidden", api_visibility="private")
+        )
         smooth.input(
-            handlers.redrawn,
-            [state, smooth],
+            redraw,
+            [token, smooth],
             [overlay, overlay_legend],
             show_progress="hidden",
             trigger_mode="always_last",
             api_visibility="private",
-        ).success(slide, [state, smooth], save, show_progress="hidden", api_visibility="private")
-        trial.wire(events.judge, state)
+        )
+        save.click(
+            slide,
+            [token, smooth],
+            slide_file,
+            show_progress="minimal",
+            show_progress_on=save,
+            trigger_mode="once",
+            api_visibility="private",
+        ).success(None, js=FETCH_SLIDE, api_visibility="private")
+        trial.wire(events, token)
         layer.input(
-            handlers.layer_map,
-            [state, layer],
+            redraw_layer,
+            [token, layer],
             [layer_image, layer_legend],
             show_progress="hidden",
             trigger_mode="always_last",
@@ -221,8 +311,24 @@ def build_page(cache: CheckpointCache, offer: Offer) -> gr.Blocks:
     return page
 
 
-def launch(page: gr.Blocks, host: str | None, port: int | None, share: bool, browser: bool) -> None:
+def _examples(photo: PhotoInput, uploads: Uploads) -> None:
+    paths = [ASSETS / "examples" / name for name in EXAMPLES]
+    gr.Examples(
+        [[str(path)] for path in paths],
+        [photo],
+        label="Or one of these",
+        api_visibility="private",
+    )
+    for path in paths:
+        # Where Gradio keeps its copy, by which the browser names the example.
+        uploads.add_example(str(photo.move_resource_to_block_cache(path)), path)
+
+
+def launch(
+    page: GuardedBlocks, host: str | None, port: int | None, share: bool, browser: bool
+) -> None:
     """Serve the page until it is stopped."""
+    limits = Middleware(RequestLimits, page.uploads, page.known_events, page.adopt, page.waits)
     page.queue(max_size=40, api_open=False, default_concurrency_limit=4)
     page.launch(
         server_name=host,
@@ -233,7 +339,9 @@ def launch(page: gr.Blocks, host: str | None, port: int | None, share: bool, bro
         css_paths=[STYLE],
         footer_links=["settings"],
         run_history=False,
-        max_file_size="20mb",
+        max_file_size=UPLOAD_BYTES,
+        state_session_capacity=MOST_SESSIONS,
+        app_kwargs={"middleware": [limits]},
         ssr_mode=False,
         show_error=False,
     )

@@ -10,9 +10,9 @@ import gradio as gr
 from vit_demo.checkpoints import Outline
 from vit_demo.errors import DemoError
 from vit_demo.explanations.capability import Capability, capabilities
-from vit_demo.ui.handlers import Shown
 from vit_demo.ui.offer import Offer
 from vit_demo.ui.search import LONGEST_REF, ON_CLICK, Answer, Searches, find, picked
+from vit_demo.ui.shown import Shown
 
 MOST_RECENT = 5
 

@@ -1,6 +1,5 @@
 """Putting the map to the test: a button, and the figures beside those of noise."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -11,7 +10,8 @@ from torch import Tensor
 
 from vit_demo import present
 from vit_demo.faithfulness import Curve
-from vit_demo.ui.handlers import Judged, Shown
+from vit_demo.ui.handlers import Handlers, Judged
+from vit_demo.ui.shown import Shown
 
 # The charts' inner size; the page stretches them.
 WIDTH, HEIGHT = 120, 72
@@ -28,19 +28,20 @@ class Trial:
         """Another map is shown, which nobody has put to the test."""
         return {self.figures: ""}
 
-    def wire(self, judge: Callable[..., Judged], state: gr.State) -> None:
-        """Judge the map in sight; what comes after another map has been drawn is dropped."""
-        judged = gr.State()
+    def wire(self, handlers: Handlers, token: gr.State) -> None:
+        """Judge the map in sight; a result for a map that has been replaced is dropped."""
+
+        def judge(token: str | None) -> str | dict[str, Any]:
+            return answer(handlers.judge(token), handlers.results.get(token))
+
         self.button.click(
             judge,
-            state,
-            judged,
+            token,
+            self.figures,
             show_progress="full",
             show_progress_on=self.figures,
-            trigger_mode="always_last",
+            trigger_mode="once",
             api_visibility="private",
-        ).success(
-            answer, [judged, state], self.figures, show_progress="hidden", api_visibility="private"
         )
 
 

@@ -1,0 +1,102 @@
+"""gr.Blocks whose events take nothing from a browser but plain values and this visitor's photo."""
+
+from collections.abc import Collection, Sequence
+from html import escape
+from typing import Any
+
+import gradio as gr
+from gradio.block_function import BlockFunction
+from gradio.exceptions import ComponentProcessingError, InvalidPathError
+from gradio.state_holder import SessionState
+from pydantic import ValidationError
+
+from vit_demo.errors import PhotoError
+from vit_demo.ui.photo_input import PhotoInput
+from vit_demo.ui.uploads import Uploads
+
+DOES_NOT_FIT = "This request does not fit the page; reload it."
+LONGEST_TEXT, LONGEST_LIST = 2_000, 100
+
+
+class GuardedBlocks(gr.Blocks):
+    """Every input of every event is checked here, before any component or handler sees it.
+
+    Gradio would follow any file reference in any input: it opens paths, and fetches URLs. Here a
+    photo is the only file, and only under a reference that was issued to the same session. What
+    does not fit is refused with a toast, and without a traceback in the log.
+    """
+
+    def __init__(self, uploads: Uploads, **options: Any) -> None:
+        super().__init__(**options)
+        self.uploads = uploads
+
+    def known_events(self) -> Collection[int]:
+        """The numbers by which a browser may name events."""
+        return self.fns.keys()
+
+    def waits(self, session: str) -> bool:
+        """Whether a session has put an event into the queue and not yet heard its end."""
+        return session in self._queue.pending_messages_per_session
+
+    def adopt(self, uploaded: Sequence[str]) -> None:
+        """Files were uploaded: Gradio deletes them after an hour, if it knows of them."""
+        self.upload_file_set.update(uploaded)
+
+    async def process_api(
+        self, block_fn: BlockFunction | int, inputs: list[Any], *args: Any, **options: Any
+    ) -> dict[str, Any]:
+        """Check the inputs, then let Gradio run the event."""
+        event = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
+        checked = self.checked(event.inputs, inputs, options.get("session_hash") or "")
+        return await super().process_api(block_fn, checked, *args, **options)
+
+    def checked(self, blocks: Sequence[Any], inputs: Sequence[Any], session: str) -> list[Any]:
+        """The inputs of one event as Gradio may see them; raises gr.Error for what does not fit."""
+        if len(inputs) < len(blocks):
+            raise gr.Error(DOES_NOT_FIT, print_exception=False)
+        return [
+            self._photo(value, session) if isinstance(block, PhotoInput) else _plain(block, value)
+            for block, value in zip(blocks, inputs, strict=False)
+        ]
+
+    def _photo(self, reference: Any, session: str) -> dict[str, Any] | None:
+        if reference is None:
+            return None
+        try:
+            self.uploads.open_for(session, reference)
+        except PhotoError as error:
+            raise gr.Error(escape(str(error)), print_exception=False) from error
+        return {"path": reference["path"], "meta": {"_type": "gradio.FileData"}}
+
+    async def preprocess_data(
+        self,
+        block_fn: BlockFunction,
+        inputs: list[Any],
+        state: SessionState | None,
+        explicit_call: bool = False,
+    ) -> list[Any]:
+        """What a component refuses, like a choice that is not on its list, fits no page either."""
+        try:
+            return await super().preprocess_data(block_fn, inputs, state, explicit_call)
+        except (gr.Error, ComponentProcessingError, InvalidPathError, ValidationError) as error:
+            raise gr.Error(DOES_NOT_FIT, print_exception=False) from error
+
+
+def _plain(block: Any, value: Any) -> Any:
+    """A value of the kind that this component sends; nothing that Gradio takes for a file."""
+    match block, value:
+        case _, None:
+            return value
+        case gr.State(), _:
+            return None  # it is kept on the server, whatever a request says
+        case gr.Checkbox(), bool():
+            return value
+        case gr.Slider() | gr.Dataset(), int() | float() if not isinstance(value, bool):
+            return value
+        case gr.Dropdown() | gr.Textbox(), str() if len(value) <= LONGEST_TEXT:
+            return value
+        case gr.BrowserState(), list() if len(value) <= LONGEST_LIST and all(
+            isinstance(entry, str) and len(entry) <= LONGEST_TEXT for entry in value
+        ):
+            return value
+    raise gr.Error(DOES_NOT_FIT, print_exception=False)

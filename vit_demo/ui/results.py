@@ -1,0 +1,110 @@
+"""What the visitors are looking at, within a bound on its bytes."""
+
+import secrets
+from collections import OrderedDict
+from threading import Lock
+
+from vit_demo.errors import PhotoError
+from vit_demo.ui.shown import Shown
+
+TOKEN_BYTES = 16
+NO_RESULT = "There is no result yet; press Run first."
+NO_LONGER_KEPT = "This result is not kept any more; press Run again."
+
+
+class SupersededError(Exception):
+    """The visitor has asked for something else meanwhile; nobody waits for this answer."""
+
+
+class Results:
+    """Every visitor's last result under a random token; the longest unused goes first.
+
+    The newest always stays, even if it alone passes the bound.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._kept: OrderedDict[str, Shown] = OrderedDict()
+        self._asked: dict[str, object] = {}
+        self._bytes = 0
+        self._lock = Lock()
+
+    def add(self, shown: Shown, replaces: str | None = None) -> str:
+        """Keep a new result, in place of the visitor's old one; returns its token."""
+        token = secrets.token_hex(TOKEN_BYTES)
+        self.drop(replaces)
+        with self._lock:
+            self._put(token, shown)
+        return token
+
+    def get(self, token: str | None) -> Shown:
+        """The result behind a token; raises PhotoError where there is none (any more)."""
+        if token is None:
+            raise PhotoError(NO_RESULT)
+        with self._lock:
+            if token not in self._kept:
+                raise PhotoError(NO_LONGER_KEPT)
+            self._kept.move_to_end(token)
+            return self._kept[token]
+
+    def has(self, token: str | None) -> bool:
+        """Whether the result behind a token is still kept."""
+        with self._lock:
+            return token in self._kept
+
+    def layers(self, token: str | None) -> int | None:
+        """How many layers that result has; None where there is none."""
+        with self._lock:
+            shown = self._kept.get(token or "")
+        return None if shown is None else len(shown.layers)
+
+    def begin_question(self, token: str) -> object:
+        """Mark a new question about a result; it supersedes the one before it."""
+        question = object()
+        with self._lock:
+            self._asked[token] = question
+        return question
+
+    def asked(self, token: str) -> bool:
+        """Whether anything has been asked about a result."""
+        with self._lock:
+            return token in self._asked
+
+    def check_question(self, token: str, question: object) -> None:
+        """Raises SupersededError once another question was asked or the result is gone."""
+        with self._lock:
+            if self._asked.get(token) is not question or token not in self._kept:
+                raise SupersededError
+
+    def answer(self, token: str, question: object, shown: Shown) -> None:
+        """Replace the result by the answer; raises SupersededError if nobody waits for it."""
+        self.check_question(token, question)
+        with self._lock:
+            if token in self._kept:
+                self._bytes -= self._kept.pop(token).bytes
+                self._put(token, shown)
+
+    def drop(self, token: str | None) -> None:
+        """Forget a result, if it is still kept."""
+        with self._lock:
+            self._asked.pop(token or "", None)
+            if token in self._kept:
+                self._bytes -= self._kept.pop(token).bytes
+
+    @property
+    def bytes(self) -> int:
+        """What all of them take up."""
+        with self._lock:
+            return self._bytes
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._kept)
+
+    def _put(self, token: str, shown: Shown) -> None:
+        self._kept[token] = shown
+        self._bytes += shown.bytes
+        while len(self._kept) > 1 and self._bytes > self._limit:
+            oldest, gone = self._kept.popitem(last=False)
+            self._bytes -= gone.bytes
+            self._asked.pop(oldest, None)

@@ -1,0 +1,126 @@
+"""The visitors' photos: which file references this page issued, and to which session.
+
+A request names its photo by a path. A path is only ever looked up in the table of paths that this
+app issued, and never resolved, so no other file of the host can be reached through it.
+"""
+
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock
+
+from vit_demo.errors import PhotoError
+
+NOT_YOURS = "This photo is not on this page any more; upload it again or click an example."
+
+# The longest suffix that is kept of an upload's name: the browser reads the type from it.
+LONGEST_SUFFIX = 5
+TOKEN_BYTES = 16
+
+
+@dataclass(frozen=True)
+class IssuedFile:
+    """A file that the page may be asked to open.
+
+    `source` is the file that the model reads: the upload itself, or what it is a preview of.
+    `session` is the only one that may name it; None until the first one has, and for examples.
+    """
+
+    source: Path
+    session: str | None = None
+    shared: bool = False
+
+
+class Uploads:
+    """The files that this app has issued references to."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._issued: dict[str, IssuedFile] = {}
+        self._lock = Lock()
+
+    def add_example(self, reference: str, source: Path) -> None:
+        """Let every visitor name this example by the reference that the page gives it."""
+        with self._lock:
+            self._issued[reference] = IssuedFile(source, shared=True)
+
+    @contextmanager
+    def arriving(self) -> Iterator[Path]:
+        """A folder for the files of one upload, deleted with what nobody adopts from it."""
+        folder = self._folder / f"arriving-{secrets.token_hex(TOKEN_BYTES)}"
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def adopt(self, uploaded: Path) -> str:
+        """Move an upload to a name that nobody can guess; returns the reference to it.
+
+        It belongs to the first session that names it. Nothing of the visitor's file name is kept
+        but a short suffix.
+        """
+        suffix = uploaded.suffix.lower()
+        plain = suffix[1:].isascii() and suffix[1:].isalnum() and len(suffix) <= LONGEST_SUFFIX
+        path = self._new_path(f"photo{suffix if plain else ''}")
+        uploaded.replace(path)
+        self._forget_deleted()
+        with self._lock:
+            self._issued[str(path)] = IssuedFile(path)
+        return str(path)
+
+    def add_preview(self, content: bytes, name: str, source: Path, session: str) -> str:
+        """Keep a picture that the browser can show; naming it opens what it is a preview of."""
+        path = self._new_path(name)
+        path.write_bytes(content)
+        with self._lock:
+            self._issued[str(path)] = IssuedFile(source, session)
+        return str(path)
+
+    def open_for(self, session: str, reference: object) -> Path:
+        """The file behind a reference, as it comes from a browser.
+
+        Raises PhotoError, in one sentence for all reasons, for whatever was not issued to this
+        session.
+        """
+        match reference:
+            case {"path": str(path)}:
+                pass
+            case _:
+                raise PhotoError(NOT_YOURS)
+        with self._lock:
+            issued = self._issued.get(path)
+            if issued is not None and issued.session is None and not issued.shared:
+                issued = self._issued[path] = replace(issued, session=session)
+        if (
+            issued is None
+            or (not issued.shared and issued.session != session)
+            or not issued.source.is_file()
+        ):
+            raise PhotoError(NOT_YOURS)
+        return issued.source
+
+    @property
+    def issued(self) -> Mapping[str, IssuedFile]:
+        """All references that can be named now."""
+        with self._lock:
+            return dict(self._issued)
+
+    def _new_path(self, name: str) -> Path:
+        folder = self._folder / secrets.token_hex(TOKEN_BYTES)
+        folder.mkdir()
+        return folder / name
+
+    def _forget_deleted(self) -> None:
+        """Files are deleted an hour after they came; their references go with them."""
+        with self._lock:
+            gone = [path for path, file in self._issued.items() if not file.source.is_file()]
+            for path in gone:
+                del self._issued[path]
+        for path in gone:
+            folder = Path(path).parent
+            if folder.parent == self._folder and folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
