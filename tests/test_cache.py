@@ -106,6 +106,8 @@ import json, sys
 from pathlib import Path
 from vit_demo.checkpoints import CheckpointCache, load
 from vit_demo.ui.handlers import Handlers
+from vit_demo.ui.results import Results
+from vit_demo.ui.uploads import Uploads
 
 def resident():
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -113,9 +115,11 @@ def resident():
 
 photo, limit, *refs = sys.argv[1:]
 cache = CheckpointCache(lambda ref, progress: load(ref), int(limit))
-events, shown, sizes = Handlers(cache.get), [], []
+uploads, shown, sizes = Uploads(Path(photo).parent), [], []
+uploads.add_example(photo, Path(photo))
+events = Handlers(cache.get, uploads, Results(10**9))
 for ref in refs:
-    shown.append(events.analyse(photo, ref))
+    shown.append(events.analyse(photo, ref, "visitor"))
     sizes.append(resident())
 print(json.dumps(sizes))
 """

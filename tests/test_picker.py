@@ -3,12 +3,10 @@
 import gradio as gr
 import pytest
 
-from vit_demo.checkpoints import CheckpointCache, load
 from vit_demo.explanations import METHODS
 from vit_demo.explanations.capability import Capability, capabilities
 from vit_demo.models.mobilevit import MobileViT
 from vit_demo.models.vit import VisionTransformer
-from vit_demo.ui.handlers import Handlers
 from vit_demo.ui.offer import Offer
 from vit_demo.ui.picker import (
     MOST_RECENT,
@@ -95,9 +93,12 @@ def test_the_newest_comes_first_and_stands_once_and_few_are_kept():
     assert remember(many, "new") == ["new", *many[: MOST_RECENT - 1]]
 
 
-def test_after_a_run_the_line_is_about_what_is_picked_by_now(our_checkpoint, photo_file):
+def test_after_a_run_the_line_is_about_what_is_picked_by_now(
+    make_handlers, uploaded, our_checkpoint, photo_file
+):
     """Somebody ran one checkpoint and chose another before the answer came."""
-    shown = Handlers(CheckpointCache(load, 10**9).get).analyse(str(photo_file), str(our_checkpoint))
+    events = make_handlers()
+    _, shown = events.analyse(uploaded(events, photo_file), str(our_checkpoint), "visitor")
     picker = Picker(Offer(), gr.Dropdown(), gr.HTML(), gr.BrowserState())
     newest, _, line = picker.used([], shown, "flowers")
     assert newest == [str(our_checkpoint)]

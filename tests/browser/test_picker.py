@@ -238,7 +238,7 @@ def test_a_page_with_a_catalogue_only_takes_nothing_else(serve, chromium, hub, f
         run(page)
         instead(page, "ann/poppies")
         page.click("#run")
-        page.wait_for_selector(".toast-body:has-text('ann/poppies')")
+        page.wait_for_selector(".toast-body:has-text('does not fit the page')")
     assert hub.requests(there) == []
 
 

@@ -29,6 +29,7 @@ from vit_demo.preprocess import Prepared
 from vit_demo.settings import MEGABYTE
 from vit_demo.ui.fair_lock import FairLock
 from vit_demo.ui.legend import about, legend
+from vit_demo.ui.memory import return_freed_memory
 from vit_demo.ui.results import Results
 from vit_demo.ui.shown import Shown
 from vit_demo.ui.uploads import Uploads
@@ -124,6 +125,7 @@ class Handlers:
             asked = self._still_applies(question or Question(), previous, checkpoint)
             with self.model_lock:
                 shown = _shown(Look(checkpoint, prepared), asked)
+            return_freed_memory()
         return self.results.add(shown, replaces=previous), shown
 
     def ask(self, token: str | None, question: Question) -> Shown:
