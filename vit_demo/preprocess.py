@@ -27,6 +27,17 @@ Size = tuple[int, int]
 Box = tuple[float, float, float, float]
 
 
+def enlargement(box: Box, size: Size) -> float:
+    """How many pixels the model's input of this `size` makes of one of the photo's, at the most.
+
+    `box` is the part of the photo that the input shows. Down or across, whichever is more: the
+    pixels in between are interpolated.
+    """
+    left, top, right, bottom = box
+    height, width = size
+    return max(height / (bottom - top), width / (right - left))
+
+
 @dataclass(frozen=True)
 class Prepared:
     """One photo, ready for the model, and where on the photo it came from."""

@@ -9,8 +9,12 @@ from vit_demo.explanations import METHODS
 from vit_demo.faithfulness import FIGURES, Trust
 from vit_demo.figures import ColourScale, Sheet, draw_overlay, draw_patches
 from vit_demo.figures.colour import PERCENTILE
+from vit_demo.preprocess import enlargement
 
 SMOOTHED = "Smoothed (display only): the model has one value per patch."
+
+# A photo of fewer than a quarter of the input's pixels, down or across, is called small.
+LARGEST_ENLARGEMENT = 4
 
 # The figures of faithfulness, as they are written.
 NAMES = {"deletion": "Deletion", "insertion": "Insertion", "saco": "SaCo"}
@@ -120,7 +124,9 @@ def unit(analysis: Analysis) -> str:
 def caption(analysis: Analysis, scale: ColourScale) -> str:
     """Where the map comes from and how its colours were chosen."""
     method = METHODS[analysis.method]
-    parts = [f"{method.summary} {method.source}."]
+    small = small_photo(analysis)
+    parts = [small] if small else []
+    parts.append(f"{method.summary} {method.source}.")
     if analysis.target and analysis.versus:
         one, other = analysis.target.label, analysis.versus.label
         parts.append(f"The map for {one} less that for {other}: above zero it favours {one}.")
@@ -136,6 +142,18 @@ def caption(analysis: Analysis, scale: ColourScale) -> str:
             f"Colours end at the {PERCENTILE:g}th percentile; {scale.clipped} {several} beyond."
         )
     return " ".join(parts)
+
+
+def small_photo(analysis: Analysis) -> str:
+    """That the photo has far fewer pixels than the model reads; empty where it has enough."""
+    photo, height, width = analysis.photo, analysis.picture.height, analysis.picture.width
+    if enlargement(analysis.seen, (height, width)) <= LARGEST_ENLARGEMENT:
+        return ""
+    count = f"{photo.width} × {photo.height} pixel{'' if photo.size == (1, 1) else 's'}"
+    return (
+        f"The photo has only {count}; the model reads {width} × {height}, so most of what it "
+        "reads is interpolated."
+    )
 
 
 def verdict(trust: Trust) -> str:

@@ -128,6 +128,8 @@ def _print_analysis(analysis: Analysis, measured: Trust | None, top: int, out: P
     console.print(table)
     if doubt := present.doubt(analysis):
         console.print(Text(doubt))
+    if small := present.small_photo(analysis):
+        console.print(Text(small))
     rows, cols = analysis.grid
     row, col = divmod(int(analysis.heatmap.argmax()), cols)
     evenly = "" if analysis.signed else f"; evenly {1 / (rows * cols):.2%}"
