@@ -15,7 +15,7 @@ ROOT = "vit_demo"  # the package's own front door: load and explain
 # one package may import each other.
 FLOORS = (
     {"errors"},
-    {"settings"},
+    {"checks", "settings"},
     {"flow", "photo", "precision", "predictions"},
     {"models", "preprocess", "figures"},
     {"checkpoints", "explanations"},
