@@ -15,7 +15,7 @@ ROOT = "vit_demo"  # the package's own front door: load and explain
 # one package may import each other.
 FLOORS = (
     {"errors"},
-    {"settings", "photo_headers"},
+    {"checks", "settings", "photo_headers"},
     {"flow", "photo", "precision", "predictions"},
     {"models", "preprocess", "figures"},
     {"checkpoints", "explanations"},

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from vit_demo.checkpoints.checkpoint import Checkpoint
-from vit_demo.errors import MethodError, TargetError
+from vit_demo.errors import CheckpointError, MethodError, TargetError
 from vit_demo.explanations import (
     DEFAULT_METHOD,
     METHODS,
@@ -140,11 +140,17 @@ class Look:
         needs = chosen.needs_gradients
         seen = chosen.watch(self.checkpoint.model, self.prepared.pixels) if needs else self.watched
         logits = seen.logits[0].detach()
+        self.checkpoint.check_answers(logits)
         ranked = rank(logits, self.checkpoint.labels, self.checkpoint.calibration.temperature)
         asked = _target(chosen, target, ranked)
         index = (asked or ranked[0]).index
         other = None if versus is None else _other(chosen, versus, index, ranked)
         heatmap = _map(chosen, seen, index, complete, other)
+        if not heatmap.isfinite().all():
+            raise CheckpointError(
+                f"The map that '{chosen.name}' makes of '{self.checkpoint.ref}' has infinite "
+                "values or none at all; choose another method, or another checkpoint."
+            )
         return Analysis(
             checkpoint=self.checkpoint,
             photo=self.prepared.photo,

@@ -6,6 +6,8 @@ library's Pillow processors bit for bit.
 """
 
 from dataclasses import dataclass
+from reprlib import repr as shortened
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +16,18 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from vit_demo.checks import (
+    LARGEST_NUMBER,
+    LARGEST_SIDE,
+    SMALLEST_NUMBER,
+    check_flag,
+    check_number,
+    is_whole,
+)
 from vit_demo.errors import ConfigError, PhotoError
 from vit_demo.photo import MAX_PIXELS
 
-# No side of a checkpoint's input may be larger: one that is would only fill the memory.
-LARGEST_SIDE = 4096
-
+COLORS = 3
 # Mean and standard deviation of ImageNet's photos, which most checkpoints were made with.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -94,17 +102,29 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if (self.mean is None) != (self.std is None):
             raise ConfigError("mean and std go together: give both or neither.")
-        if self.std is not None and not all(value > 0 for value in self.std):
-            raise ConfigError(f"std={self.std} would divide by zero; every entry must be above 0.")
-        for name in ("resize", "crop"):
-            size = getattr(self, name)
-            sides = size if isinstance(size, tuple) else (1 if size is None else size,)
-            if min(sides) < 1:
-                raise ConfigError(f"{name}={size}, but every side must be 1 pixel or more.")
-            if max(sides) > LARGEST_SIDE:
+        for name in ("covers", "rounds", "bgr"):
+            check_flag(name, getattr(self, name))
+        check_number("scale", self.scale)
+        for name, least in (("mean", -LARGEST_NUMBER), ("std", SMALLEST_NUMBER)):
+            values = getattr(self, name)
+            if values is None:
+                continue
+            if not isinstance(values, tuple) or len(values) != COLORS:
+                raise ConfigError(f"{name}={values}, but it must be one number for each color.")
+            if name == "std" and 0 in values:
                 raise ConfigError(
-                    f"{name}={size}, but a side has at most {LARGEST_SIDE} pixels here."
+                    f"std={values} would divide by zero; every entry must be above 0."
                 )
+            for value in values:
+                check_number(name, value, least)
+        _check_size("resize", self.resize, single=True)
+        _check_size("crop", self.crop, single=False)
+
+    @property
+    def least_side(self) -> int | None:
+        """The shorter side of what comes out, in pixels; None where it is the photo's own."""
+        size = self.resize if self.crop is None else self.crop
+        return min(size) if isinstance(size, tuple) else size
 
     def __call__(self, photo: Image.Image) -> Prepared:
         """Prepare an upright RGB photo (see `read_photo`)."""
@@ -158,4 +178,25 @@ class Preprocessing:
             top * down,
             (left + width) * across,
             (top + height) * down,
+        )
+
+
+def _check_size(name: str, size: Any, single: bool) -> None:
+    """Raise ConfigError unless it is None, (height, width), or, if allowed, a `single` side."""
+    if size is None:
+        return
+    sides = (size, size) if single and is_whole(size) else size
+    match sides:
+        case (height, width) if is_whole(height) and is_whole(width):
+            pass
+        case _:
+            raise ConfigError(
+                f"{name}={shortened(size)}, but it must be a height and a width"
+                f"{', or one side' if single else ''}, in whole pixels."
+            )
+    if min(height, width) < 1:
+        raise ConfigError(f"{name}={shortened(size)}, but every side must be 1 pixel or more.")
+    if max(height, width) > LARGEST_SIDE:
+        raise ConfigError(
+            f"{name}={shortened(size)}, but a side has at most {LARGEST_SIDE} pixels here."
         )

@@ -32,9 +32,6 @@ __all__ = [
     "works_offline",
 ]
 
-# What reading values of the wrong kind or size from somebody's configuration ends in.
-MALFORMED = (ConfigError, TypeError, ValueError, IndexError, AttributeError, OverflowError)
-
 
 def load(
     ref: str = DEFAULT,
@@ -98,14 +95,19 @@ def read_folder(path: Path, ref: str, allow_pickle: bool = False) -> Stored:
     What its files say decides which layout it is read as.
     """
     source = f"'{ref}'"
-    if not path.exists():
-        raise NotFoundError(f"There is no {source}; name a folder that holds a checkpoint.")
     try:
+        if not path.exists():
+            raise NotFoundError(f"There is no {source}; name a folder that holds a checkpoint.")
         return _read(path, source, allow_pickle)
-    except MALFORMED as error:
+    except ConfigError as error:
+        reason = str(error).removesuffix(".")
         raise CheckpointError(
-            f"{source} has a configuration that cannot be used ({error}); save it again, or "
+            f"{source} has a configuration that cannot be used ({reason}); save it again, or "
             "choose another checkpoint."
+        ) from error
+    except OSError as error:
+        raise CheckpointError(
+            f"{source} cannot be read ({error.strerror}); name a folder that you may open."
         ) from error
 
 

@@ -2,7 +2,8 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from vit_demo.checkpoints.checkpoint import Checkpoint
 
@@ -22,7 +23,8 @@ class CheckpointCache:
         self._load = load
         self._limit = limit_bytes
         self._kept: OrderedDict[str, Checkpoint] = OrderedDict()
-        self._loading: dict[str, threading.Lock] = {}
+        # Of everything that is being loaded: its lock, and how many hold it or wait for it.
+        self._loading: dict[str, tuple[threading.Lock, int]] = {}
         self._lock = threading.Lock()
 
     def get(self, ref: str, progress: Progress | None = None) -> Checkpoint:
@@ -30,22 +32,31 @@ class CheckpointCache:
 
         `progress` hears of files that are fetched. Raises what loading it raises.
         """
-        with self._lock:
-            one_at_a_time = self._loading.setdefault(ref, threading.Lock())
-        with one_at_a_time:
+        with self._one_at_a_time(ref):
             with self._lock:
                 if ref in self._kept:
                     self._kept.move_to_end(ref)
                     return self._kept[ref]
-            try:
-                checkpoint = self._load(ref, progress)
-            finally:
-                with self._lock:
-                    self._loading.pop(ref, None)
+            checkpoint = self._load(ref, progress)
             with self._lock:
                 self._kept[ref] = checkpoint
                 self._evict()
         return checkpoint
+
+    @contextmanager
+    def _one_at_a_time(self, ref: str) -> Iterator[None]:
+        """Wait for whoever loads the same; the lock goes when nobody holds it or waits for it."""
+        with self._lock:
+            lock, users = self._loading.get(ref, (threading.Lock(), 0))
+            self._loading[ref] = lock, users + 1
+        try:
+            with lock:
+                yield
+        finally:
+            with self._lock:
+                lock, users = self._loading.pop(ref)
+                if users > 1:
+                    self._loading[ref] = lock, users - 1
 
     @property
     def kept(self) -> tuple[str, ...]:

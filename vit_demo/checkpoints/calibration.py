@@ -1,12 +1,13 @@
 """How far a checkpoint's probabilities can be believed, kept in its config.json under one key."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any
 
 from vit_demo.checkpoints.files import CONFIG, read_json, write_json
+from vit_demo.checks import check_number, is_finite
 from vit_demo.errors import CheckpointError, ConfigError, OutputError
 
 # Our own key: the transformers library keeps what it does not know and computes the same logits.
@@ -25,11 +26,14 @@ class Calibration:
     unsure_below: float | None = None
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature > 0):
+        if not (is_finite(self.temperature) and self.temperature > 0):
             raise ConfigError(
                 f"temperature={self.temperature}, but it must be a finite number above 0."
             )
-        if self.unsure_below is not None and not 0 <= self.unsure_below <= 1:
+        check_number("temperature", self.temperature)
+        if self.unsure_below is not None and not (
+            is_finite(self.unsure_below) and 0 <= self.unsure_below <= 1
+        ):
             raise ConfigError(
                 f"unsure_below={self.unsure_below}, but a probability lies between 0 and 1."
             )
@@ -51,15 +55,18 @@ def read_calibration(config_json: Mapping[str, Any], source: str) -> Calibration
         case dict(stated):
             pass
         case stated:
-            raise CheckpointError(f"{source}: {_refusal(f'{KEY} is {stated!r}')}")
+            raise CheckpointError(f"{source}: {_refusal(f'{KEY} is {shortened(stated)}')}")
     numbers: dict[str, float] = {}
     for name in ("temperature", "unsure_below"):
         value = stated.get(name)
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise CheckpointError(f"{source}: {_refusal(f'{name} is {value!r}')}")
-        numbers[name] = float(value)
+        if isinstance(value, float):  # NaN and infinity too, which Calibration refuses
+            numbers[name] = value
+        elif is_finite(value):
+            numbers[name] = float(value)
+        else:
+            raise CheckpointError(f"{source}: {_refusal(f'{name} is {shortened(value)}')}")
     try:
         return Calibration(**numbers)
     except ConfigError as error:

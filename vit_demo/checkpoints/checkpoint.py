@@ -4,11 +4,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from vit_demo.checkpoints.calibration import Calibration
 from vit_demo.checkpoints.fit import fit
 from vit_demo.checkpoints.stored import Stored
-from vit_demo.errors import UnsupportedError
+from vit_demo.errors import CheckpointError, UnsupportedError
 from vit_demo.models import Model
 from vit_demo.models import build as build_model
 from vit_demo.preprocess import Preprocessing
@@ -29,6 +31,14 @@ class Checkpoint:
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     calibration: Calibration = field(default_factory=Calibration)
+
+    def check_answers(self, logits: Float[Tensor, "*photos classes"]) -> None:
+        """Raise CheckpointError where logits, divided by the temperature, are not finite."""
+        if not (logits / self.calibration.temperature).isfinite().all():
+            raise CheckpointError(
+                f"'{self.ref}' answers with infinite values or none at all, so its weights are "
+                "damaged; save it again, or choose another checkpoint."
+            )
 
     @property
     def bytes(self) -> int:

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vit_demo.errors import ConfigError, UnsupportedError
+from vit_demo.checkpoints.fit import FLOATS
+from vit_demo.checkpoints.values import pair
+from vit_demo.errors import UnsupportedError
 
 Rule = tuple[str, str | Callable[[re.Match[str]], str]]
 READABLE = "ViT, DeiT, DINOv2, Swin, MobileViT, in the transformers or timm layout"
@@ -36,9 +38,18 @@ def join_qkv(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name in tensors:
         stem, found, kind = name.partition(".attn.query.")
         parts = [f"{stem}.attn.{part}.{kind}" for part in QKV]
-        if found and all(part in tensors for part in parts):
+        if found and _stack([tensors.get(part) for part in parts]):
             joined[f"{stem}.attn.qkv.{kind}"] = torch.cat([joined.pop(part) for part in parts])
     return joined
+
+
+def _stack(parts: Sequence[Tensor | None]) -> bool:
+    """Whether all are there, can be read, and differ in their first dimension alone.
+
+    What does not stack stays apart, to be listed when it does not fit.
+    """
+    there = [part for part in parts if part is not None and part.ndim and part.dtype in FLOATS]
+    return len(there) == len(parts) and len({part.shape[1:] for part in there}) == 1
 
 
 def to_next_stage(match: re.Match[str]) -> str:
@@ -46,19 +57,9 @@ def to_next_stage(match: re.Match[str]) -> str:
     return f"layers.{int(match[1]) + 1}.downsample."
 
 
-def pair(size: Any) -> tuple[int, int]:
-    """Height and width, from one number for both or from two; ConfigError from anything else."""
-    match size:
-        case int():
-            return size, size
-        case (int(height), int(width)):
-            return height, width
-    raise ConfigError(f"a size of {size} is neither one whole number nor two")
-
-
 def square(size: Any, source: str) -> int:
     """The side of a patch, from one number or from two; raises UnsupportedError for rectangles."""
-    height, width = pair(size)
+    height, width = pair(size, "patch_size")
     if height != width:
         raise UnsupportedError(
             f"{source} cuts patches of {height} × {width} pixels; only square ones are read."

@@ -12,6 +12,7 @@ from vit_demo.checkpoints.family import check_classifier, check_family, model_of
 from vit_demo.checkpoints.files import CONFIG, PROCESSOR, WEIGHTS, read_json
 from vit_demo.checkpoints.hub import cached, peek
 from vit_demo.checkpoints.reference import parse
+from vit_demo.checks import is_whole
 from vit_demo.errors import CheckpointError
 from vit_demo.models import Model
 
@@ -80,4 +81,4 @@ def _classes(config_json: Mapping[str, Any]) -> int | None:
     if isinstance(named, dict):
         return len(named)
     stated = config_json.get("num_classes", config_json.get("num_labels"))
-    return stated if isinstance(stated, int) else None
+    return stated if is_whole(stated) else None

@@ -18,6 +18,7 @@ from vit_demo.checkpoints import timm
 from vit_demo.checkpoints.files import LABELS, read_json, unpickle_tensors
 from vit_demo.checkpoints.naming import READABLE
 from vit_demo.checkpoints.stored import Stored
+from vit_demo.checkpoints.values import shape_of
 from vit_demo.errors import CheckpointError, UnsupportedError
 from vit_demo.preprocess import Preprocessing
 
@@ -35,7 +36,7 @@ POOLED = ("cls_token", "fc_norm.weight")
 # A published Swin's last window covers its whole last grid, and with patches of four pixels tells
 # the side of its photos.
 SIDES = {(4, 7): 224, (4, 12): 384}
-KERNEL = "patch_embed.proj.weight"
+KERNEL, MASK = "patch_embed.proj.weight", "layers.0.blocks.1.attn_mask"
 SAVE = (
     "save it with timm's config.json, its architecture and model_args in it, and model.safetensors"
 )
@@ -114,7 +115,7 @@ def _check_vit(tensors: Mapping[str, Tensor], source: str) -> None:
             f"{source} has neither a class token nor a norm after pooling, as SigLIP's models "
             f"have, whose heads and activation no tensor shows; {SAVE}."
         )
-    width = tensors["blocks.0.attn.qkv.weight"].shape[1]
+    _, width = shape_of(tensors, "blocks.0.attn.qkv.weight", 2)
     if width not in WIDTHS and "blocks.0.attn.q_norm.weight" not in tensors:
         raise UnsupportedError(
             f"{source} is a ViT {width} wide, a width that settles no number of heads, and no "
@@ -130,14 +131,14 @@ def _swin_side(tensors: Mapping[str, Tensor], source: str) -> int:
     """
     table = "attn.relative_position_bias_table"
     windows = [
-        (math.isqrt(len(tensor)) + 1) // 2
-        for name, tensor in tensors.items()
+        (math.isqrt(shape_of(tensors, name, 2)[0]) + 1) // 2
+        for name in tensors
         if re.fullmatch(rf"layers\.\d+\.blocks\.0\.{table}", name)
     ]
-    kernel, mask = tensors.get(KERNEL), tensors.get("layers.0.blocks.1.attn_mask")
-    patch_size = 0 if kernel is None else kernel.shape[-1]
-    if mask is not None:
-        return math.isqrt(len(mask)) * math.isqrt(mask.shape[1]) * patch_size
+    patch_size = shape_of(tensors, KERNEL, 4)[-1] if KERNEL in tensors else 0
+    if MASK in tensors:
+        windows_in_all, slots, _ = shape_of(tensors, MASK, 3)
+        return math.isqrt(windows_in_all) * math.isqrt(slots) * patch_size
     if not windows or (patch_size, windows[-1]) not in SIDES:
         raise UnsupportedError(
             f"{source} is a Swin with windows of {windows} and patches of {patch_size} pixels, "

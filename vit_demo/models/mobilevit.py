@@ -17,6 +17,15 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from vit_demo.checks import (
+    DEEPEST,
+    LARGEST_SIDE,
+    check_flag,
+    check_number,
+    check_share,
+    check_whole,
+    check_wholes,
+)
 from vit_demo.errors import ConfigError
 from vit_demo.flow import Trace
 from vit_demo.models.convolutions import KERNEL, ConvNorm, InvertedResidual, round_to_eight
@@ -27,6 +36,8 @@ from vit_demo.models.layers import MeanHead, Mlp, SelfAttention, initialise
 CONVOLUTIONS = (1, 3)
 STAGES = 5
 CELL = 8
+# Maps are enlarged to a whole number of patches, so that a large one would fill the memory.
+LARGEST_PATCH = 32
 
 
 @dataclass(frozen=True)
@@ -56,26 +67,35 @@ class MobileViTConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("classes", "stem", "features", "expansion", "heads", "patch_size", "channels"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name}={getattr(self, name)}, but it must be above 0.")
-        for name in ("channels_of_stages", "widths", "depths", "image_size"):
-            if min(getattr(self, name)) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}, but each must be 1 or more.")
+        for name in ("classes", "stem", "features", "heads", "channels"):
+            check_whole(name, getattr(self, name))
+        for name in ("channels_of_stages", "widths", "depths"):
+            check_wholes(name, getattr(self, name))
+        check_flag("qkv_bias", self.qkv_bias)
+        for name in ("expansion", "mlp_ratio"):
+            check_number(name, getattr(self, name))
+        for name in ("layer_norm_eps", "dropout"):
+            check_share(name, getattr(self, name))
+        check_whole("patch_size", self.patch_size, most=LARGEST_PATCH)
+        check_wholes("image_size", self.image_size, count=2, most=LARGEST_SIDE)
         counts = [len(stages) for stages in (self.channels_of_stages, self.widths, self.depths)]
         if counts != [STAGES, STAGES - len(CONVOLUTIONS), STAGES - len(CONVOLUTIONS)]:
             raise ConfigError(
                 f"channels_of_stages, widths and depths list {counts} stages; "
                 "a MobileViT has five, the last three with a transformer."
             )
+        if sum(self.depths) > DEEPEST:
+            raise ConfigError(f"depths={self.depths}, but at most {DEEPEST} blocks are built.")
+        for channels in (self.stem, *self.channels_of_stages):
+            widened = round_to_eight(self.expansion * channels)
+            check_whole("The width of an inverted residual", widened)
         for width in self.widths:
+            check_whole("The width of the MLPs", int(width * self.mlp_ratio))
             if width % self.heads:
                 raise ConfigError(
                     f"A width of {width} cannot be shared evenly by {self.heads} heads; "
                     "choose a multiple."
                 )
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(f"dropout={self.dropout}, but it must lie in [0, 1).")
 
     @property
     def grid(self) -> Grid:
@@ -86,6 +106,11 @@ class MobileViTConfig:
     def cell(self) -> int:
         """Pixels along one side of a cell of the map."""
         return CELL
+
+    @property
+    def least_side(self) -> int:
+        """Pixels that an input must have along each side."""
+        return 1
 
 
 PRESETS = {

@@ -2,9 +2,17 @@
 
 import math
 from dataclasses import dataclass
-from itertools import chain
 from typing import Literal
 
+from vit_demo.checks import (
+    DEEPEST,
+    LARGEST_SIDE,
+    check_flag,
+    check_number,
+    check_share,
+    check_whole,
+    check_wholes,
+)
 from vit_demo.errors import ConfigError
 from vit_demo.models.grids import Grid
 from vit_demo.models.layers import Gelu
@@ -40,18 +48,19 @@ class SwinConfig:
     drop_path: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("classes", "width", "patch_size", "channels", "mlp_ratio"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name}={getattr(self, name)}, but it must be above 0.")
+        self._check_kinds()
         for name in ("depths", "heads", "windows"):
             if len(getattr(self, name)) != len(self.depths) or not self.depths:
                 raise ConfigError(
                     f"{name}={getattr(self, name)} and depths={self.depths} must name "
                     "the same stages; give one entry for each."
                 )
-        if min(*self.depths, *self.heads, *chain(*self.windows), *self.image_size) < 1:
-            raise ConfigError("depths, heads, windows and image_size must be 1 or more.")
+        if sum(self.depths) > DEEPEST:
+            raise ConfigError(f"depths={self.depths}, but at most {DEEPEST} blocks are built.")
         for stage, heads in enumerate(self.heads):
+            check_whole(f"The width of stage {stage}", self.width_of(stage))
+            hidden = int(self.width_of(stage) * self.mlp_ratio)
+            check_whole(f"The width of the MLPs of stage {stage}", hidden)
             if self.width_of(stage) % heads:
                 raise ConfigError(
                     f"Stage {stage} is {self.width_of(stage)} wide, which {heads} heads cannot "
@@ -62,9 +71,21 @@ class SwinConfig:
                 f"windows={self.windows}, but transformers' windows are square; "
                 'make them so, or choose convention="timm".'
             )
-        for name in ("dropout", "attention_dropout", "drop_path"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}, but it must lie in [0, 1).")
+
+    def _check_kinds(self) -> None:
+        """Raise ConfigError for a value of the wrong kind, or outside its own range."""
+        for name in ("classes", "width", "channels"):
+            check_whole(name, getattr(self, name))
+        for name in ("depths", "heads"):
+            check_wholes(name, getattr(self, name))
+        check_flag("qkv_bias", self.qkv_bias)
+        check_number("mlp_ratio", self.mlp_ratio)
+        for name in ("layer_norm_eps", "dropout", "attention_dropout", "drop_path"):
+            check_share(name, getattr(self, name))
+        check_whole("patch_size", self.patch_size, most=LARGEST_SIDE)
+        check_wholes("image_size", self.image_size, count=2, most=LARGEST_SIDE)
+        for window in self.windows:
+            check_wholes("windows", window, count=2, most=LARGEST_SIDE)
 
     @property
     def grid(self) -> Grid:
@@ -76,6 +97,11 @@ class SwinConfig:
     def cell(self) -> int:
         """Pixels along one side of a cell of the map."""
         return self.patch_size
+
+    @property
+    def least_side(self) -> int:
+        """Pixels that an input must have along each side; what is missing to a patch is padded."""
+        return 1
 
     def width_of(self, stage: int) -> int:
         """Token width in a stage."""

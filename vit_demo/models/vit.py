@@ -18,6 +18,7 @@ from einops import rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vit_demo.errors import ConfigError
 from vit_demo.flow import Trace
 from vit_demo.models.attention_pool import AttentionPool
 from vit_demo.models.dropping import DropPath, PatchDropout
@@ -136,7 +137,13 @@ class VisionTransformer(nn.Module):
         self, pixels: Float[Tensor, "b channels h w"], trace: Trace | None = None
     ) -> Float[Tensor, "b n d"]:
         """z₀ = [class; x₁E; …; xₙE] + positions  [eq. 1]. Any input of at least one patch."""
-        config, patches = self.config, self.patch_embed(pixels)
+        config = self.config
+        if min(pixels.shape[-2:]) < config.patch_size:
+            raise ConfigError(
+                f"A picture of {pixels.shape[-1]} × {pixels.shape[-2]} pixels is smaller than one "
+                f"patch of {config.patch_size} × {config.patch_size}; give a larger one."
+            )
+        patches = self.patch_embed(pixels)
         grid = (patches.shape[1], patches.shape[2])
         positions = resample_positions(
             self.pos_embed, config.placed_prefix, config.grid, grid, config.antialias

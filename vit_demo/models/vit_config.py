@@ -3,16 +3,27 @@
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from vit_demo.checks import (
+    DEEPEST,
+    LARGEST_NUMBER,
+    LARGEST_SIDE,
+    check_flag,
+    check_number,
+    check_share,
+    check_whole,
+    check_wholes,
+)
 from vit_demo.errors import ConfigError
 from vit_demo.models.layers import Gelu
 
 Pooling = Literal["class", "mean", "class and mean", "attention"]
 FinalNorm = Literal["tokens", "pooled", "none"]
 
-COUNTS = ("classes", "width", "depth", "heads", "mlp_width", "patch_size", "channels")
-# Far beyond any published model; a file that says more would only fill the memory.
-LARGEST_COUNT, DEEPEST = 1_000_000, 1_000
-
+COUNTS = ("classes", "width", "depth", "heads", "mlp_width", "channels")
+FLAGS = (
+    *("qkv_bias", "distilled", "class_token", "prefix_positions", "antialias", "pre_norm"),
+    *("qk_norm", "swiglu", "patch_norm", "proj_bias", "rms_norm"),
+)
 RATES = ("dropout", "attention_dropout", "drop_path", "patch_dropout")
 
 
@@ -78,17 +89,9 @@ class ViTConfig:
     patch_dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in COUNTS:
-            if not 1 <= getattr(self, name) <= LARGEST_COUNT:
-                raise ConfigError(
-                    f"{name}={getattr(self, name)}, but it must lie between 1 and {LARGEST_COUNT}."
-                )
+        self._check_kinds()
         if self.depth > DEEPEST:
             raise ConfigError(f"depth={self.depth}, but at most {DEEPEST} blocks are built.")
-        if not 0 < self.layer_norm_eps < 1:
-            raise ConfigError(f"layer_norm_eps={self.layer_norm_eps}, but it must lie in (0, 1).")
-        if self.registers < 0:
-            raise ConfigError(f"registers={self.registers}, but it must be 0 or more.")
         for side in self.image_size:
             if side < self.patch_size or side % self.patch_size:
                 low = max(side - side % self.patch_size, self.patch_size)
@@ -113,9 +116,30 @@ class ViTConfig:
             )
         if self.rms_norm and self.qk_norm:
             raise ConfigError("rms_norm and qk_norm do not go together; choose one of them.")
-        for name in RATES:
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name}={getattr(self, name)}, but it must lie in [0, 1).")
+        if self.pooling == "attention" and self.width % self.heads:
+            raise ConfigError(
+                f"Attention pooling shares a width of {self.width} among {self.heads} heads, which "
+                "is not even; choose a multiple."
+            )
+
+    def _check_kinds(self) -> None:
+        """Raise ConfigError for a value of the wrong kind, or outside its own range."""
+        for name in COUNTS:
+            check_whole(name, getattr(self, name))
+        for name in FLAGS:
+            check_flag(name, getattr(self, name))
+        for name in ("layer_norm_eps", *RATES):
+            check_share(name, getattr(self, name))
+        for name in ("head_width", "representation"):
+            if getattr(self, name) is not None:
+                check_whole(name, getattr(self, name))
+        if isinstance(self.registers, int) and self.registers < 0:
+            raise ConfigError(f"registers={self.registers}, but it must be 0 or more.")
+        check_whole("registers", self.registers, least=0)
+        if self.layer_scale is not None:
+            check_number("layer_scale", self.layer_scale, -LARGEST_NUMBER)
+        check_whole("patch_size", self.patch_size, most=LARGEST_SIDE)
+        check_wholes("image_size", self.image_size, count=2, most=LARGEST_SIDE)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -125,6 +149,11 @@ class ViTConfig:
     @property
     def cell(self) -> int:
         """Pixels along one side of a cell of the map."""
+        return self.patch_size
+
+    @property
+    def least_side(self) -> int:
+        """Pixels that an input must have along each side."""
         return self.patch_size
 
     @property

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vit_demo.checkpoints import Checkpoint
-from vit_demo.errors import CheckpointError, DataError, PhotoError
+from vit_demo.errors import DataError, PhotoError
 from vit_demo.training.data import Photos, Sample
 from vit_demo.training.metrics import Reliability, Share, reliability
 from vit_demo.training.selection import Chosen
@@ -195,9 +195,5 @@ def _answers(
             if report is not None:
                 report(place + 1, len(samples))
     answers = torch.cat(logits)
-    if not answers.isfinite().all():
-        raise CheckpointError(
-            f"'{checkpoint.ref}' answers with infinite values or none at all, so its weights are "
-            "damaged; save it again, or choose another checkpoint."
-        )
+    checkpoint.check_answers(answers)
     return tuple(read), unreadable, answers

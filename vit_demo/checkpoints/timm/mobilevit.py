@@ -7,12 +7,16 @@ from typing import Any
 from torch import Tensor
 
 from vit_demo.checkpoints.naming import rename
-from vit_demo.checkpoints.timm.stated import pretrained
+from vit_demo.checkpoints.timm.stated import classes_of, input_size
+from vit_demo.checkpoints.values import shape_of
 from vit_demo.errors import CheckpointError
 from vit_demo.models.mobilevit import MobileViTConfig
 
 # A count that batch norm keeps while it is trained.
 IGNORED = r"\.num_batches_tracked$"
+
+# The side of its photos where nothing is stated.
+SIDE = 256
 
 
 def our_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -29,29 +33,29 @@ def read_config(
     no shape shows, are those of every MobileViT that timm has.
     """
     try:
-        stem = tensors["stem.conv.weight"]
-        widened = tensors["stages.1.0.conv1_1x1.conv.weight"]
-        projections = [tensors[f"stages.{stage}.1.conv_1x1.weight"] for stage in (2, 3, 4)]
-        residuals = [tensors[f"stages.{stage}.0.conv3_1x1.conv.weight"] for stage in range(5)]
-        hidden = tensors["stages.2.1.transformer.0.mlp.fc1.weight"]
-        features = tensors["final_conv.conv.weight"]
+        stem, channels, _, _ = shape_of(tensors, "stem.conv.weight", 4)
+        widened, narrow, _, _ = shape_of(tensors, "stages.1.0.conv1_1x1.conv.weight", 4)
+        projections = [f"stages.{stage}.1.conv_1x1.weight" for stage in (2, 3, 4)]
+        residuals = [f"stages.{stage}.0.conv3_1x1.conv.weight" for stage in range(5)]
+        hidden, width = shape_of(tensors, "stages.2.1.transformer.0.mlp.fc1.weight", 2)
+        features, _, _, _ = shape_of(tensors, "final_conv.conv.weight", 4)
+        channels_of_stages = tuple(shape_of(tensors, name, 4)[0] for name in residuals)
+        widths = tuple(shape_of(tensors, name, 4)[0] for name in projections)
     except KeyError as error:
         raise CheckpointError(
             f"{source} has no {error}; it is no MobileViT as timm saves it."
         ) from error
-    head = tensors.get("head.fc.bias")
-    _, height, width = pretrained(config_json).get("input_size", (3, 256, 256))
     return MobileViTConfig(
-        classes=config_json.get("num_classes", 1000) if head is None else len(head),
-        stem=len(stem),
-        channels_of_stages=tuple(len(weight) for weight in residuals),
-        widths=tuple(len(weight) for weight in projections),
+        classes=classes_of(config_json, tensors.get("head.fc.bias")),
+        stem=stem,
+        channels_of_stages=channels_of_stages,
+        widths=widths,
         depths=tuple(_depth(tensors, stage) for stage in (2, 3, 4)),
-        features=len(features),
-        expansion=widened.shape[0] / widened.shape[1],
-        mlp_ratio=hidden.shape[0] / hidden.shape[1],
-        image_size=(height, width),
-        channels=stem.shape[1],
+        features=features,
+        expansion=widened / narrow,
+        mlp_ratio=hidden / width,
+        image_size=input_size(config_json, SIDE),
+        channels=channels,
         qkv_bias="stages.2.1.transformer.0.attn.qkv.bias" in tensors,
     )
 

@@ -5,30 +5,37 @@ Old: the entries of pretrained_cfg stand beside the architecture, and model_args
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from reprlib import repr as shortened
 from typing import Any
 
 from PIL import Image
+from torch import Tensor
 
-from vit_demo.errors import CheckpointError, UnsupportedError
+from vit_demo.checkpoints.files import CONFIG
+from vit_demo.checkpoints.values import number, section, whole
+from vit_demo.checks import LARGEST_NUMBER, LARGEST_SIDE, SMALLEST_NUMBER, check_number, check_whole
+from vit_demo.errors import CheckpointError, ConfigError, UnsupportedError
 from vit_demo.models.grids import Grid
 from vit_demo.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
 # What timm falls back on.
 SIDE = 224
 CROP = 0.875
+# Shares of the photo beyond these leave no pixel, or more than fit.
+LEAST_CROP, MOST_CROP = 0.01, 100.0
 
 CROP_MODES = ("center", "squash")
 
 
 def model_args(config_json: Mapping[str, Any]) -> Mapping[str, Any]:
     """The arguments that the model was made with, as far as they are stated."""
-    return config_json.get("model_args") or {}
+    return section(config_json, "model_args")
 
 
 def pretrained(config_json: Mapping[str, Any]) -> Mapping[str, Any]:
     """What is said about the weights and their photos."""
-    return config_json.get("pretrained_cfg") or config_json
+    return section(config_json, "pretrained_cfg") or config_json
 
 
 def pooling(config_json: Mapping[str, Any]) -> str | None:
@@ -39,9 +46,21 @@ def pooling(config_json: Mapping[str, Any]) -> str | None:
     return None
 
 
-def input_size(config_json: Mapping[str, Any]) -> Grid:
-    """Height and width of the pixels."""
-    _, height, width = pretrained(config_json).get("input_size") or (3, SIDE, SIDE)
+def classes_of(config_json: Mapping[str, Any], head: Tensor | None) -> int:
+    """How many classes the head's bias has; without a head as many as are stated, at least one."""
+    if head is not None:
+        return head.numel()
+    return max(1, whole(config_json, "num_classes", 1, least=0))
+
+
+def input_size(config_json: Mapping[str, Any], side: int = SIDE) -> Grid:
+    """Height and width of the pixels; `side` where nothing is stated."""
+    stated = pretrained(config_json).get("input_size")
+    if stated is None:
+        return side, side
+    _, height, width = _three(stated, "input_size")
+    for value in (height, width):
+        check_whole(f"{CONFIG}: input_size", value, most=LARGEST_SIDE)
     return height, width
 
 
@@ -49,7 +68,8 @@ def read_preprocessing(config_json: Mapping[str, Any], source: str) -> Preproces
     """timm's evaluation transform: make the photo 1/crop_pct too large, and crop the middle."""
     stated = pretrained(config_json)
     height, width = input_size(config_json)
-    share = stated.get("crop_pct") or CROP
+    given = {name: value for name, value in stated.items() if value is not None}
+    share = number(given, "crop_pct", CROP, LEAST_CROP, MOST_CROP)
     mode = stated.get("crop_mode") or "center"
     name = str(stated.get("interpolation") or "bicubic").upper()
     if mode not in CROP_MODES or name not in Image.Resampling.__members__:
@@ -65,8 +85,8 @@ def read_preprocessing(config_json: Mapping[str, Any], source: str) -> Preproces
         crop=(height, width),
         rounds=True,
         resample=Image.Resampling[name],
-        mean=_three(stated.get("mean") or IMAGENET_MEAN),
-        std=_three(stated.get("std") or IMAGENET_STD),
+        mean=_colors(given, "mean", IMAGENET_MEAN, -LARGEST_NUMBER),
+        std=_colors(given, "std", IMAGENET_STD, SMALLEST_NUMBER),
     )
 
 
@@ -75,15 +95,12 @@ def read_labels(config_json: Mapping[str, Any], classes: int, source: str) -> tu
     stated = config_json.get("label_names") or pretrained(config_json).get("label_names")
     if not stated:
         return numbered(classes)
-    by_index = {
-        int(index): str(name)
-        for index, name in (stated.items() if isinstance(stated, dict) else enumerate(stated))
-    }
+    by_index = _numbered_names(stated)
     if not all(0 <= index < classes for index in by_index):
         raise CheckpointError(
             f"{source} names class {max(by_index)} but has {classes} classes; mend label_names."
         )
-    told = config_json.get("label_descriptions") or {}
+    told = section(config_json, "label_descriptions")
     names = (by_index.get(index, f"class_{index}") for index in range(classes))
     return tuple(str(told.get(name, name)) for name in names)
 
@@ -93,7 +110,32 @@ def numbered(classes: int) -> tuple[str, ...]:
     return tuple(f"class_{index}" for index in range(classes))
 
 
-def _three(values: Sequence[float]) -> tuple[float, float, float]:
+def _numbered_names(stated: Any) -> dict[int, str]:
+    """Names by their numbers, from a list in order or from an object of numbers."""
+    match stated:
+        case list() | tuple():
+            return {index: str(name) for index, name in enumerate(stated)}
+        case dict() if all(str(index).isdecimal() for index in stated):
+            return {int(index): str(name) for index, name in stated.items()}
+    raise ConfigError(
+        f"{CONFIG}: label_names={shortened(stated)}, but it must list names, or number them as in "
+        '{"0": "daisy"}.'
+    )
+
+
+def _three(values: Any, name: str) -> tuple[Any, Any, Any]:
+    """The three entries of a list."""
+    match values:
+        case [first, second, third]:
+            return first, second, third
+    raise ConfigError(f"{CONFIG}: {name}={shortened(values)}, but it must list three numbers.")
+
+
+def _colors(
+    stated: Mapping[str, Any], name: str, default: tuple[float, float, float], least: float
+) -> tuple[float, float, float]:
     """One number for each of red, green and blue."""
-    red, green, blue = values
-    return red, green, blue
+    red, green, blue = _three(stated.get(name, default), name)
+    for value in (red, green, blue):
+        check_number(f"{CONFIG}: {name}", value, least)
+    return float(red), float(green), float(blue)

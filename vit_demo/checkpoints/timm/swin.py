@@ -3,19 +3,22 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
+from reprlib import repr as shortened
 from typing import Any
 
 from torch import Tensor
 
-from vit_demo.checkpoints.naming import Rule, pair, rename, square, to_next_stage
-from vit_demo.checkpoints.timm.stated import input_size, model_args
-from vit_demo.errors import CheckpointError, UnsupportedError
+from vit_demo.checkpoints.files import CONFIG
+from vit_demo.checkpoints.naming import Rule, rename, square, to_next_stage
+from vit_demo.checkpoints.timm.stated import classes_of, input_size, model_args
+from vit_demo.checkpoints.values import pair, shape_of, sides
+from vit_demo.errors import CheckpointError, ConfigError, UnsupportedError
 from vit_demo.models.grids import Grid
 from vit_demo.models.swin import SwinConfig
 
 # Files from before 2023 merge at the end of a stage and call the head by its plain name.
 OLD_RULES: tuple[Rule, ...] = (
-    (r"^layers\.(\d+)\.downsample\.", to_next_stage),
+    (r"^layers\.(\d{1,4})\.downsample\.", to_next_stage),
     (r"^head\.(weight|bias)$", r"head.fc.\1"),
 )
 
@@ -44,18 +47,17 @@ def read_config(
         raise UnsupportedError(f"{source} always shifts (always_partition), which is not read.")
     depths = _depths(tensors)
     try:
-        kernel = tensors["patch_embed.proj.weight"]
+        width, channels, *kernel = shape_of(tensors, "patch_embed.proj.weight", 4)
         tables = [
-            tensors[f"layers.{stage}.blocks.0.attn.relative_position_bias_table"]
+            shape_of(tensors, f"layers.{stage}.blocks.0.attn.relative_position_bias_table", 2)
             for stage in range(len(depths))
         ]
-        hidden = len(tensors["layers.0.blocks.0.mlp.fc1.weight"])
+        hidden, _ = shape_of(tensors, "layers.0.blocks.0.mlp.fc1.weight", 2)
     except KeyError as error:
         raise CheckpointError(
             f"{source} has no {error}; it is no Swin as timm saves it."
         ) from error
-    width, channels, *sides = kernel.shape
-    patch_size = square(sides, source)
+    patch_size = square(kernel, source)
     _check_head_width(tensors, width, source)
     image_size = _image_size(config_json, stated)
     if any(side % patch_size for side in image_size):
@@ -64,13 +66,12 @@ def read_config(
             f"of {patch_size}-pixel patches: timm leaves the rest out, which is not read here."
         )
     grid = tuple(side // patch_size for side in image_size)
-    head = tensors.get("head.fc.bias")
     return SwinConfig(
-        classes=config_json.get("num_classes", 1000) if head is None else len(head),
+        classes=classes_of(config_json, tensors.get("head.fc.bias")),
         width=width,
         depths=depths,
-        heads=tuple(table.shape[1] for table in tables),
-        windows=_windows(stated.get("window_size"), [len(table) for table in tables], grid),
+        heads=tuple(heads for _, heads in tables),
+        windows=_windows(stated.get("window_size"), [offsets for offsets, _ in tables], grid),
         mlp_ratio=hidden / width,
         patch_size=patch_size,
         image_size=image_size,
@@ -82,10 +83,11 @@ def read_config(
 
 def _check_head_width(tensors: Mapping[str, Tensor], width: int, source: str) -> None:
     """Raise UnsupportedError where the heads together are not as wide as their tokens."""
-    attended = tensors.get("layers.0.blocks.0.attn.proj.weight")
-    if attended is not None and attended.shape[1] != width:
+    name = "layers.0.blocks.0.attn.proj.weight"
+    together = shape_of(tensors, name, 2)[1] if name in tensors else width
+    if together != width:
         raise UnsupportedError(
-            f"{source} has heads that are {attended.shape[1]} wide together for tokens of {width} "
+            f"{source} has heads that are {together} wide together for tokens of {width} "
             "(head_dim), which is not read here; choose one whose heads share the token's width."
         )
 
@@ -95,32 +97,36 @@ def _depths(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
     found = {
         (int(match[1]), int(match[2]))
         for name in tensors
-        if (match := re.match(r"layers\.(\d+)\.blocks\.(\d+)\.", name))
+        if (match := re.match(r"layers\.(\d{1,4})\.blocks\.(\d{1,4})\.", name))
     }
-    stages = 1 + max((stage for stage, _ in found), default=-1)
+    stages = len({stage for stage, _ in found})
     return tuple(sum(own == stage for own, _ in found) for stage in range(stages))
 
 
 def _image_size(config_json: Mapping[str, Any], stated: Mapping[str, Any]) -> Grid:
     """What the model was built for, else what its photos are brought to."""
-    return pair(stated["img_size"]) if "img_size" in stated else input_size(config_json)
+    return sides(stated, "img_size", 0) if "img_size" in stated else input_size(config_json)
 
 
-def _windows(
-    stated: int | Sequence[Any] | None, offsets: Sequence[int], grid: tuple[int, ...]
-) -> tuple[Grid, ...]:
+def _windows(stated: Any, offsets: Sequence[int], grid: tuple[int, ...]) -> tuple[Grid, ...]:
     """Every stage's window, along each axis no larger than its grid.
 
     Stated are one number, or (rows, columns), or a list with either for every stage. Where nothing
     is, windows are square and a table of (2w−1)² offsets tells w.
     """
+    name = f"{CONFIG}: window_size"
     match stated:
         case None:
-            wanted = [pair((math.isqrt(count) + 1) // 2) for count in offsets]
+            wanted = [pair((math.isqrt(count) + 1) // 2, name) for count in offsets]
         case int() | [int(), int()]:
-            wanted = [pair(stated)] * len(offsets)
+            wanted = [pair(stated, name)] * len(offsets)
+        case list() | tuple() if len(stated) == len(offsets):
+            wanted = [pair(window, name) for window in stated]
         case _:
-            wanted = [pair(window) for window in stated]
+            raise ConfigError(
+                f"{name}={shortened(stated)}, but it must be one size, or one for each of the "
+                f"{len(offsets)} stages."
+            )
     grids = [tuple(math.ceil(side / 2**stage) for side in grid) for stage in range(len(offsets))]
     return tuple(
         (min(rows, own[0]), min(cols, own[1]))

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vit_demo.checkpoints.naming import pair, square
-from vit_demo.checkpoints.timm.stated import input_size, model_args, pooling
+from vit_demo.checkpoints.naming import square
+from vit_demo.checkpoints.timm.stated import classes_of, input_size, model_args, pooling
+from vit_demo.checkpoints.values import flag, shape_of, sides, whole
 from vit_demo.errors import CheckpointError, UnsupportedError
 from vit_demo.models.grids import Grid
 from vit_demo.models.layers import Gelu
@@ -60,7 +61,7 @@ def our_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     joined = dict(tensors)
     for name, gate in tensors.items():
         value = name.replace(".fc1_g.", ".fc1_x.")
-        if value != name and value in tensors:
+        if value != name and value in tensors and gate.shape and gate.shape == tensors[value].shape:
             del joined[name]
             joined[name.replace(".fc1_g.", ".fc1.")] = torch.cat([gate, joined.pop(value)])
     return joined
@@ -73,28 +74,26 @@ def read_config(
     name, stated = config_json.get("architecture", ""), model_args(config_json)
     _refuse_strange(name, tensors, source)
     try:
-        kernel = tensors["patch_embed.proj.weight"]
-        positions = tensors["pos_embed"].shape[1]
-        fc1 = tensors["blocks.0.mlp.fc1.weight"]
-        fc2 = tensors["blocks.0.mlp.fc2.weight"]
-        qkv = tensors["blocks.0.attn.qkv.weight"]
+        width, channels, *kernel = shape_of(tensors, "patch_embed.proj.weight", 4)
+        _, positions, _ = shape_of(tensors, "pos_embed", 3)
+        fc1, _ = shape_of(tensors, "blocks.0.mlp.fc1.weight", 2)
+        _, hidden = shape_of(tensors, "blocks.0.mlp.fc2.weight", 2)
+        qkv, _ = shape_of(tensors, "blocks.0.attn.qkv.weight", 2)
     except KeyError as error:
         raise CheckpointError(f"{source} has no {error}; it is no ViT as timm saves it.") from error
-    width, channels, *sides = kernel.shape
-    patch_size = square(sides, source)
-    registers = tensors["reg_token"].shape[1] if "reg_token" in tensors else 0
+    patch_size = square(kernel, source)
+    registers = shape_of(tensors, "reg_token", 3)[1] if "reg_token" in tensors else 0
     prefix = sum(token in tensors for token in ("cls_token", "dist_token")) + registers
     grid = _grid(config_json, positions, prefix, patch_size, source)
     heads = _heads(name, stated, tensors, width, source)
-    head = tensors.get("head.bias")
     return ViTConfig(
-        classes=(config_json.get("num_classes") or 1) if head is None else len(head),
+        classes=classes_of(config_json, tensors.get("head.bias")),
         width=width,
-        depth=1 + max(int(m[1]) for n in tensors if (m := re.match(r"blocks\.(\d+)\.", n))),
+        depth=1 + max(int(m[1]) for n in tensors if (m := re.match(r"blocks\.(\d{1,4})\.", n))),
         heads=heads,
-        head_width=len(qkv) // 3 // heads,
-        mlp_width=fc2.shape[1],
-        swiglu=len(fc1) == 2 * fc2.shape[1],
+        head_width=qkv // 3 // heads,
+        mlp_width=hidden,
+        swiglu=fc1 == 2 * hidden,
         patch_size=patch_size,
         image_size=(grid[0] * patch_size, grid[1] * patch_size),
         channels=channels,
@@ -114,7 +113,7 @@ def read_config(
         antialias=True,
         pooling=_pooling(config_json, tensors, source),
         final_norm=_final_norm(tensors),
-        representation=_length(tensors.get("pre_logits.fc.bias")),
+        representation=_length(tensors, "pre_logits.fc.bias"),
     )
 
 
@@ -136,8 +135,8 @@ def _grid(
     config_json: Mapping[str, Any], positions: int, prefix: int, patch_size: int, source: str
 ) -> Grid:
     """Rows and columns of the learned positions: as stated if they fit, else a square."""
-    stated = model_args(config_json).get("img_size")
-    sizes = [pair(stated)] if stated else []
+    stated = model_args(config_json)
+    sizes = [] if stated.get("img_size") is None else [sides(stated, "img_size", 0)]
     for height, width in [*sizes, input_size(config_json)]:
         grid = height // patch_size, width // patch_size
         if grid[0] * grid[1] in (positions, positions - prefix):
@@ -156,8 +155,8 @@ def _heads(
 ) -> int:
     """No shape shows the heads, unless their queries are normalised."""
     if "num_heads" in stated:
-        return stated["num_heads"]
-    if norm := _length(tensors.get("blocks.0.attn.q_norm.weight")):
+        return whole(stated, "num_heads", 1)
+    if norm := _length(tensors, "blocks.0.attn.q_norm.weight"):
         return width // norm
     if "embed_dim" in stated:
         raise UnsupportedError(
@@ -193,7 +192,7 @@ def _gelu(name: str, stated: Mapping[str, Any], source: str) -> Gelu:
             return "quick"
         tanh = TANH_NAMES.match(name) and not EXACT_NAMES.match(name)
         return "tanh" if tanh else "exact"
-    if activation not in GELUS:
+    if not isinstance(activation, str) or activation not in GELUS:
         raise UnsupportedError(
             f"{source} uses the activation '{activation}'; readable: {', '.join(GELUS)}."
         )
@@ -222,7 +221,7 @@ def _pooling(config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], sour
 def _reads_registers(config_json: Mapping[str, Any]) -> bool:
     """No tensor shows it; of timm's names one does so."""
     unless_stated = config_json.get("architecture") == "test_vit3"
-    return model_args(config_json).get("pool_include_prefix", unless_stated)
+    return flag(model_args(config_json), "pool_include_prefix", unless_stated)
 
 
 def _final_norm(tensors: Mapping[str, Tensor]) -> FinalNorm:
@@ -231,5 +230,5 @@ def _final_norm(tensors: Mapping[str, Tensor]) -> FinalNorm:
     return "tokens" if "norm.weight" in tensors else "none"
 
 
-def _length(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else len(tensor)
+def _length(tensors: Mapping[str, Tensor], name: str) -> int | None:
+    return shape_of(tensors, name, 1)[0] if name in tensors else None

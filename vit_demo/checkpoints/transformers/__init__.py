@@ -25,6 +25,7 @@ from vit_demo.checkpoints.naming import check_colours, unreadable
 from vit_demo.checkpoints.stored import Stored
 from vit_demo.checkpoints.transformers import mobilevit, swin, vit
 from vit_demo.checkpoints.transformers.processor import preprocessing_json, read_preprocessing
+from vit_demo.checkpoints.values import section, whole
 from vit_demo.errors import CheckpointError
 from vit_demo.models import ModelConfig
 from vit_demo.models.vit_config import ViTConfig
@@ -91,7 +92,7 @@ def check_family(config_json: Mapping[str, Any], source: str) -> str:
     """The family that a config.json describes; refused, with what is read, when it is another."""
     family = config_json.get("model_type")
     if not isinstance(family, str) or family not in FAMILIES:
-        raise unreadable(source, family)
+        raise unreadable(source, None if family is None else str(family))
     return family
 
 
@@ -117,10 +118,10 @@ def write(
 
 
 def _labels(config_json: Mapping[str, Any], source: str) -> tuple[str, ...]:
-    stored = config_json.get("id2label")
-    if not isinstance(stored, dict):
-        return tuple(f"LABEL_{index}" for index in range(config_json.get("num_labels", 2)))
+    if config_json.get("id2label") is None:
+        return tuple(f"LABEL_{index}" for index in range(whole(config_json, "num_labels", 2)))
     try:
+        stored = section(config_json, "id2label")
         by_index = {int(index): str(label) for index, label in stored.items()}
         return tuple(by_index[index] for index in range(len(by_index)))
     except (KeyError, ValueError) as error:

@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from vit_demo.checkpoints.naming import Rule, join_qkv, pair, rename, square
+from vit_demo.checkpoints.naming import Rule, join_qkv, rename, square
+from vit_demo.checkpoints.values import flag, number, sides, whole, wholes
 from vit_demo.errors import UnsupportedError
 from vit_demo.models.mobilevit import PRESETS, MobileViTConfig
 
@@ -50,21 +51,23 @@ def read_config(config_json: Mapping[str, Any], classes: int, source: str) -> Mo
             raise UnsupportedError(
                 f"{source} has {name}={config_json[name]}; only {value} is read."
             )
-    stem, *stages, features = config_json.get("neck_hidden_sizes", (16, 32, 64, 96, 128, 160, 640))
+    stem, *stages, features = wholes(
+        config_json, "neck_hidden_sizes", (16, 32, 64, 96, 128, 160, 640), count=7
+    )
     return MobileViTConfig(
         classes=classes,
         stem=stem,
         channels_of_stages=tuple(stages),
-        widths=tuple(config_json.get("hidden_sizes", (144, 192, 240))),
+        widths=wholes(config_json, "hidden_sizes", (144, 192, 240), count=3),
         features=features,
-        expansion=config_json.get("expand_ratio", 4.0),
-        heads=config_json.get("num_attention_heads", 4),
-        mlp_ratio=config_json.get("mlp_ratio", 2.0),
+        expansion=number(config_json, "expand_ratio", 4.0),
+        heads=whole(config_json, "num_attention_heads", 4),
+        mlp_ratio=number(config_json, "mlp_ratio", 2.0),
         patch_size=square(config_json.get("patch_size", 2), source),
-        image_size=pair(config_json.get("image_size", 256)),
-        channels=config_json.get("num_channels", 3),
-        qkv_bias=config_json.get("qkv_bias", True),
-        layer_norm_eps=config_json.get("layer_norm_eps", 1e-5),
+        image_size=sides(config_json, "image_size", 256),
+        channels=whole(config_json, "num_channels", 3),
+        qkv_bias=flag(config_json, "qkv_bias", True),
+        layer_norm_eps=number(config_json, "layer_norm_eps", 1e-5, least=0.0, most=1.0),
     )
 
 

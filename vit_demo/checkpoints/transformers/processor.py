@@ -3,11 +3,14 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from reprlib import repr as shortened
 from typing import Any
 
 from PIL import Image
 
 from vit_demo.checkpoints.files import PROCESSOR
+from vit_demo.checkpoints.values import flag, number
+from vit_demo.checks import LARGEST_NUMBER, SMALLEST_NUMBER, check_number, is_finite, is_whole
 from vit_demo.errors import UnsupportedError
 from vit_demo.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Size
 
@@ -75,7 +78,7 @@ def read_preprocessing(
     null, and a step whose `do_…` is null is not taken. Raises UnsupportedError for a processor, or
     a step of it, that is not read here.
     """
-    steps = {name: bool(do) for name, do in stored.items() if name.startswith("do_")}
+    steps = {name: flag(stored, name, False, PROCESSOR) for name in stored if name[:3] == "do_"}
     stored = {name: value for name, value in stored.items() if value is not None} | steps
     kind = _kind(stored, family, source)
     for name in NOT_READ:
@@ -90,14 +93,18 @@ def read_preprocessing(
     size = stored.get("size", whole if silent else own.side)
     crop = stored.get("crop_size", own.crop if stored and own.crop else image_size)
     normalises = own.mean is not None and stored.get("do_normalize", True)
-    square = stored.get("default_to_square", own.square)
+    square = flag(stored, "default_to_square", own.square, PROCESSOR)
     return Preprocessing(
         resize=_resize(size, square, source) if stored.get("do_resize", True) else None,
         crop=_exact(crop, "crop_size", source) if stored.get("do_center_crop", own.crops) else None,
         resample=_resample(stored.get("resample", own.resample), source),
-        scale=stored.get("rescale_factor", 1 / 255) if stored.get("do_rescale", True) else 1.0,
-        mean=_three(stored, "image_mean", own.mean, source) if normalises else None,
-        std=_three(stored, "image_std", own.std, source) if normalises else None,
+        scale=number(stored, "rescale_factor", 1 / 255, file=PROCESSOR)
+        if stored.get("do_rescale", True)
+        else 1.0,
+        mean=_three(stored, "image_mean", own.mean, -LARGEST_NUMBER, source)
+        if normalises
+        else None,
+        std=_three(stored, "image_std", own.std, SMALLEST_NUMBER, source) if normalises else None,
         bgr=own.bgr and stored.get("do_flip_channel_order", True),
     )
 
@@ -118,51 +125,58 @@ def _kind(stored: Mapping[str, Any], family: str, source: str) -> str:
 
 def _resize(size: Any, square: bool, source: str) -> Size | int:
     match size:
-        case int() if not square:
+        case int() if is_whole(size) and not square:
             return size
-        case {"shortest_edge": int(edge), **rest} if not rest:
+        case {"shortest_edge": edge, **rest} if is_whole(edge) and not rest:
             return edge
     return _exact(size, "size", source)
 
 
 def _exact(size: Any, name: str, source: str) -> Size:
     match size:
-        case bool():
+        case {"height": height, "width": width, **rest} if not rest:
             pass
-        case int():
-            return size, size
-        case {"height": int(height), "width": int(width), **rest} if not rest:
-            return height, width
-        case (int(height), int(width)):
-            return height, width
+        case [height, width]:
+            pass
+        case _:
+            height = width = size
+    if is_whole(height) and is_whole(width):
+        return height, width
     raise UnsupportedError(
-        f"{source}: {name}={size} in {PROCESSOR} is not read here; state height and width"
-        f"{', or shortest_edge' if name == 'size' else ''}."
+        f"{source}: {name}={shortened(size)} in {PROCESSOR} is not read here; state height and "
+        f"width{', or shortest_edge' if name == 'size' else ''}."
     )
 
 
 def _resample(stated: Any, source: str) -> Image.Resampling:
-    if stated not in list(Image.Resampling):
+    if not is_whole(stated) or stated not in list(Image.Resampling):
         raise UnsupportedError(
-            f"{source}: resample={stated} in {PROCESSOR} is no filter of Pillow's; "
+            f"{source}: resample={shortened(stated)} in {PROCESSOR} is no filter of Pillow's; "
             "state its number, 2 for bilinear or 3 for bicubic."
         )
     return Image.Resampling(stated)
 
 
 def _three(
-    stored: Mapping[str, Any], name: str, default: Sequence[float] | None, source: str
+    stored: Mapping[str, Any],
+    name: str,
+    default: Sequence[float] | None,
+    least: float,
+    source: str,
 ) -> tuple[float, float, float]:
     """One number for each colour; a single one stands for all three, as in the library."""
-    match stored.get(name, default):
-        case bool():
+    stated = stored.get(name, default)
+    match stated:
+        case [red, green, blue]:
             pass
-        case int() | float() as all_alike:
-            return float(all_alike), float(all_alike), float(all_alike)
-        case (int() | float() as red, int() | float() as green, int() | float() as blue):
-            return float(red), float(green), float(blue)
+        case _:
+            red = green = blue = stated
+    if is_finite(red) and is_finite(green) and is_finite(blue):
+        for value in (red, green, blue):
+            check_number(f"{PROCESSOR}: {name}", value, least)
+        return float(red), float(green), float(blue)
     raise UnsupportedError(
-        f"{source}: {name}={stored.get(name)} in {PROCESSOR} is not read here; "
+        f"{source}: {name}={shortened(stated)} in {PROCESSOR} is not read here; "
         "state one number, or three for red, green and blue."
     )
 

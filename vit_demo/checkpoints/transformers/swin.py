@@ -5,8 +5,9 @@ from typing import Any
 
 from torch import Tensor
 
-from vit_demo.checkpoints.naming import Rule, join_qkv, pair, rename, square, to_next_stage
-from vit_demo.checkpoints.transformers.vit import GELUS
+from vit_demo.checkpoints.naming import Rule, join_qkv, rename, square, to_next_stage
+from vit_demo.checkpoints.transformers.vit import read_gelu
+from vit_demo.checkpoints.values import flag, number, sides, whole, wholes
 from vit_demo.errors import UnsupportedError
 from vit_demo.models.swin import SwinConfig
 
@@ -18,7 +19,7 @@ RULES: tuple[Rule, ...] = (
     (r"^embeddings\.norm\.", "patch_embed.norm."),
     (r"^layernorm\.", "norm."),
     (r"^classifier\.", "head.fc."),
-    (r"^layers\.(\d+)\.downsample\.", to_next_stage),
+    (r"^layers\.(\d{1,4})\.downsample\.", to_next_stage),
     (r"\.layernorm_before\.", ".norm1."),
     (r"\.layernorm_after\.", ".norm2."),
     (r"\.attention\.self\.", ".attn."),
@@ -40,30 +41,25 @@ SIZES: dict[tuple[int, tuple[int, ...]], str] = {
 
 def read_config(config_json: Mapping[str, Any], classes: int, source: str) -> SwinConfig:
     """The shape that a config.json describes; what it leaves out is the library's default."""
-    activation = config_json.get("hidden_act", "gelu")
-    if activation not in GELUS:
-        raise UnsupportedError(
-            f"{source} uses the activation '{activation}'; readable: {', '.join(GELUS)}."
-        )
-    if config_json.get("use_absolute_embeddings"):
+    if flag(config_json, "use_absolute_embeddings", False):
         raise UnsupportedError(
             f"{source} has absolute position embeddings, which no published Swin has; "
             "only relative ones are read."
         )
-    depths = tuple(config_json.get("depths", (2, 2, 6, 2)))
+    depths = wholes(config_json, "depths", (2, 2, 6, 2))
     return SwinConfig(
         classes=classes,
-        width=config_json.get("embed_dim", 96),
+        width=whole(config_json, "embed_dim", 96),
         depths=depths,
-        heads=tuple(config_json.get("num_heads", (3, 6, 12, 24))),
-        windows=(pair(config_json.get("window_size", 7)),) * len(depths),
-        mlp_ratio=config_json.get("mlp_ratio", 4.0),
+        heads=wholes(config_json, "num_heads", (3, 6, 12, 24)),
+        windows=(sides(config_json, "window_size", 7),) * len(depths),
+        mlp_ratio=number(config_json, "mlp_ratio", 4.0),
         patch_size=square(config_json.get("patch_size", 4), source),
-        image_size=pair(config_json.get("image_size", 224)),
-        channels=config_json.get("num_channels", 3),
-        qkv_bias=config_json.get("qkv_bias", True),
-        gelu=GELUS[activation],
-        layer_norm_eps=config_json.get("layer_norm_eps", 1e-5),
+        image_size=sides(config_json, "image_size", 224),
+        channels=whole(config_json, "num_channels", 3),
+        qkv_bias=flag(config_json, "qkv_bias", True),
+        gelu=read_gelu(config_json, source),
+        layer_norm_eps=number(config_json, "layer_norm_eps", 1e-5, least=0.0, most=1.0),
         convention="transformers",
     )
 

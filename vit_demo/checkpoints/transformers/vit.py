@@ -7,8 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vit_demo.checkpoints.naming import QKV, Rule, join_qkv, pair, rename, square
-from vit_demo.errors import UnsupportedError
+from vit_demo.checkpoints.fit import FLOATS
+from vit_demo.checkpoints.naming import QKV, Rule, join_qkv, rename, square
+from vit_demo.checkpoints.values import flag, number, shape_of, sides, whole
+from vit_demo.checks import LARGEST_NUMBER
+from vit_demo.errors import ConfigError, UnsupportedError
 from vit_demo.models.layers import Gelu
 from vit_demo.models.vit_config import ViTConfig
 
@@ -85,6 +88,16 @@ SPECIAL = (
 )
 
 
+def read_gelu(config_json: Mapping[str, Any], source: str) -> Gelu:
+    """The activation that a config.json names; UnsupportedError for one that is not read."""
+    activation = config_json.get("hidden_act", "gelu")
+    if not isinstance(activation, str) or activation not in GELUS:
+        raise UnsupportedError(
+            f"{source} uses the activation '{activation}'; readable: {', '.join(GELUS)}."
+        )
+    return GELUS[activation]
+
+
 def read_config(
     config_json: Mapping[str, Any],
     tensors: Mapping[str, Tensor],
@@ -97,23 +110,20 @@ def read_config(
     `tensors` bear our names; they tell a DeiT with two heads from one whose distillation token
     nobody reads any more.
     """
-    activation = config_json.get("hidden_act", "gelu")
-    if activation not in GELUS:
-        raise UnsupportedError(
-            f"{source} uses the activation '{activation}'; readable: {', '.join(GELUS)}."
-        )
     config = ViTConfig(
         classes=classes,
-        width=config_json.get("hidden_size", 768),
-        depth=config_json.get("num_hidden_layers", 12),
-        heads=config_json.get("num_attention_heads", 12),
-        mlp_width=config_json.get("intermediate_size", 3072),
+        width=whole(config_json, "hidden_size", 768),
+        depth=whole(config_json, "num_hidden_layers", 12),
+        heads=whole(config_json, "num_attention_heads", 12),
+        mlp_width=whole(config_json, "intermediate_size", 3072),
         patch_size=square(config_json.get("patch_size", 16), source),
-        image_size=pair(config_json.get("image_size", 224)),
-        channels=config_json.get("num_channels", 3),
-        qkv_bias=config_json.get("qkv_bias", True),
-        gelu=GELUS[activation],
-        layer_norm_eps=config_json.get("layer_norm_eps", LAYER_NORM_EPS[family]),
+        image_size=sides(config_json, "image_size", 224),
+        channels=whole(config_json, "num_channels", 3),
+        qkv_bias=flag(config_json, "qkv_bias", True),
+        gelu=read_gelu(config_json, source),
+        layer_norm_eps=number(
+            config_json, "layer_norm_eps", LAYER_NORM_EPS[family], least=0.0, most=1.0
+        ),
     )
     if family == "deit":
         distilled = "dist_token" in tensors
@@ -125,8 +135,8 @@ def read_config(
 
 def _dinov2(config: ViTConfig, config_json: Mapping[str, Any], family: str) -> ViTConfig:
     """What DINOv2 does otherwise: wider heads, layer scale, SwiGLU, registers."""
-    mlp_width = int(config.width * config_json.get("mlp_ratio", 4))
-    swiglu = config_json.get("use_swiglu_ffn", False)
+    mlp_width = int(config.width * number(config_json, "mlp_ratio", 4.0))
+    swiglu = flag(config_json, "use_swiglu_ffn", False)
     if swiglu:  # two thirds, rounded up to a multiple of eight
         mlp_width = (int(mlp_width * 2 / 3) + 7) // 8 * 8
     registers = family == "dinov2_with_registers"
@@ -134,8 +144,8 @@ def _dinov2(config: ViTConfig, config_json: Mapping[str, Any], family: str) -> V
         config,
         mlp_width=mlp_width,
         swiglu=swiglu,
-        layer_scale=config_json.get("layerscale_value", 1.0),
-        registers=config_json.get("num_register_tokens", 4) if registers else 0,
+        layer_scale=number(config_json, "layerscale_value", 1.0, least=-LARGEST_NUMBER),
+        registers=whole(config_json, "num_register_tokens", 4, least=0) if registers else 0,
         prefix_positions=not registers,
         antialias=registers,
         pooling="class and mean",
@@ -156,6 +166,13 @@ def our_names(tensors: Mapping[str, Tensor], family: str) -> dict[str, Tensor]:
         named["reg_token"] = named.pop("dist_token")
     if family == "dinov2_with_registers" and {"cls_token", "pos_embed"} <= named.keys():
         # Registers have no position; the class token's is a constant, and moves into the token.
+        placed, token = shape_of(named, "pos_embed", 3), shape_of(named, "cls_token", 3)
+        kinds = {named["pos_embed"].dtype, named["cls_token"].dtype}
+        if not kinds <= FLOATS or token != (1, 1, placed[2]):
+            raise ConfigError(
+                f"the tensors cls_token and pos_embed have the shapes {token} and {placed}, but "
+                "they must hold one token, and positions of its width, in floating point."
+            )
         own, patches = named["pos_embed"].float().tensor_split([1], dim=1)
         named["cls_token"] = named["cls_token"].float() + own
         named["pos_embed"] = patches
