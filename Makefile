@@ -1,12 +1,12 @@
-# The README's two lines, for those who would rather type `make app` and `make test`.
+# The README's two lines, for those who prefer to type `make app` and `make test`.
 
 .PHONY: app test screenshot
 
 app:
-	python3 -m venv .venv && .venv/bin/pip install -r requirements.txt && .venv/bin/python app.py
+	python3 -m venv .venv && . .venv/bin/activate && pip install -r requirements.txt && python app.py
 
 test:
-	python3 -m venv .venv && .venv/bin/pip install -r requirements-dev.txt && .venv/bin/python tests/check.py
+	python3 -m venv .venv && . .venv/bin/activate && pip install -r requirements-dev.txt && python tests/check.py
 
 screenshot:
 	.venv/bin/python tests/browser/screenshots.py
