@@ -17,6 +17,17 @@ JSON_FILES = ("config.json", "preprocessor_config.json")
 Place = tuple[str | int, ...]
 
 
+def remade(config: Any, **changes: Any) -> None:
+    """Make a frozen configuration with other values, as code does whose annotations nobody checks.
+
+    The tests check them all, so that a value of the wrong kind would come no further.
+    """
+    changed = copy.copy(config)
+    for name, value in changes.items():
+        object.__setattr__(changed, name, value)
+    changed.__post_init__()
+
+
 def places(content: Any, above: Place = ()) -> Iterator[Place]:
     """Where every entry of nested JSON stands, at any depth."""
     if isinstance(content, dict):

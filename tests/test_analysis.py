@@ -10,7 +10,7 @@ import torch
 from vit_demo import explain, load
 from vit_demo.analysis import look
 from vit_demo.checkpoints.calibration import Calibration, store_calibration
-from vit_demo.errors import MethodError, OptionError, PhotoError, TargetError
+from vit_demo.errors import CheckpointError, MethodError, OptionError, PhotoError, TargetError
 from vit_demo.explanations import METHODS, watch
 from vit_demo.faithfulness import parts_of
 from vit_demo.photo import read_photo
@@ -38,6 +38,27 @@ def test_the_predictions_are_the_models_own(checkpoint, photo_file):
     for prediction in analysis.predictions:
         expected = logits.softmax(dim=-1)[prediction.index]
         assert prediction.probability == pytest.approx(float(expected))
+
+
+def test_logits_that_are_no_numbers_are_never_shown(checkpoint, photo_file):
+    """Weights that were all finite can still overflow on the way."""
+    broken = load(checkpoint.ref)
+    with torch.no_grad():
+        broken.model.head.weight.mul_(3e38)
+    for method in ("rollout", "relevance"):
+        with pytest.raises(CheckpointError, match="answers with infinite values or none at all"):
+            explain(broken, photo_file, method)
+
+
+def test_a_map_that_is_no_numbers_is_never_shown(checkpoint, photo_file):
+    """Its gradients overflow where the logits do not."""
+    broken = load(checkpoint.ref)
+    with torch.no_grad():
+        for block in broken.model.blocks:
+            block.attn.qkv.weight.mul_(1e18)
+    assert explain(broken, photo_file, "rollout").logits.isfinite().all()
+    with pytest.raises(CheckpointError, match="The map that 'relevance' makes of .* infinite"):
+        explain(broken, photo_file, "relevance")
 
 
 def test_the_json_keeps_the_contract(checkpoint, photo_file):

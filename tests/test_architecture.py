@@ -43,7 +43,14 @@ FENCED = {
 }
 
 # Test modules named after what they test, where that is no module's name.
-NAMED_OTHERWISE = {"architecture", "docs", "swin_flows", "transformers_layout"}
+NAMED_OTHERWISE = {
+    "architecture",
+    "docs",
+    "golden",
+    "hostile_files",
+    "swin_flows",
+    "transformers_layout",
+}
 
 
 def room_of(relative: str) -> str:

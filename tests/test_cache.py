@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,6 +97,78 @@ def test_two_who_ask_at_once_wait_for_one_loading_and_others_do_not_wait(checkpo
     assert loaded == ["slow", "quick"]
     assert [answer.ref for answer in answers] == ["slow"] * 3
     assert len({id(answer) for answer in answers}) == 1
+
+
+class Interrupted:
+    """A lock; when it is let go after a loading, somebody else comes in first."""
+
+    def __init__(self, comes_in):
+        self._lock, self._comes_in = threading.Lock(), comes_in
+
+    def __enter__(self):
+        self._lock.acquire()
+
+    def __exit__(self, *_):
+        self._lock.release()
+        self._comes_in()
+
+
+def test_whoever_comes_between_the_loading_and_the_keeping_does_not_load_again(checkpoint):
+    loaded, others = [], []
+
+    def load(ref, progress):
+        loaded.append(ref)
+        return replace(checkpoint, ref=ref)
+
+    def comes_in():
+        if loaded and threading.current_thread() is threading.main_thread():
+            other = threading.Thread(target=cache.get, args=["a"])
+            others.append(other)
+            other.start()
+            other.join(0.5)  # done, or waiting for the one who loads
+
+    cache = CheckpointCache(load, 10 * checkpoint.bytes)
+    cache._lock = Interrupted(comes_in)
+    cache.get("a")
+    for other in others:
+        other.join(60)
+    assert others
+    assert loaded == ["a"]
+    assert not cache._loading
+
+
+def test_after_a_failure_those_who_waited_still_load_one_after_the_other(checkpoint):
+    """The first fails while a second waits; a third who comes then must wait for the second."""
+    running, together, first, may_fail = [], [], threading.Event(), threading.Event()
+
+    def load(ref, progress):
+        running.append(ref)
+        together.append(len(running))
+        try:
+            if not first.is_set():
+                first.set()
+                assert may_fail.wait(60)
+                raise NotFoundError("not now")
+            third.start()
+            third.join(0.5)
+            return replace(checkpoint, ref=ref)
+        finally:
+            running.pop()
+
+    def ask():
+        with suppress(NotFoundError):
+            cache.get("a")
+
+    cache = CheckpointCache(load, 10 * checkpoint.bytes)
+    asker, second, third = (threading.Thread(target=ask) for _ in range(3))
+    asker.start()
+    assert first.wait(60)
+    second.start()
+    second.join(0.5)  # it waits for the first
+    may_fail.set()
+    for thread in (asker, second, third):
+        thread.join(60)
+    assert together == [1, 1]
 
 
 STATUS = Path("/proc/self/status")

@@ -63,6 +63,8 @@ def test_whole_numbers_are_numbers_too():
         ({"temperature": -1.0}, "temperature=-1.0"),
         ({"temperature": float("nan")}, "temperature=nan"),
         ({"temperature": float("inf")}, "temperature=inf"),
+        ({"temperature": 10**400}, "temperature is 1000"),
+        ({"temperature": 1e-320}, "temperature=1e-320, but it must lie between 1e-06 and 1e+06"),
         ({"unsure_below": 62}, "unsure_below=62.0, but a probability lies between 0 and 1"),
         ({"unsure_below": -0.1}, "unsure_below=-0.1"),
         ({"unsure_below": float("nan")}, "unsure_below=nan"),

@@ -72,6 +72,35 @@ def test_a_configuration_of_nonsense_is_refused(our_checkpoint, name, value):
         load(str(our_checkpoint))
 
 
+@pytest.mark.parametrize("bug", [TypeError, AttributeError, IndexError, ValueError])
+def test_a_bug_of_ours_keeps_its_traceback(our_checkpoint, monkeypatch, bug):
+    """It is nothing that a person could mend by saving the checkpoint again."""
+
+    def broken(*_):
+        raise bug("a bug")
+
+    monkeypatch.setattr("vit_demo.checkpoints.transformers.vit.read_config", broken)
+    with pytest.raises(bug, match="^a bug$"):
+        load(str(our_checkpoint))
+
+
+def test_a_refused_value_is_named_with_its_file_and_the_next_step(our_checkpoint):
+    path = our_checkpoint / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"hidden_size": 2**70}))
+    with pytest.raises(CheckpointError) as refused:
+        load(str(our_checkpoint))
+    assert str(refused.value) == (
+        f"'{our_checkpoint}' has a configuration that cannot be used (config.json: hidden_size="
+        f"{2**70}, but it must lie between 1 and 1000000); save it again, or choose another "
+        "checkpoint."
+    )
+
+
+def test_a_folder_that_no_disk_can_hold_is_refused():
+    with pytest.raises(CheckpointError, match=r"cannot be read \(.*\); name a folder that you may"):
+        load_folder(Path("a" * 5000))
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

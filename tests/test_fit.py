@@ -12,6 +12,31 @@ def tensors(tiny_config, make_model):
     return dict(make_model(tiny_config, seed=7).state_dict())
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e30])
+def test_weights_that_are_no_numbers_are_listed_and_change_nothing(tiny_model, tensors, value):
+    before = snapshot(tiny_model)
+    for name in ("blocks.1.norm1.bias", "head.weight"):
+        tensors[name].view(-1)[-1] = value
+    with pytest.raises(CheckpointError, match=r"beyond 1e\+12: .*head.weight") as refused:
+        fit(tiny_model, tensors, "it")
+    assert "blocks.1.norm1.bias" in str(refused.value)
+    assert "norm2" not in str(refused.value)
+    assert same(tiny_model.state_dict(), before)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64, torch.float8_e5m2])
+def test_weights_that_are_not_stored_as_floats_are_refused(tiny_model, tensors, dtype):
+    tensors["head.weight"] = tensors["head.weight"].to(dtype)
+    with pytest.raises(CheckpointError, match=f"stores its weights as {dtype}, which is not read"):
+        fit(tiny_model, tensors, "it")
+
+
+def test_weights_beyond_32_bits_are_refused(tiny_model, tensors):
+    tensors["head.weight"] = torch.full_like(tensors["head.weight"], 1e300, dtype=torch.float64)
+    with pytest.raises(CheckpointError, match="infinite, no numbers"):
+        fit(tiny_model, tensors, "it")
+
+
 def snapshot(model):
     return {name: value.clone() for name, value in model.state_dict().items()}
 

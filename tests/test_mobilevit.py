@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import hostile
 import oracles
 import pytest
 import torch
@@ -278,11 +279,24 @@ def test_other_tensors_are_not_taken_for_timms():
         {"widths": (24, 32, 41)},
         {"depths": (2, 4)},
         {"dropout": 1.0},
+        {"stem": True},
+        {"widths": (24, 32, 2**70)},
+        {"widths": (24.5, 32, 40)},
+        {"channels_of_stages": (16, 24, 48, 64, "x")},
+        {"depths": (2, 4, 10**400)},
+        {"expansion": float("inf")},
+        {"expansion": 1e6},
+        {"mlp_ratio": float("nan")},
+        {"mlp_ratio": -1.0},
+        {"layer_norm_eps": "x"},
+        {"patch_size": 4096},
+        {"image_size": (256, 1.5)},
+        {"qkv_bias": None},
     ],
 )
 def test_contradictions_are_refused(changes):
     with pytest.raises(ConfigError):
-        preset("xxs", **changes)
+        hostile.remade(preset("xxs"), **changes)
 
 
 def test_presets_are_named():

@@ -1,5 +1,6 @@
 """What the model sees, and where on the photo it came from."""
 
+import hostile
 import numpy as np
 import pytest
 import torch
@@ -147,11 +148,24 @@ def test_the_photo_is_kept_as_it_was(noise_photo):
         ({"resize": (0, 5)}, r"resize=\(0, 5\), but every side must be 1"),
         ({"resize": 0}, "resize=0, but every side must be 1"),
         ({"crop": (5, -1)}, r"crop=\(5, -1\), but every side must be 1"),
+        ({"crop": (5, 2**70)}, r"crop=.*, but a side has at most 4096 pixels"),
+        ({"crop": (1, 2, 3)}, r"crop=\(1, 2, 3\), but it must be a height and a width"),
+        ({"crop": 5}, "crop=5, but it must be a height and a width, in whole"),
+        ({"resize": (8.5, 8)}, r"resize=\(8.5, 8\), but it must be a height and a width, or one"),
+        ({"resize": True}, "resize=True, but it must be a height and a width, or one side"),
+        ({"scale": "x"}, "scale='x', but it must be a finite number"),
+        ({"scale": 10**400}, "scale=.*, but it must be a finite number"),
+        ({"scale": 0.0}, "scale=0.0, but it must lie between 1e-06"),
+        ({"std": (0.2, 1e-320, 0.2)}, "std=1e-320, but it must lie between 1e-06"),
+        ({"std": (0.2, 0.2)}, r"std=\(0.2, 0.2\), but it must be one number for each color"),
+        ({"mean": (0.2, float("nan"), 0.2)}, "mean=nan, but it must be a finite number"),
+        ({"mean": (0.2, 1e30, 0.2)}, r"mean=1e\+30, but it must lie between"),
+        ({"bgr": 1}, "bgr=1, but it must be true or false"),
     ],
 )
 def test_preprocessing_that_contradicts_itself_is_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
-        Preprocessing(**{"resize": (8, 8), **changes})
+        hostile.remade(Preprocessing((8, 8)), **changes)
 
 
 def test_a_photo_too_narrow_for_its_short_edge_is_refused_before_it_fills_the_memory():

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import hostile
 import oracles
 import pytest
 import torch
@@ -201,11 +202,25 @@ def test_timm_checkpoints_that_are_not_read_are_refused():
         {"windows": ((7, 5),) * 4},
         {"heads": (3, 6, 12, 25)},
         {"drop_path": 1.0},
+        {"width": 2**70},
+        {"patch_size": True},
+        {"mlp_ratio": float("nan")},
+        {"mlp_ratio": 1e-3},
+        {"mlp_ratio": "x"},
+        {"layer_norm_eps": "x"},
+        {"layer_norm_eps": -1.0},
+        {"qkv_bias": 1},
+        {"depths": (2, 2, 1.5, 2)},
+        {"depths": (2, 2, 10**400, 2)},
+        {"depths": (2, 2, 997, 2)},
+        {"heads": (3, 6, 12, 2**70)},
+        {"windows": ((7, 7), (7, 7), (7, 7), (2**70, 2**70))},
+        {"image_size": (224, 2**70)},
     ],
 )
 def test_contradictions_are_refused(changes):
     with pytest.raises(ConfigError):
-        replace(SwinConfig(5), **changes)
+        hostile.remade(SwinConfig(5), **changes)
 
 
 def test_in_training_branches_are_dropped_and_in_use_they_are_not():

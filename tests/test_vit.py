@@ -1,9 +1,11 @@
 """The Vision Transformer against the paper, its published sizes, and itself."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Barrier
 
+import hostile
 import pytest
 import torch
 from jaxtyping import TypeCheckError
@@ -306,11 +308,36 @@ def test_a_frozen_backbone_leaves_only_the_head_to_learn(name, tiny_config):
         ({"class_token": False, "pooling": "mean", "distilled": True}, "Without a class token"),
         ({"rms_norm": True, "qk_norm": True}, "do not go together"),
         ({"distilled": True, "pooling": "mean"}, "reads its two tokens"),
+        ({"width": 2**70}, "width=.*, but it must lie between 1 and"),
+        ({"width": True}, "width=True, but it must be a whole number"),
+        ({"mlp_width": 1.5}, "mlp_width=1.5, but it must be a whole number"),
+        ({"depth": 1001}, "depth=1001, but at most 1000 blocks are built"),
+        ({"registers": 1.0}, "registers=1.0, but it must be a whole number"),
+        ({"image_size": (32, 8192)}, r"image_size\[1\]=8192, but it must lie between 1 and 4096"),
+        ({"image_size": 32}, "image_size=32, but it must be 2 whole numbers"),
+        ({"patch_size": 10**400}, "patch_size=1000.*, but it must lie between 1 and 4096"),
+        ({"layer_norm_eps": math.nan}, r"layer_norm_eps=nan, but it must lie in \[0, 1\)"),
+        ({"layer_norm_eps": "x"}, r"layer_norm_eps='x', but it must lie in \[0, 1\)"),
+        ({"layer_scale": 10**400}, "layer_scale=.*, but it must be a finite number"),
+        ({"qkv_bias": "x"}, "qkv_bias='x', but it must be true or false"),
+        ({"head_width": 0}, "head_width=0, but it must lie between 1 and"),
+        ({"heads": 5, "head_width": 4, "pooling": "attention"}, "Attention pooling shares .* 5"),
     ],
 )
 def test_a_configuration_that_contradicts_itself_is_refused(tiny_config, changes, message):
     with pytest.raises(ConfigError, match=message):
-        replace(tiny_config, **changes)
+        hostile.remade(tiny_config, **changes)
+
+
+def test_no_layer_norm_eps_is_what_both_libraries_take(tiny_config, make_model):
+    """Only a token whose channels are all alike is then divided by zero."""
+    model = make_model(replace(tiny_config, layer_norm_eps=0.0))
+    assert model(torch.randn(1, 3, 32, 32)).isfinite().all()
+
+
+def test_a_picture_smaller_than_a_patch_is_refused(tiny_model):
+    with pytest.raises(ConfigError, match="7 × 9 pixels is smaller than one patch of 8 × 8"):
+        tiny_model(torch.zeros(1, 3, 9, 7))
 
 
 def test_heads_need_not_share_the_width_when_theirs_is_stated(tiny_config):

@@ -1,0 +1,66 @@
+"""Values of the wrong kind, of no size, or outside their range are told by name."""
+
+import math
+
+import pytest
+
+from vit_demo.checks import (
+    check_flag,
+    check_number,
+    check_share,
+    check_whole,
+    check_wholes,
+    is_finite,
+    is_whole,
+)
+from vit_demo.errors import ConfigError
+
+NO_WHOLE = (1.5, 2.0, math.nan, math.inf, True, "3", None, [3], {})
+NO_NUMBER = (math.nan, -math.inf, 10**400, True, "3", None, [3])
+
+
+@pytest.mark.parametrize("value", NO_WHOLE, ids=repr)
+def test_what_is_no_whole_number_is_none(value):
+    assert not is_whole(value)
+    with pytest.raises(ConfigError, match=r"size=.*, but it must be a whole number\."):
+        check_whole("size", value)
+
+
+@pytest.mark.parametrize("value", NO_NUMBER, ids=lambda value: repr(value)[:9])
+def test_what_no_float_can_hold_is_no_number(value):
+    assert not is_finite(value)
+    for check in (check_number, check_share):
+        with pytest.raises(ConfigError, match="eps="):
+            check("eps", value)
+
+
+def test_ranges_hold_their_ends():
+    check_whole("size", 1)
+    check_whole("size", 7, least=7, most=7)
+    check_number("scale", 0, least=0.0, most=0.5)
+    check_share("rate", 0)
+    for value in (0, 2**70, -(10**400)):
+        with pytest.raises(ConfigError, match="size=.*, but it must lie between 1 and 1000000"):
+            check_whole("size", value)
+    for value in (1e-320, 1e30, -1):
+        with pytest.raises(ConfigError, match="scale=.*, but it must lie between 1e-06 and 1e"):
+            check_number("scale", value)
+    with pytest.raises(ConfigError, match=r"rate=1, but it must lie in \[0, 1\)"):
+        check_share("rate", 1)
+
+
+def test_a_message_names_the_place_and_stays_short():
+    with pytest.raises(ConfigError, match=r"depths\[1\]='x', but it must be a whole number"):
+        check_wholes("depths", (2, "x"))
+    with pytest.raises(ConfigError, match="depths=.*, but it must be 2 whole numbers"):
+        check_wholes("depths", (2,), count=2)
+    with pytest.raises(ConfigError) as refused:
+        check_whole("size", 10**4000)
+    assert len(str(refused.value)) < 150
+
+
+@pytest.mark.parametrize("value", [0, 1, None, "true", []], ids=repr)
+def test_only_true_and_false_are_flags(value):
+    check_flag("bias", True)
+    with pytest.raises(ConfigError, match="bias=.*, but it must be true or false"):
+        check_flag("bias", value)
