@@ -13,14 +13,14 @@ from PIL import Image
 from vit_demo.checkpoints import DEFAULT, CheckpointCache
 from vit_demo.errors import DemoError
 from vit_demo.settings import Settings
+from vit_demo.ui.checkpoint_policy import CheckpointPolicy
 from vit_demo.ui.limited_log import LimitedLog
-from vit_demo.ui.offer import Offer
 from vit_demo.ui.page import build_page, launch
 from vit_demo.ui.results import Results
 from vit_demo.ui.upload_folder import upload_folder
 from vit_demo.ui.uploads import Uploads
 
-MENDABLE = 2
+USAGE_ERROR = 2
 UPLOADS_VARIABLE = "GRADIO_TEMP_DIR"
 LOOPBACK = "127.0.0.1"
 
@@ -31,30 +31,30 @@ def main() -> int:
     try:
         settings = Settings.from_environment()
         flags = parse(settings)
-        offer = Offer(
+        policy = CheckpointPolicy(
             flags.checkpoint,
             flags.any_checkpoint,
             on_own_machine(flags.host, flags.share, settings.on_space),
             flags.allow_pickle,
         )
-        cache = CheckpointCache(offer.load, settings.memory_bytes)
+        cache = CheckpointCache(policy.load, settings.memory_bytes)
         cache.get(flags.checkpoint)
-        serve(settings, flags, cache, offer)
+        serve(settings, flags, cache, policy)
     except DemoError as error:
         sys.stderr.write(" ".join(str(error).split()) + "\n")
-        return MENDABLE
+        return USAGE_ERROR
     return 0
 
 
 def serve(
-    settings: Settings, flags: argparse.Namespace, cache: CheckpointCache, offer: Offer
+    settings: Settings, flags: argparse.Namespace, cache: CheckpointCache, policy: CheckpointPolicy
 ) -> None:
     """Serve the page until it is stopped; what visitors uploaded goes with it."""
     parent = os.environ.get(UPLOADS_VARIABLE)
     limited = contextlib.redirect_stderr(LimitedLog(sys.stderr))
     with upload_folder(Path(parent) if parent else None) as folder, limited:
         os.environ[UPLOADS_VARIABLE] = str(folder)  # the only way to tell Gradio
-        page = build_page(cache, offer, Uploads(folder), Results(settings.results_bytes))
+        page = build_page(cache, policy, Uploads(folder), Results(settings.results_bytes))
         launch(page, flags.host, flags.port, flags.share, browser=not settings.on_space)
 
 

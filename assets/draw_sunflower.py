@@ -53,7 +53,7 @@ def draw_ring(draw: ImageDraw.ImageDraw, count: int, turn: float, reach: float, 
         angle = turn + 2 * math.pi * number / count
         length = DISC + reach * (1 + 0.12 * math.sin(7.3 * number))
         half = math.pi / count * 1.25
-        outline = [
+        summary = [
             place(angle - half * 0.55, DISC * 0.8),
             place(angle - half, DISC + reach * 0.45),
             place(angle, length),
@@ -61,7 +61,7 @@ def draw_ring(draw: ImageDraw.ImageDraw, count: int, turn: float, reach: float, 
             place(angle + half * 0.55, DISC * 0.8),
         ]
         shade = int(14 * math.sin(3.1 * number))
-        draw.polygon(outline, fill=(236 + light // 2, 168 + light + shade, 22 + light // 2))
+        draw.polygon(summary, fill=(236 + light // 2, 168 + light + shade, 22 + light // 2))
         draw.line([place(angle, DISC), place(angle, length * 0.93)], fill=(206, 132, 12), width=3)
 
 

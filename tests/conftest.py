@@ -205,3 +205,9 @@ def uploaded(tmp_path):
         return handlers.uploads.adopt(arriving)
 
     return upload
+
+
+def pytest_configure(config):
+    """Two workers on two cores: torch's own threads would only get into each other's way."""
+    if hasattr(config, "workerinput"):
+        torch.set_num_threads(1)

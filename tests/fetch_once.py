@@ -89,7 +89,7 @@ def _fetch(hub: Any, seen: list[tuple[str, int, int]], **arguments: Any) -> dict
 
 
 def _publish(folder: str, name: str, private: bool = False) -> dict[str, Any]:
-    from vit_demo.training.publish import publish
+    from vit_demo.publishing.upload import publish
 
     return vars(publish(Path(folder), name, private))
 

@@ -159,8 +159,8 @@ def repo(hub: LoopbackHub, request: pytest.FixtureRequest) -> Callable[..., Repo
     """Add a repository with a name of the test's own."""
     name = "-".join(re.findall("[a-z0-9]+", request.node.name.lower().replace("_", "-")))[:80]
 
-    def repo(files: dict[str, bytes] = FILES, **knobs: Any) -> Repo:
-        return hub.add(f"ann/{name.strip('-')}", files, **knobs)
+    def repo(files: dict[str, bytes] = FILES, **declared_options: Any) -> Repo:
+        return hub.add(f"ann/{name.strip('-')}", files, **declared_options)
 
     return repo
 

@@ -90,8 +90,8 @@ class LoopbackHub:
         self.server.shutdown()
         self.server.server_close()
 
-    def add(self, name: str, files: dict[str, bytes], **knobs: Any) -> Repo:
-        self.repos[name] = Repo(name, files, **knobs)
+    def add(self, name: str, files: dict[str, bytes], **declared_options: Any) -> Repo:
+        self.repos[name] = Repo(name, files, **declared_options)
         return self.repos[name]
 
     def requests(self, repo: Repo, method: str = "") -> list[Request]:
@@ -150,7 +150,7 @@ class Handler(BaseHTTPRequestHandler):
             case ["api", "models", owner, name, ("preupload" | "commit") as step, "main"]:
                 self.write(f"{owner}/{name}", step)
             case [owner, repository, "info", "lfs", "objects", "batch"]:
-                self.offer(f"{owner}/{repository.removesuffix('.git')}")
+                self.policy(f"{owner}/{repository.removesuffix('.git')}")
             case ["upload", digest]:
                 self.take(digest)
             case ["api", "models", owner, name, *rest]:
@@ -340,7 +340,7 @@ class Handler(BaseHTTPRequestHandler):
         assert (line["key"], value["encoding"]) == ("file", "base64")
         return base64.b64decode(value["content"])
 
-    def offer(self, name: str) -> None:
+    def policy(self, name: str) -> None:
         if self.writable(name) is None:
             return
         objects = json.loads(self.body)["objects"]

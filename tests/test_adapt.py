@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from vit_demo.checkpoints.fit import fit
+from vit_demo.checkpoints.state_dict import load_state_dict_strict
 from vit_demo.models.vit import VisionTransformer
 from vit_demo.training.adapt import adapt, fold_layer_scale, resample_patch_kernel
 
@@ -14,7 +14,7 @@ from vit_demo.training.adapt import adapt, fold_layer_scale, resample_patch_kern
 def adapted_model(tensors, old, new):
     model = VisionTransformer(new).eval()
     heads = {n: v for n, v in model.state_dict().items() if n.startswith("head.")}
-    fit(model, {**adapt(tensors, old, new), **heads}, "it")
+    load_state_dict_strict(model, {**adapt(tensors, old, new), **heads}, "it")
     return model
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from vit_demo import explain, load
-from vit_demo.analysis import look
+from vit_demo.analysis import prepare
 from vit_demo.checkpoints.calibration import Calibration, store_calibration
 from vit_demo.errors import CheckpointError, MethodError, OptionError, PhotoError, TargetError
-from vit_demo.explanations import METHODS, watch
+from vit_demo.explanations import METHODS, run_with_trace
 from vit_demo.faithfulness import parts_of
 from vit_demo.photo import read_photo
 
@@ -115,19 +115,21 @@ CLASS_SPECIFIC = [name for name, method in METHODS.items() if method.class_speci
 def test_the_likeliest_class_is_explained_unless_another_is_asked_for(
     checkpoint, photo_file, method
 ):
-    seen = look(checkpoint, photo_file)
-    likeliest = seen.explain(method)
-    assert likeliest.target == likeliest.predictions[0]
-    other = seen.explain(method, target=likeliest.predictions[1].label)
-    assert other.target == likeliest.predictions[1]
-    assert (likeliest.heatmap - other.heatmap).abs().max() > 1e-3 * likeliest.heatmap.abs().max()
+    seen = prepare(checkpoint, photo_file)
+    top_predictions = seen.explain(method)
+    assert top_predictions.target == top_predictions.predictions[0]
+    other = seen.explain(method, target=top_predictions.predictions[1].label)
+    assert other.target == top_predictions.predictions[1]
+    assert (
+        top_predictions.heatmap - other.heatmap
+    ).abs().max() > 1e-3 * top_predictions.heatmap.abs().max()
 
 
 @pytest.mark.parametrize("method", CLASS_SPECIFIC)
 def test_why_one_class_and_not_another_is_the_difference_of_their_maps(
     checkpoint, photo_file, method
 ):
-    seen = look(checkpoint, photo_file)
+    seen = prepare(checkpoint, photo_file)
     one, other = (seen.explain(method, target) for target in ("roses", "tulips"))
     versus = seen.explain(method, "roses", versus="4")
     torch.testing.assert_close(versus.heatmap, one.heatmap - other.heatmap)
@@ -160,7 +162,7 @@ def test_what_cannot_be_set_against_another_is_refused(
 def test_one_pass_serves_all_methods_but_those_that_need_gradients(checkpoint, photo_file):
     """These make one of their own each, and one more to set a class against another."""
     passes = []
-    seen = look(checkpoint, photo_file)
+    seen = prepare(checkpoint, photo_file)
     checkpoint.model.register_forward_pre_hook(lambda *_: passes.append(1))
     seen.explain("relevance")
     assert len(passes) == 1
@@ -179,13 +181,13 @@ def test_neither_look_nor_analysis_keeps_a_graph(checkpoint, photo_file, method)
         found = gc.get_objects()
         return sum(t.requires_grad for t in found if issubclass(type(t), torch.Tensor))
 
-    seen = look(checkpoint, photo_file)
+    seen = prepare(checkpoint, photo_file)
     before = in_graphs()
     analysis = seen.explain(method)
     assert in_graphs() == before
     assert not analysis.heatmap.requires_grad
     assert not analysis.logits.requires_grad
-    kept = watch(checkpoint.model, seen.prepared.pixels, gradients=True)
+    kept = run_with_trace(checkpoint.model, seen.prepared.pixels, gradients=True)
     assert in_graphs() > before, "a graph that is kept would be seen"
     assert kept.logits.requires_grad
 
@@ -248,24 +250,24 @@ def test_a_real_checkpoints_rollout_is_that_of_transformers_own_attentions(share
 
 def test_a_map_is_put_to_the_test_with_the_probabilities_that_are_shown(our_checkpoint, photo_file):
     store_calibration(our_checkpoint, Calibration(2.0, None))
-    seen = look(load(str(our_checkpoint)), photo_file)
+    seen = prepare(load(str(our_checkpoint)), photo_file)
     analysis = seen.explain("relevance", target="roses")
-    found = seen.trust(analysis)
+    found = seen.scores_vs_random(analysis)
     shown = {p.label: p.probability for p in analysis.predictions}
-    first, last = found.marks.deletion.probabilities[0], found.marks.insertion.probabilities[-1]
+    first, last = found.scores.deletion.probabilities[0], found.scores.insertion.probabilities[-1]
     assert float(first) == pytest.approx(shown["roses"], abs=1e-5)
     assert float(last) == pytest.approx(shown["roses"], abs=1e-5)
-    against = seen.trust(seen.explain("relevance", target="roses", versus="tulips"))
+    against = seen.scores_vs_random(seen.explain("relevance", target="roses", versus="tulips"))
     pair = shown["roses"] / (shown["roses"] + shown["tulips"])
-    assert float(against.marks.deletion.probabilities[0]) == pytest.approx(pair, abs=1e-5)
+    assert float(against.scores.deletion.probabilities[0]) == pytest.approx(pair, abs=1e-5)
     # A map that is the same for every class is judged by the likeliest one.
-    best = float(seen.trust(seen.explain("rollout")).marks.deletion.probabilities[0])
+    best = float(seen.scores_vs_random(seen.explain("rollout")).scores.deletion.probabilities[0])
     assert best == pytest.approx(analysis.predictions[0].probability, abs=1e-5)
 
 
 def test_a_map_is_asked_again_while_the_model_forgets(our_checkpoint, photo_file):
-    seen = look(load(str(our_checkpoint)), photo_file)
+    seen = prepare(load(str(our_checkpoint)), photo_file)
     steps = seen.randomised(seen.explain("relevance", target="roses"))
     assert [step.part for step in steps] == parts_of(seen.checkpoint.model)
     assert steps[0].value < 0.99
-    assert torch.equal(seen.explain("rollout").logits, seen.watched.logits[0])
+    assert torch.equal(seen.explain("rollout").logits, seen.traced.logits[0])

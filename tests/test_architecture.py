@@ -16,25 +16,26 @@ ROOT = "vit_demo"  # the package's own front door: load and explain
 FLOORS = (
     {"errors"},
     {"checks", "settings", "photo_headers"},
-    {"flow", "photo", "precision", "predictions"},
+    {"trace", "photo", "precision", "predictions"},
     {"models", "preprocess", "figures"},
     {"checkpoints", "explanations"},
-    {"faithfulness", "training"},
-    {"analysis"},
-    {"present", ROOT},
+    {"data", "faithfulness"},
+    {"evaluation", "training"},
+    {"analysis", "publishing"},
+    {"captions", ROOT},
     {"ui", "cli"},
     {"__main__"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 # Lower down, and out of bounds all the same: models read no files, figures know no flows.
-APART = {"models": {"photo", "settings"}, "figures": {"flow", "photo"}}
+APART = {"models": {"photo", "settings"}, "figures": {"trace", "photo"}}
 
 # Libraries that belong to some files of the package only.
 FENCED = {
     "gradio": ("ui/",),
     "typer": ("cli/",),
-    "huggingface_hub": ("checkpoints/", "training/publish.py"),
+    "huggingface_hub": ("checkpoints/", "publishing/upload.py"),
     "transformers": (),
     "timm": (),
     "torchvision": (),
@@ -48,7 +49,7 @@ NAMED_OTHERWISE = {
     "docs",
     "golden",
     "hostile_files",
-    "swin_flows",
+    "swin_trace",
     "transformers_layout",
 }
 
@@ -112,16 +113,16 @@ def test_files_keep_the_rules_of_the_house(file):
 @pytest.mark.parametrize(
     ("file", "source"),
     [
-        ("flow.py", "from vit_demo.models.vit import ViTConfig"),
-        ("flow.py", "from vit_demo import photo"),
-        ("flow.py", "import vit_demo.models.vit as v"),
-        ("flow.py", "import vit_demo"),
-        ("flow.py", "from . import analysis"),
-        ("flow.py", "def later():\n    from vit_demo.analysis import explain"),
+        ("trace.py", "from vit_demo.models.vit import ViTConfig"),
+        ("trace.py", "from vit_demo import photo"),
+        ("trace.py", "import vit_demo.models.vit as v"),
+        ("trace.py", "import vit_demo"),
+        ("trace.py", "from . import analysis"),
+        ("trace.py", "def later():\n    from vit_demo.analysis import explain"),
         ("models/vit.py", "from vit_demo.preprocess import Preprocessing"),
         ("models/vit.py", "from vit_demo.photo import read_photo"),
         ("models/vit.py", "from ..figures import overlay"),
-        ("figures/overlay.py", "from vit_demo.flow import Trace"),
+        ("figures/overlay.py", "from vit_demo.trace import Trace"),
         ("analysis.py", "from vit_demo import explain"),
         ("analysis.py", "from vit_demo.cli import app"),
         ("cli/explain.py", "from vit_demo.ui import build"),
@@ -129,9 +130,9 @@ def test_files_keep_the_rules_of_the_house(file):
         ("analysis.py", "import gradio as gr"),
         ("cli/explain.py", "from gradio import Blocks"),
         ("ui/page.py", "import typer"),
-        ("training/data.py", "from huggingface_hub import HfApi"),
+        ("data/dataset.py", "from huggingface_hub import HfApi"),
         ("checkpoints/files.py", "import transformers"),
-        ("flow.py", "print('here')"),
+        ("trace.py", "print('here')"),
     ],
 )
 def test_a_planted_fault_is_found(file, source):
@@ -143,10 +144,10 @@ def test_a_planted_fault_is_found(file, source):
     [
         ("models/vit.py", "from vit_demo.models.layers import Mlp"),
         ("models/vit.py", "from .layers import Mlp"),
-        ("models/vit.py", "from ..flow import Trace"),
+        ("models/vit.py", "from ..trace import Trace"),
         ("checkpoints/transformers/vit.py", "from ..files import CONFIG"),
         ("checkpoints/hub.py", "import huggingface_hub"),
-        ("training/publish.py", "from huggingface_hub import HfApi"),
+        ("publishing/upload.py", "from huggingface_hub import HfApi"),
         ("ui/page.py", "import gradio as gr\nfrom vit_demo import explain, load"),
         ("cli/explain.py", "import typer\nfrom vit_demo.analysis import explain"),
         ("__main__.py", "from vit_demo.cli import main"),

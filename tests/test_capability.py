@@ -20,10 +20,10 @@ def test_every_method_of_the_table_is_there_and_as_exact_as_the_flows_it_follows
 
 
 def test_what_does_not_fit_says_why():
-    reasons = {one.method.name: one.why_not for one in capabilities(MobileViT)}
+    reasons = {one.method.name: one.unsupported_reason for one in capabilities(MobileViT)}
     assert "convolutions" in reasons.pop("legrad")
     assert set(reasons.values()) == {None}
-    assert {one.why_not for one in capabilities(VisionTransformer)} == {None}
+    assert {one.unsupported_reason for one in capabilities(VisionTransformer)} == {None}
 
 
 def test_a_model_has_the_options_that_suit_it(tiny_model):

@@ -12,7 +12,7 @@ import torch
 from loopback_hub import LoopbackHub
 
 from vit_demo.checkpoints import check_family, load, load_folder, read_folder
-from vit_demo.errors import CheckpointError, MisfitError, UnsupportedError
+from vit_demo.errors import CheckpointError, StateDictMismatchError, UnsupportedError
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINT_FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
@@ -47,7 +47,7 @@ def test_weights_of_another_model_are_refused_name_by_name(our_checkpoint):
     config = json.loads((our_checkpoint / "config.json").read_text())
     config["hidden_size"] = 48
     (our_checkpoint / "config.json").write_text(json.dumps(config))
-    with pytest.raises(MisfitError, match=r"~ .*the model wants .*, the file has "):
+    with pytest.raises(StateDictMismatchError, match=r"~ .*the model wants .*, the file has "):
         load(str(our_checkpoint))
 
 

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from vit_demo import explain, load, look
+from vit_demo import explain, load, prepare
 from vit_demo.checkpoints.calibration import Calibration, store_calibration
-from vit_demo.training.world import half_is_faster_here
+from vit_demo.training.distributed import bfloat16_is_faster_here
 
 ROOT = Path(__file__).parents[1]
 
@@ -118,11 +118,11 @@ def test_a_map_can_be_put_to_the_test(run, our_checkpoint, photo_file):
     status, numbers, _ = run(*asked, "--json")
     assert status == 0
     content = json.loads(numbers)["trust"]
-    seen = look(load(str(our_checkpoint)), photo_file)
+    seen = prepare(load(str(our_checkpoint)), photo_file)
     analysis = seen.explain("legrad")
     label = analysis.predictions[0].label
-    followed = {"followed": f"the probability of {label}"}
-    assert content == {**followed, **seen.trust(analysis).as_json()}
+    tracked_probability = {"followed": f"the probability of {label}"}
+    assert content == {**tracked_probability, **seen.scores_vs_random(analysis).as_json()}
     _, words, _ = run(*asked)
     assert "the map does better than noise in" in words
     assert f"Deletion {content['map']['deletion']:.2f}, noise" in words
@@ -440,7 +440,7 @@ def test_a_finished_run_is_neither_trained_nor_scored_again(run, training, tmp_p
     assert (status, "of 300 held-out photos are named rightly" in notes) == (0, True)
     assert "scoring: 30 of 300\n" in notes
     recipe = json.loads((tmp_path / "out" / "training.json").read_text())["recipe"]
-    assert recipe["bfloat16"] is half_is_faster_here()
+    assert recipe["bfloat16"] is bfloat16_is_faster_here()
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.*")}
     status, _, error = run(*training, "--seed", 7)
     assert (status, "holds a finished run; name another folder" in error) == (2, True)

@@ -5,14 +5,14 @@ import torch
 from planted import EVIDENCE, Planted, bright_photo
 
 from vit_demo.errors import ConfigError
-from vit_demo.explanations import watch
-from vit_demo.faithfulness.case import Case
+from vit_demo.explanations import run_with_trace
 from vit_demo.faithfulness.curves import Curve, deletion, insertion, nested, ranking
+from vit_demo.faithfulness.masked_classifier import MaskedClassifier
 
 
 @pytest.fixture
 def case(tiny_config):
-    return Case(watch(Planted(tiny_config), bright_photo()), target=0)
+    return MaskedClassifier(run_with_trace(Planted(tiny_config), bright_photo()), target=0)
 
 
 def test_the_area_is_the_trapezoids_with_both_ends():
@@ -64,7 +64,7 @@ def test_deletion_by_hand(case):
 
 def test_insertion_begins_blurred_and_ends_with_the_photo(case):
     (curve,) = insertion(case, EVIDENCE[None], steps=16)
-    whole = case.watched.logits.softmax(-1)[0, 0]
+    whole = case.traced.logits.softmax(-1)[0, 0]
     torch.testing.assert_close(curve.probabilities[-1], whole)
     all_blurred = case.blurred(torch.ones(1, 16, dtype=torch.bool))[0]
     torch.testing.assert_close(curve.probabilities[0], all_blurred)

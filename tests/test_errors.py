@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vit_demo import errors
-from vit_demo.errors import CheckpointError, DemoError, MisfitError, nearest
+from vit_demo.errors import CheckpointError, DemoError, StateDictMismatchError, nearest
 
 KINDS = {
     name: kind
@@ -31,7 +31,7 @@ def test_the_drawing_shows_the_whole_tree():
 
 
 def test_a_misfit_lists_every_tensor_under_its_own_sign():
-    error = MisfitError("tulip.safetensors", ["a"], ["b", "c"], {"d": ((5,), (7,))})
+    error = StateDictMismatchError("tulip.safetensors", ["a"], ["b", "c"], {"d": ((5,), (7,))})
     lines = str(error).splitlines()
     assert lines[0].startswith("tulip.safetensors does not fit")
     assert lines[1:5] == [

@@ -11,10 +11,10 @@ from PIL import Image
 from vit_demo import explain, load
 from vit_demo.checkpoints.calibration import Calibration, store_calibration
 from vit_demo.errors import CheckpointError, DataError
-from vit_demo.training.evaluate import evaluate
-from vit_demo.training.report import as_json, save_report
-from vit_demo.training.selection import choose
-from vit_demo.training.strangers import confidence, strangeness
+from vit_demo.evaluation.eval_set import choose
+from vit_demo.evaluation.evaluate import evaluate
+from vit_demo.evaluation.ood import confidence, ood_report
+from vit_demo.evaluation.report import as_json, save_report
 
 COUNTS = {"daisy": 6, "roses": 5, "tulips": 7}
 
@@ -161,8 +161,8 @@ def test_the_doubted_are_the_wrong_answers_below_the_threshold(checkpoint, sort_
     scores = score(checkpoint, sort_by_answer(wrong_every=3))
     best = (scores.logits.double() / scores.temperature).softmax(dim=-1).max(dim=-1)
     wrong = best.values[best.indices != scores.truth]
-    assert scores.doubted.total == len(wrong) == 6
-    assert scores.doubted.right == int((wrong < scores.unsure_below).sum())
+    assert scores.unsure_answers.total == len(wrong) == 6
+    assert scores.unsure_answers.right == int((wrong < scores.unsure_below).sum())
 
 
 def test_a_folder_of_right_answers_settles_no_temperature(checkpoint, sort_by_answer, tmp_path):
@@ -185,8 +185,8 @@ def test_a_stored_calibration_is_what_in_use_means(our_checkpoint, photos):
 @pytest.mark.shared
 def test_the_bundled_checkpoint_scores_what_its_card_says(shared):
     """Six of its held-out photos, taken through the command's own way."""
+    from vit_demo.evaluation.eval_set import held_out_photos
     from vit_demo.settings import ASSETS
-    from vit_demo.training.selection import held_out_photos
 
     checkpoint = load()
     listed = held_out_photos(ASSETS / "checkpoints" / "flowers")
@@ -234,17 +234,17 @@ def test_strangers_are_met_on_request_at_the_temperature_that_would_be_stored(
     (folder / "orchids" / "broken.png").write_bytes(b"")
     heard = []
     chosen = choose(folder, checkpoint.labels)
-    scores = evaluate(checkpoint, chosen, lambda *done: heard.append(done), strangers=True)
+    scores = evaluate(checkpoint, chosen, lambda *done: heard.append(done), ood=True)
     assert heard == [(done, 23) for done in range(1, 24)]
     assert [path.name for path in scores.unreadable] == ["broken.png"]
     assert scores.temperature is not None
-    asked = [path for path in chosen.strangers if path.name != "broken.png"]
+    asked = [path for path in chosen.ood if path.name != "broken.png"]
     logits = [explain(checkpoint, path).logits for path in asked]
-    expected = strangeness(
+    expected = ood_report(
         confidence(scores.logits, scores.temperature),
         confidence(torch.stack(logits), scores.temperature),
     )
-    assert scores.strangers == expected
+    assert scores.ood == expected
     assert as_json(scores)["strangers"]["classes"] == {"orchids": 5}
-    assert evaluate(checkpoint, chosen).strangers is None
+    assert evaluate(checkpoint, chosen).ood is None
     assert as_json(evaluate(checkpoint, chosen))["strangers"] is None

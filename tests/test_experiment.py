@@ -8,13 +8,14 @@ import pytest
 from PIL import Image
 
 from vit_demo.checkpoints import transformers
+from vit_demo.checkpoints.files import SUMMARY
 from vit_demo.cli import main
 from vit_demo.errors import DataError, StoppedError
+from vit_demo.evaluation.metrics import Share
 from vit_demo.training.experiment import COMPARISON, PLOT, Arm, compare
-from vit_demo.training.metrics import Share
 from vit_demo.training.plan import Plan
 from vit_demo.training.recipe import SCRATCH_LEARNING_RATE, Recipe
-from vit_demo.training.run import SUMMARY, Watcher
+from vit_demo.training.run import Watcher
 
 RECIPE = Recipe(
     head_epochs=1, epochs=2, batch_size=4, learning_rate=3e-3, warm_up_steps=2, workers=0,

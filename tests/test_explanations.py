@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from vit_demo.errors import MethodError, OptionError
-from vit_demo.explanations import METHODS, find_method, watch
+from vit_demo.explanations import METHODS, find_method, run_with_trace
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def watched(tiny_model):
+def traced(tiny_model):
     """Two photos on a grid of 4 × 6 patches: a batch, and no square."""
-    return watch(tiny_model, torch.randn(2, 3, 32, 48))
+    return run_with_trace(tiny_model, torch.randn(2, 3, 32, 48))
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def target():
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_map_is_a_distribution_over_the_grid_or_signed(watched, target, name):
-    heatmap = METHODS[name](watched, target, {})
+def test_every_map_is_a_distribution_over_the_grid_or_signed(traced, target, name):
+    heatmap = METHODS[name](traced, target, {})
     assert heatmap.shape == (2, 4, 6)
     assert not heatmap.requires_grad
     if METHODS[name].signed:
@@ -40,24 +40,24 @@ def test_every_map_is_a_distribution_over_the_grid_or_signed(watched, target, na
 
 @pytest.mark.parametrize("layer", [1, 2, 3, -1, -3])
 @pytest.mark.parametrize("head", [0, 1, 3])
-def test_attention_is_the_class_tokens_row_of_one_layer(watched, target, layer, head):
-    heatmap = METHODS["attention"](watched, target, {"layer": layer, "head": head})
-    weights = watched.trace.layers[layer - 1 if layer > 0 else layer].weights()
+def test_attention_is_the_class_tokens_row_of_one_layer(traced, target, layer, head):
+    heatmap = METHODS["attention"](traced, target, {"layer": layer, "head": head})
+    weights = traced.trace.layers[layer - 1 if layer > 0 else layer].weights()
     rows = weights[:, head - 1] if head else weights.mean(dim=1)
     expected = rows[:, 0, 1:] / rows[:, 0, 1:].sum(dim=-1, keepdim=True)
     torch.testing.assert_close(heatmap, expected.reshape(2, 4, 6))
 
 
 @pytest.mark.parametrize("layer", [0, 4, -4])
-def test_a_layer_outside_the_model_is_refused(watched, target, layer):
+def test_a_layer_outside_the_model_is_refused(traced, target, layer):
     with pytest.raises(OptionError, match=f"layer={layer}, but this checkpoint has layers 1 to 3"):
-        METHODS["attention"](watched, target, {"layer": layer})
+        METHODS["attention"](traced, target, {"layer": layer})
 
 
 @pytest.mark.parametrize("head", [-1, 4])
-def test_a_head_outside_the_model_is_refused(watched, target, head):
+def test_a_head_outside_the_model_is_refused(traced, target, head):
     with pytest.raises(OptionError, match=f"head={head}, but layer -1 has heads 1 to 3"):
-        METHODS["attention"](watched, target, {"head": head})
+        METHODS["attention"](traced, target, {"head": head})
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -68,13 +68,13 @@ def test_a_head_outside_the_model_is_refused(watched, target, head):
 def test_the_grid_is_the_models_own_and_never_guessed(tiny_config, make_model, name, changes):
     """14 × 20 patches and a class token are 281 tokens: no 16 × 16 behind 25 prefix tokens."""
     model = make_model(replace(tiny_config, **changes))
-    watched = watch(model, torch.randn(1, 3, 14 * 8, 20 * 8))
+    traced = run_with_trace(model, torch.randn(1, 3, 14 * 8, 20 * 8))
     options = {"block": 10} if name == "occlusion" else {}
-    assert METHODS[name](watched, torch.tensor([0]), options).shape == (1, 14, 20)
+    assert METHODS[name](traced, torch.tensor([0]), options).shape == (1, 14, 20)
 
 
 def test_the_control_is_seeded_and_knows_no_photo(tiny_model, target):
-    first, second = (watch(tiny_model, torch.randn(2, 3, 32, 32)) for _ in range(2))
+    first, second = (run_with_trace(tiny_model, torch.randn(2, 3, 32, 32)) for _ in range(2))
     random = METHODS["random"]
     assert torch.equal(random(first, target, {"seed": 1}), random(second, target, {"seed": 1}))
     assert not torch.equal(random(first, target, {"seed": 1}), random(first, target, {"seed": 2}))
@@ -83,17 +83,19 @@ def test_the_control_is_seeded_and_knows_no_photo(tiny_model, target):
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_a_seed_out_of_range_is_refused(tiny_model, target, seed):
     with pytest.raises(OptionError, match="a seed is a number from 0 to"):
-        METHODS["random"](watch(tiny_model, torch.randn(2, 3, 32, 32)), target, {"seed": seed})
+        METHODS["random"](
+            run_with_trace(tiny_model, torch.randn(2, 3, 32, 32)), target, {"seed": seed}
+        )
 
 
 def test_a_batch_gives_what_each_photo_gives_alone(tiny_model, target):
     pixels = torch.randn(2, 3, 32, 32)
-    both = watch(tiny_model, pixels)
+    both = run_with_trace(tiny_model, pixels)
     for name in METHODS.keys() - {"random"}:
         together = METHODS[name](both, target, {})
         for place in range(2):
             one = slice(place, place + 1)
-            alone = METHODS[name](watch(tiny_model, pixels[one]), target[one], {})
+            alone = METHODS[name](run_with_trace(tiny_model, pixels[one]), target[one], {})
             torch.testing.assert_close(together[place], alone[0])
 
 
@@ -140,15 +142,15 @@ def test_explaining_leaves_no_fingerprints(tiny_model, name, failure, frozen):
     before = {key: value.clone() for key, value in tiny_model.state_dict().items()}
     passes, options, error = FAILURES[failure]
     model = Stumbling(tiny_model, passes).eval()
-    watched = watch(model, torch.randn(1, 3, 32, 32))
+    traced = run_with_trace(model, torch.randn(1, 3, 32, 32))
     target = torch.tensor([99 if failure == "a class" else 0])
     method = METHODS[name]
     runs_again = method.class_specific  # the others never ask for a class, nor for another pass
     if error and (runs_again or failure == "an option"):
         with pytest.raises(error):
-            method(watched, target, options)
+            method(traced, target, options)
     else:
-        method(watched, target, options)
+        method(traced, target, options)
     assert torch.is_grad_enabled()
     assert not torch.is_inference_mode_enabled()
     for parameter in tiny_model.parameters():

@@ -3,8 +3,8 @@
 import pytest
 from PIL import Image
 
+from vit_demo.data.folder import PhotoFolder, parts, photos_in, scan, scan_all
 from vit_demo.errors import DataError
-from vit_demo.training.folder import PhotoFolder, parts, photos_in, scan, scan_all
 
 
 def test_classes_are_the_folders_with_photos_in_alphabetical_order(three_classes):

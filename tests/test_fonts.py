@@ -12,9 +12,9 @@ from vit_demo.figures.fonts import (
     FAMILIES,
     LAST_RESORT,
     LENT,
+    add_fallback_fonts,
     faces,
     lacks,
-    lend_letters,
     preferred,
 )
 from vit_demo.figures.sheet import save_figure
@@ -31,7 +31,7 @@ def written(words, weight="normal", size=20):
 
 def ink(words):
     figure, _ = written(words)
-    lend_letters(figure)
+    add_fallback_fonts(figure)
     figure.canvas.draw()
     return np.asarray(figure.canvas.buffer_rgba())
 
@@ -61,7 +61,7 @@ def test_only_texts_that_lack_a_letter_are_lent_fonts():
     english = figure.text(0, 0, "roses, café\nΩ → −1")
     families = english.get_fontfamily()
     assert (lacks(chinese), lacks(english)) == (True, False)
-    lend_letters(figure)
+    add_fallback_fonts(figure)
     assert english.get_fontfamily() == families
     lent = [name.removeprefix(LENT) for name in chinese.get_fontfamily()[len(families) :]]
     assert chinese.get_fontfamily()[: len(families)] == families
@@ -71,7 +71,7 @@ def test_only_texts_that_lack_a_letter_are_lent_fonts():
 
 def test_a_font_is_registered_once():
     for _ in range(2):
-        lend_letters(written(CHINESE)[0])
+        add_fallback_fonts(written(CHINESE)[0])
     names = [entry.name for entry in fontManager.ttflist]
     assert names.count(LENT + LAST_RESORT) == 2
 
@@ -102,7 +102,7 @@ def test_letters_that_no_font_has_are_a_box():
 
 def test_each_letter_has_its_own_shape_where_a_font_of_the_machine_has_it():
     _, chinese = written(CHINESE)
-    lend_letters(chinese.get_figure())
+    add_fallback_fonts(chinese.get_figure())
     if [name for name in chinese.get_fontfamily() if name.startswith(LENT)] == [LENT + LAST_RESORT]:
         pytest.skip("this machine has no font with Chinese letters")
     assert (ink("蓝") != ink("方")).any()

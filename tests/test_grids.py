@@ -5,19 +5,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vit_demo.flow import Sharing, mean_heads
 from vit_demo.models.grids import (
     prefix_sharing,
     resize_sharing,
     square_sharing,
     token_sharing,
 )
+from vit_demo.trace import LinearMixing, mean_heads
 
 CPU = torch.device("cpu")
 GRIDS = [(8, 8), (7, 9), (1, 4), (5, 1)]
 
 
-def mix(flow: Sharing, values: Tensor) -> Tensor:
+def mix(flow: LinearMixing, values: Tensor) -> Tensor:
     return (functional.pad(values, (0, 1))[:, flow.index] * flow.share).sum(dim=-1)
 
 
@@ -51,20 +51,20 @@ def test_resizing_is_bilinear_interpolation(old, new):
 )
 def test_pull_is_the_adjoint_of_sharing(flow):
     values = torch.randn(2, 63).double()
-    mixed = mix(flow, values)
-    weight = torch.randn_like(mixed)
-    pulled = flow.pull(weight[:, None], mean_heads)[:, 0]
-    torch.testing.assert_close((weight * mixed).sum(-1), (pulled * values).sum(-1))
+    attn_output = mix(flow, values)
+    weight = torch.randn_like(attn_output)
+    pulled = flow.apply_transpose(weight[:, None], mean_heads)[:, 0]
+    torch.testing.assert_close((weight * attn_output).sum(-1), (pulled * values).sum(-1))
 
 
 @pytest.mark.parametrize("prefix", [1, 2, 5])
 def test_a_prefix_has_no_children(prefix):
     sharing = prefix_sharing(prefix, 6, CPU)
     weight = torch.arange(1.0, prefix + 7)[None, None]
-    assert torch.equal(sharing.pull(weight, mean_heads), weight[:, :, prefix:])
+    assert torch.equal(sharing.apply_transpose(weight, mean_heads), weight[:, :, prefix:])
 
 
 def test_a_read_out_of_two_tokens_gives_each_a_half():
     sharing = token_sharing([0, 1], 4, CPU)
-    pulled = sharing.pull(torch.ones(1, 1, 1), mean_heads)
+    pulled = sharing.apply_transpose(torch.ones(1, 1, 1), mean_heads)
     assert torch.equal(pulled, torch.tensor([[[0.5, 0.5, 0.0, 0.0]]]))

@@ -9,11 +9,11 @@ import gradio as gr
 import pytest
 from PIL import Image
 
-from vit_demo import explain, look, present
+from vit_demo import captions, explain, prepare
 from vit_demo.checkpoints import CheckpointCache, load
 from vit_demo.errors import DemoError, PhotoError
 from vit_demo.explanations import DEFAULT_METHOD
-from vit_demo.ui import handlers, trust
+from vit_demo.ui import faithfulness_panel, handlers
 from vit_demo.ui.handlers import Question
 from vit_demo.ui.legend import about, legend
 from vit_demo.ui.results import SupersededError
@@ -83,9 +83,9 @@ def test_a_result_is_as_large_as_what_is_drawn_whatever_the_photo(
     assert shown.bytes < 4_000_000
     whole = explain(load(str(our_checkpoint)), large)
     assert shown.main.heatmap.tolist() == whole.heatmap.tolist()
-    assert present.picture(shown.main).image.tobytes() == present.picture(whole).image.tobytes()
-    box, scale = whole.box, 4000 / 1024
-    assert [scale * edge for edge in shown.main.box] == pytest.approx(list(box), rel=1e-3)
+    assert captions.picture(shown.main).image.tobytes() == captions.picture(whole).image.tobytes()
+    box, scale = whole.grid_box, 4000 / 1024
+    assert [scale * edge for edge in shown.main.grid_box] == pytest.approx(list(box), rel=1e-3)
 
 
 def test_the_next_run_keeps_what_still_applies(events, token, reference, our_checkpoint):
@@ -145,7 +145,7 @@ def test_a_damaged_photo_is_refused_while_another_visitors_model_runs(
 
 
 def test_the_names_are_the_likeliest_five(shown):
-    names = handlers.likeliest(shown)
+    names = handlers.top_predictions(shown)
     assert list(names) == [p.label for p in shown.main.predictions]
     assert sum(names.values()) == pytest.approx(1)
 
@@ -154,7 +154,9 @@ def test_labels_that_occur_twice_stay_apart(shown):
     from dataclasses import replace
 
     twice = [replace(p, label="rose") for p in shown.main.predictions]
-    names = handlers.likeliest(replace(shown, main=replace(shown.main, predictions=tuple(twice))))
+    names = handlers.top_predictions(
+        replace(shown, main=replace(shown.main, predictions=tuple(twice)))
+    )
     assert len(names) == 5
 
 
@@ -229,7 +231,7 @@ def test_a_sure_answer_says_nothing_of_doubt(shown):
 
 
 def test_the_legend_has_its_numbers(shown):
-    words = legend(present.picture(shown.main))
+    words = legend(captions.picture(shown.main))
     assert "linear-gradient" in words
     assert words.count("<span>") == 5
     assert "≥" in words
@@ -237,7 +239,7 @@ def test_the_legend_has_its_numbers(shown):
 
 
 def test_a_signed_legend_is_open_at_both_ends(events, token):
-    words = legend(present.picture(ask(events, token, "relevance", "0", "2").main))
+    words = legend(captions.picture(ask(events, token, "relevance", "0", "2").main))
     ticks = words.split('class="ticks">')[1].split("</div>")[0]
     assert ticks.startswith("<span>≤ \u2212")
     assert "<span>≥ " in ticks
@@ -330,24 +332,24 @@ def test_a_smooth_map_says_so_and_only_its_picture_changes(shown):
     smooth, more = handlers.main_map(shown, True)
     assert plain.size == smooth.size
     assert plain.tobytes() != smooth.tobytes()
-    assert present.SMOOTHED in more
-    assert present.SMOOTHED not in words
+    assert captions.SMOOTHED in more
+    assert captions.SMOOTHED not in words
 
 
 def test_a_map_is_judged_as_in_python_and_drawn_beside_noise(
     events, token, shown, our_checkpoint, photo_file
 ):
     asked = ask(events, token, "legrad", "2")
-    judged = events.judge(token)
-    assert judged.analysis is asked.main
-    seen = look(load(str(our_checkpoint)), photo_file)
-    assert judged.trust.as_json() == seen.trust(seen.explain("legrad", 2)).as_json()
-    drawn = trust.answer(judged, asked)
+    scored = events.score_map(token)
+    assert scored.analysis is asked.main
+    seen = prepare(load(str(our_checkpoint)), photo_file)
+    assert scored.trust.as_json() == seen.scores_vs_random(seen.explain("legrad", 2)).as_json()
+    drawn = faithfulness_panel.answer(scored, asked)
     assert drawn.count("<svg") == 3
-    assert present.verdict(judged.trust) in drawn
-    assert trust.answer(judged, shown) == gr.skip()
+    assert captions.verdict(scored.trust) in drawn
+    assert faithfulness_panel.answer(scored, shown) == gr.skip()
 
 
 def test_there_must_be_a_map_to_judge(events):
     with pytest.raises(gr.Error, match="press Run first"):
-        events.judge(None)
+        events.score_map(None)

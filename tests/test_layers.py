@@ -7,7 +7,6 @@ import torch
 from jaxtyping import TypeCheckError
 from torch.nn import functional
 
-from vit_demo.flow import Trace
 from vit_demo.models.layers import (
     LayerScale,
     Mlp,
@@ -15,6 +14,7 @@ from vit_demo.models.layers import (
     SelfAttention,
     UnfoldPatchEmbedding,
 )
+from vit_demo.trace import Trace
 
 
 @pytest.mark.parametrize("size", [(32, 32), (16, 40), (37, 29)])
@@ -64,15 +64,15 @@ def test_the_recorded_weights_are_those_that_mixed_the_values(head_width):
     SelfAttention(24, 3, head_width, True, 0.0, 0.0)(3 * torch.randn(2, 7, 24), trace)
     (flow,) = trace.layers
     assert flow.scale == pytest.approx(1 / math.sqrt(head_width))
-    torch.testing.assert_close(flow.weights() @ flow.value, flow.mixed)
+    torch.testing.assert_close(flow.weights() @ flow.value, flow.attn_output)
 
 
 def test_what_is_recorded_is_the_pass_itself_and_no_copy():
-    """A gradient of the output with respect to the recorded `mixed` exists."""
+    """A gradient of the output with respect to the recorded `attn_output` exists."""
     trace = Trace()
     layer = SelfAttention(24, 3, 8, True, 0.0, 0.0)
     out = layer(torch.randn(1, 5, 24), trace)
-    (slope,) = torch.autograd.grad(out.sum(), trace.layers[0].mixed)
+    (slope,) = torch.autograd.grad(out.sum(), trace.layers[0].attn_output)
     by_hand = (torch.ones(24) @ layer.proj.weight).reshape(3, 1, 8).expand(3, 5, 8)
     torch.testing.assert_close(slope[0], by_hand)
 

@@ -6,13 +6,13 @@ import oracles
 import pytest
 import torch
 from test_mobilevit import MobileViT, MobileViTConfig
-from test_swin_flows import lively, tiny
+from test_swin_trace import lively, tiny
 from test_vit import VARIANTS
 
 from vit_demo.checkpoints import read_folder
 from vit_demo.checkpoints.checkpoint import build
 from vit_demo.errors import MethodError, OptionError
-from vit_demo.explanations import METHODS, watch
+from vit_demo.explanations import METHODS, run_with_trace
 
 TARGET = torch.tensor([0, 3])
 LEGRAD = METHODS["legrad"]
@@ -61,7 +61,7 @@ def test_it_is_the_papers_formula_on_transformers_own_attentions(their_checkpoin
     ]
     expected = written_out(scores[-layers:], attentions[-layers:], (4, 4))
     model = build(read_folder(folder, "tiny"), "tiny").model
-    found = LEGRAD(watch(model, pixels), TARGET, {"layers": layers})
+    found = LEGRAD(run_with_trace(model, pixels), TARGET, {"layers": layers})
     torch.testing.assert_close(min_max(found), expected, rtol=0, atol=1e-5)
 
 
@@ -78,7 +78,7 @@ def test_every_kind_of_vit_follows_the_formula(tiny_config, make_model, variant)
     # Read after every layer, pooling leaves its weights behind each layer's own.
     asked = weights[1::2] if model.config.pooling == "attention" else weights
     expected = written_out(scores[-2:], asked[-2:], (4, 6))
-    found = LEGRAD(watch(model, pixels), TARGET, {})
+    found = LEGRAD(run_with_trace(model, pixels), TARGET, {})
     torch.testing.assert_close(min_max(found), expected, rtol=0, atol=1e-5)
 
 
@@ -88,12 +88,12 @@ def test_in_swin_the_last_stage_is_read_and_its_tokens_share_what_they_get(conve
     model = lively(tiny(convention, (22, 30), (4, 4))).requires_grad_(False)
     pixels = torch.randn(2, 3, 22, 30).double()
     target = torch.tensor([0, 2])
-    watched = watch(model, pixels)
+    traced = run_with_trace(model, pixels)
     with oracles.spelled_out_attention() as weights:
-        full = watch(model, pixels, gradients=True)
+        full = run_with_trace(model, pixels, gradients=True)
     total = torch.zeros(2, 48).double()
     outputs = list(full.trace.outputs.values())[-2:]
-    layers = watched.trace.layers[-2:]
+    layers = traced.trace.layers[-2:]
     for tokens, attention, layer in zip(outputs, weights[-2:], layers, strict=True):
         score = model.read(tokens).gather(1, target[:, None]).sum()
         (slopes,) = torch.autograd.grad(score, attention, retain_graph=True)
@@ -106,21 +106,21 @@ def test_in_swin_the_last_stage_is_read_and_its_tokens_share_what_they_get(conve
     children = torch.full((12, 16), 4.0).double()
     children[10:], children[:, 14:], children[10:, 14:] = 2, 2, 1
     expected = min_max((cells / children)[:, :11, :15])
-    found = LEGRAD(watched, target, {"layers": 9})
+    found = LEGRAD(traced, target, {"layers": 9})
     torch.testing.assert_close(min_max(found), expected)
 
 
 def test_it_begins_at_zero_and_sums_to_one(tiny_model):
-    found = LEGRAD(watch(tiny_model, torch.randn(2, 3, 32, 32)), TARGET, {})
+    found = LEGRAD(run_with_trace(tiny_model, torch.randn(2, 3, 32, 32)), TARGET, {})
     assert torch.equal(found.amin(dim=(1, 2)), torch.zeros(2))
     torch.testing.assert_close(found.sum(dim=(1, 2)), torch.ones(2))
 
 
 def test_what_does_not_fit_is_refused(tiny_model):
     mobile = MobileViT(MobileViTConfig(classes=5)).eval()
-    assert "convolutions" in str(LEGRAD.why_not(type(mobile)))
-    assert LEGRAD.why_not(type(tiny_model)) is None
+    assert "convolutions" in str(LEGRAD.unsupported_reason(type(mobile)))
+    assert LEGRAD.unsupported_reason(type(tiny_model)) is None
     with pytest.raises(MethodError, match="'legrad' does not fit this checkpoint: between"):
-        LEGRAD(watch(mobile, torch.randn(2, 3, 64, 64)), TARGET, {})
+        LEGRAD(run_with_trace(mobile, torch.randn(2, 3, 64, 64)), TARGET, {})
     with pytest.raises(OptionError, match="layers=0, but at least 1"):
-        LEGRAD(watch(tiny_model, torch.randn(2, 3, 32, 32)), TARGET, {"layers": 0})
+        LEGRAD(run_with_trace(tiny_model, torch.randn(2, 3, 32, 32)), TARGET, {"layers": 0})

@@ -48,12 +48,12 @@ def test_nonsense_is_refused(option, given, words):
 
 
 def test_the_table_knows_its_options_from_the_functions_themselves():
-    assert METHODS["rollout"].knobs == (
+    assert METHODS["rollout"].declared_options == (
         Option("fusion", "mean", ("mean", "max", "min")),
         Option("discard_ratio", 0.0),
         Option("start_layer", 1),
     )
-    assert METHODS["relevance"].knobs == ()
+    assert METHODS["relevance"].declared_options == ()
 
 
 def test_what_was_given_goes_before_what_suits_the_model(tiny_model):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vit_demo.errors import ConfigError
-from vit_demo.training.metrics import (
+from vit_demo.evaluation.metrics import (
     Share,
     binned,
     bootstrapped,

@@ -13,14 +13,14 @@ from torch import nn
 
 from vit_demo.checkpoints import transformers
 from vit_demo.checkpoints.files import load_tensors, read_json
-from vit_demo.checkpoints.fit import fit
+from vit_demo.checkpoints.state_dict import load_state_dict_strict
 from vit_demo.checkpoints.timm import mobilevit as timm_mobilevit
 from vit_demo.checkpoints.transformers.processor import preprocessing_json, read_preprocessing
 from vit_demo.errors import CheckpointError, ConfigError, UnsupportedError
-from vit_demo.flow import Sharing, Trace, carry, mean_heads
 from vit_demo.models import build
 from vit_demo.models.mobilevit import PRESETS, MobileViT, MobileViTConfig, preset
 from vit_demo.preprocess import Preprocessing
+from vit_demo.trace import LinearMixing, Trace, mean_heads, propagate_back
 
 TINY = {
     "hidden_sizes": [24, 32, 40],
@@ -42,15 +42,15 @@ TINY_CONFIG = MobileViTConfig(
 def read_transformers(folder: Path) -> nn.Module:
     stored = transformers.read(folder, "tiny")
     model = build(stored.config)
-    fit(model, stored.tensors, "tiny")
+    load_state_dict_strict(model, stored.tensors, "tiny")
     return model.eval()
 
 
 def read_timm(folder: Path) -> MobileViT:
-    tensors = timm_mobilevit.our_names(load_tensors(folder / "model.safetensors", "tiny"))
+    tensors = timm_mobilevit.to_timm_names(load_tensors(folder / "model.safetensors", "tiny"))
     config = timm_mobilevit.read_config(read_json(folder / "config.json", "tiny"), tensors, "tiny")
     model = MobileViT(config)
-    fit(model, tensors, "tiny")
+    load_state_dict_strict(model, tensors, "tiny")
     return model.eval()
 
 
@@ -67,7 +67,7 @@ def lively(config: MobileViTConfig = TINY_CONFIG) -> MobileViT:
     return oracles.randomise(MobileViT(config)).double()
 
 
-def watch(model: MobileViT, *size: int, photos: int = 1) -> Trace:
+def run_with_trace(model: MobileViT, *size: int, photos: int = 1) -> Trace:
     trace = Trace()
     with torch.no_grad():
         model(torch.randn(photos, 3, *size).double(), trace)
@@ -138,11 +138,11 @@ def test_rollout_sums_to_one_and_photos_do_not_mix(size):
         model(pixels, traces[3])
         for number in range(3):
             model(pixels[number : number + 1], traces[number])
-    rollout = carry(traces[3].flows, torch.ones(3, 1, 1).double())
+    rollout = propagate_back(traces[3].flows, torch.ones(3, 1, 1).double())
     assert traces[3].grid == tuple(-(-side // 8) for side in size)
     torch.testing.assert_close(rollout.sum(dim=-1), torch.ones(3, 1).double())
     for number in range(3):
-        alone = carry(traces[number].flows, torch.ones(1, 1, 1).double())
+        alone = propagate_back(traces[number].flows, torch.ones(1, 1, 1).double())
         torch.testing.assert_close(alone[0], rollout[number])
 
 
@@ -158,7 +158,7 @@ def test_watching_changes_no_bit():
 
 
 def test_attention_runs_between_equal_places_of_patches():
-    layer = watch(lively(), 64, 96).layers[0]
+    layer = run_with_trace(lively(), 64, 96).layers[0]
     rows, cols = layer.index // 12, layer.index % 12
     for group in range(4):
         assert (rows[group] % 2 == group // 2).all()
@@ -173,29 +173,29 @@ def test_index_names_the_tokens_that_attention_saw():
     block.transformer[0].register_forward_hook(
         lambda m, arguments, out: seen.update(into=arguments)
     )
-    trace = watch(model, 64, 96, photos=2)
+    trace = run_with_trace(model, 64, 96, photos=2)
     tokens, index = seen["into"][0], trace.layers[0].index
     flat = rearrange(seen["map"], "b d rows cols -> b (rows cols) d")[:, index]
     assert torch.equal(rearrange(flat, "b groups n d -> (b groups) n d"), tokens)
 
 
 def test_weights_are_those_that_the_fused_kernel_used():
-    for layer in watch(lively(), 64, 96, photos=2).layers:
-        torch.testing.assert_close(layer.weights() @ layer.value, layer.mixed)
+    for layer in run_with_trace(lively(), 64, 96, photos=2).layers:
+        torch.testing.assert_close(layer.weights() @ layer.value, layer.attn_output)
 
 
 def test_every_token_hands_back_all_that_it_holds():
-    for flow in watch(lively(), 75, 91, photos=2).flows:
-        count = len(flow.index) if isinstance(flow, Sharing) else flow.tokens
-        rows = flow.pull(torch.eye(count).double().expand(2, -1, -1), mean_heads)
+    for flow in run_with_trace(lively(), 75, 91, photos=2).flows:
+        count = len(flow.index) if isinstance(flow, LinearMixing) else flow.tokens
+        rows = flow.apply_transpose(torch.eye(count).double().expand(2, -1, -1), mean_heads)
         assert (rows >= 0).all()
         torch.testing.assert_close(rows.sum(dim=-1), torch.ones(2, count).double())
 
 
 def test_flows_of_an_odd_map_resize_attend_and_stride_in_order():
-    flows = watch(lively(), 72, 104).flows
+    flows = run_with_trace(lively(), 72, 104).flows
     # 9×13 is resized to 10×14 and back, 5×7 to 6×8 and back, 3×4 to 4×4 and back.
-    kinds = [f.tokens if isinstance(f, Sharing) else "attend" for f in flows]
+    kinds = [f.tokens if isinstance(f, LinearMixing) else "attend" for f in flows]
     first = [117, "attend", "attend", 140, 117]
     second = [35, *["attend"] * 4, 48, 35]
     third = [12, *["attend"] * 3, 16, 12]

@@ -6,27 +6,27 @@ import oracles
 import pytest
 import torch
 from test_mobilevit import MobileViT, MobileViTConfig
-from test_swin_flows import lively, tiny
+from test_swin_trace import lively, tiny
 from test_vit import VARIANTS
 
 from vit_demo.errors import MethodError, OptionError
-from vit_demo.explanations import METHODS, watch
-from vit_demo.explanations.hiding import gaussian
+from vit_demo.explanations import METHODS, run_with_trace
+from vit_demo.explanations.masking import gaussian
 from vit_demo.explanations.occlusion import blocks
-from vit_demo.flow import Trace
+from vit_demo.trace import Trace
 
 TARGET = torch.tensor([0, 3])
 OCCLUSION = METHODS["occlusion"]
 
 
-def by_hand(watched, hidden_blocks, without):
+def by_hand(traced, hidden_blocks, without):
     """p(class) less p(class without the block), patch after patch, photo after photo."""
-    whole = watched.logits.softmax(dim=-1)
-    rows, cols = watched.grid
+    whole = traced.logits.softmax(dim=-1)
+    rows, cols = traced.grid
     heatmap = torch.zeros(len(TARGET), rows * cols)
     for photo, wanted in enumerate(TARGET.tolist()):
         for block in hidden_blocks:
-            logits = without(watched.pixels[photo : photo + 1], block)
+            logits = without(traced.pixels[photo : photo + 1], block)
             heatmap[photo, block] = whole[photo, wanted] - logits.softmax(dim=-1)[0, wanted]
     return heatmap.reshape(len(TARGET), rows, cols)
 
@@ -35,7 +35,7 @@ def by_hand(watched, hidden_blocks, without):
 def test_dropping_is_leaving_the_tokens_out(tiny_config, make_model, variant):
     """Every read-out and prefix there is; the tokens are chosen one by one, in a loop."""
     model = make_model(replace(tiny_config, **VARIANTS[variant]))
-    watched = watch(model, torch.randn(2, 3, 32, 24))
+    traced = run_with_trace(model, torch.randn(2, 3, 32, 24))
 
     @torch.no_grad()
     def without(pixels, block):
@@ -46,9 +46,9 @@ def test_dropping_is_leaving_the_tokens_out(tiny_config, make_model, variant):
             tokens = layer(tokens)
         return model.read_out(model.norm(tokens))
 
-    expected = by_hand(watched, [[patch] for patch in range(12)], without)
+    expected = by_hand(traced, [[patch] for patch in range(12)], without)
     assert expected.abs().max() > 1e-3
-    found = OCCLUSION(watched, TARGET, {"hide": "drop", "block": 1})
+    found = OCCLUSION(traced, TARGET, {"hide": "drop", "block": 1})
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
@@ -58,15 +58,15 @@ def test_blocks_are_cut_off_at_the_far_edges(tiny_model):
     masks = blocks((3, 5), 2)
     found = sorted((mask.nonzero()[:, 0].tolist() for mask in masks), key=lambda b: (-len(b), b))
     assert found == cut
-    watched = watch(tiny_model, torch.randn(2, 3, 24, 40))
+    traced = run_with_trace(tiny_model, torch.randn(2, 3, 24, 40))
 
     @torch.no_grad()
     def without(pixels, block):
         kept = [t for t in range(16) if t - 1 not in block]
         return tiny_model.encode(tiny_model.embed(pixels)[:, kept])
 
-    found = OCCLUSION(watched, TARGET, {"block": 2})
-    torch.testing.assert_close(found, by_hand(watched, cut, without), rtol=0, atol=1e-5)
+    found = OCCLUSION(traced, TARGET, {"block": 2})
+    torch.testing.assert_close(found, by_hand(traced, cut, without), rtol=0, atol=1e-5)
 
 
 def swin():
@@ -88,13 +88,13 @@ def test_blurring_is_pasting_blurred_pixels(make):
     model, size, cell = make()
     target = torch.tensor([0, 2])
     pixels = 5 * torch.randn(2, 3, *size)
-    watched = watch(model, pixels)
-    rows, cols = watched.grid
+    traced = run_with_trace(model, pixels)
+    rows, cols = traced.grid
     options = OCCLUSION.options({"block": 3}, model)
     assert options == {"hide": "blur", "block": 3}
-    found = OCCLUSION(watched, target, {"block": 3})
+    found = OCCLUSION(traced, target, {"block": 3})
     soft = gaussian(pixels, sigma=1.5 * cell)
-    whole = watched.logits.softmax(dim=-1)
+    whole = traced.logits.softmax(dim=-1)
     assert found.abs().max() > 1e-4
     for row in range(0, rows, 3):
         for col in range(0, cols, 3):
@@ -126,9 +126,9 @@ def test_planted_evidence_is_found_and_its_sign_is_right(tiny_config):
     model = OnePatchDecides(tiny_config)
     pixels = torch.zeros(1, 3, 32, 32)
     pixels[:, :, 16:24, 8:16] = 1
-    watched = watch(model, pixels)
-    for_bright = OCCLUSION(watched, torch.tensor([0]), {"block": 1})[0]
-    for_dark = OCCLUSION(watched, torch.tensor([1]), {"block": 1})[0]
+    traced = run_with_trace(model, pixels)
+    for_bright = OCCLUSION(traced, torch.tensor([0]), {"block": 1})[0]
+    for_dark = OCCLUSION(traced, torch.tensor([1]), {"block": 1})[0]
     assert divmod(int(for_bright.argmax()), 4) == (2, 1)
     assert (for_bright > 0).sum() == 1
     torch.testing.assert_close(for_dark, -for_bright)
@@ -153,12 +153,12 @@ class Untold(torch.nn.Module):
 
 
 def test_what_cannot_be_hidden_is_refused(tiny_model):
-    seen = watch(tiny_model, torch.randn(2, 3, 32, 48))
+    seen = run_with_trace(tiny_model, torch.randn(2, 3, 32, 48))
     for block in (0, 6):
         with pytest.raises(OptionError, match=f"block={block}, but on 4 × 6 patches it is 1 to 5"):
             OCCLUSION(seen, TARGET, {"block": block})
     model, size, _ = swin()
     with pytest.raises(OptionError, match="needs its whole grid of tokens; use hide=blur"):
-        OCCLUSION(watch(model, torch.randn(2, 3, *size)), TARGET, {"hide": "drop"})
+        OCCLUSION(run_with_trace(model, torch.randn(2, 3, *size)), TARGET, {"hide": "drop"})
     with pytest.raises(MethodError, match="does not say how large its patches are"):
-        OCCLUSION(watch(Untold(), torch.randn(2, 3, 32, 32)), TARGET, {})
+        OCCLUSION(run_with_trace(Untold(), torch.randn(2, 3, 32, 32)), TARGET, {})

@@ -9,7 +9,7 @@ import pytest
 
 from app import on_own_machine
 from vit_demo.checkpoints import CheckpointCache
-from vit_demo.ui.offer import Offer
+from vit_demo.ui.checkpoint_policy import CheckpointPolicy
 from vit_demo.ui.page import EXAMPLES, build_page
 from vit_demo.ui.results import Results
 from vit_demo.ui.uploads import Uploads
@@ -33,13 +33,13 @@ def untouched():
     return CheckpointCache(load, 1)
 
 
-def laid_out(cache, offer, folder):
-    return build_page(cache, offer, Uploads(folder), Results(1))
+def laid_out(cache, policy, folder):
+    return build_page(cache, policy, Uploads(folder), Results(1))
 
 
 @pytest.mark.parametrize("any_checkpoint", [True, False])
 def test_laying_out_loads_nothing(untouched, any_checkpoint, tmp_path):
-    page = laid_out(untouched, Offer(any_checkpoint=any_checkpoint), tmp_path)
+    page = laid_out(untouched, CheckpointPolicy(any_checkpoint=any_checkpoint), tmp_path)
     named = {getattr(block, "elem_id", ""): block for block in page.blocks.values()}
     assert named["checkpoint"].allow_custom_value is any_checkpoint
     assert named["checkpoint"].value == "flowers"
@@ -47,7 +47,7 @@ def test_laying_out_loads_nothing(untouched, any_checkpoint, tmp_path):
 
 
 def test_no_event_can_be_called_from_outside_by_name(untouched, tmp_path):
-    page = laid_out(untouched, Offer(), tmp_path)
+    page = laid_out(untouched, CheckpointPolicy(), tmp_path)
     assert {event.api_visibility for event in page.fns.values()} == {"private"}
 
 

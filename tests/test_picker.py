@@ -7,7 +7,7 @@ from vit_demo.explanations import METHODS
 from vit_demo.explanations.capability import Capability, capabilities
 from vit_demo.models.mobilevit import MobileViT
 from vit_demo.models.vit import VisionTransformer
-from vit_demo.ui.offer import Offer
+from vit_demo.ui.checkpoint_policy import CheckpointPolicy
 from vit_demo.ui.picker import (
     MOST_RECENT,
     NOT_HERE,
@@ -23,12 +23,12 @@ ROLLOUT = METHODS["rollout"]
 RELEVANCE = METHODS["relevance"]
 
 
-def able(method, exact=True, why_not=None):
-    return Capability(method, exact, why_not, {})
+def able(method, exact=True, unsupported_reason=None):
+    return Capability(method, exact, unsupported_reason, {})
 
 
 def test_the_line_tells_the_family_its_classes_and_where_it_lies():
-    words = ability(Offer(), "flowers")
+    words = ability(CheckpointPolicy(), "flowers")
     assert "<b>ViT · 5 classes · bundled</b>" in words
     assert maps("ViT", capabilities(VisionTransformer)) in words
 
@@ -54,7 +54,9 @@ def test_what_is_approximate_is_said(exact, words):
 
 
 def test_what_does_not_fit_is_not_offered():
-    words = maps("MobileViT", [able(ROLLOUT), able(RELEVANCE, why_not="it has no attention")])
+    words = maps(
+        "MobileViT", [able(ROLLOUT), able(RELEVANCE, unsupported_reason="it has no attention")]
+    )
     assert words == "Maps that are the same for every class: rollout. Exact for MobileViT."
 
 
@@ -66,7 +68,7 @@ def test_mobilevits_maps_are_approximate():
 
 def test_what_is_not_here_is_not_known(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    assert NOT_HERE in ability(Offer(), "ann/flowers")
+    assert NOT_HERE in ability(CheckpointPolicy(), "ann/flowers")
 
 
 @pytest.mark.parametrize(
@@ -74,7 +76,7 @@ def test_what_is_not_here_is_not_known(tmp_path, monkeypatch):
     [("<img src=x>", "&lt;img src=x&gt;"), (None, "is no bundled"), ("flowrs", "did you mean")],
 )
 def test_what_is_no_checkpoint_is_said_at_once_and_escaped(ref, words):
-    line = ability(Offer(), ref)
+    line = ability(CheckpointPolicy(), ref)
     assert words in line
     assert "<img" not in line
 
@@ -99,15 +101,17 @@ def test_after_a_run_the_line_is_about_what_is_picked_by_now(
     """Somebody ran one checkpoint and chose another before the answer came."""
     events = make_handlers()
     _, shown = events.analyse(uploaded(events, photo_file), str(our_checkpoint), "visitor")
-    picker = Picker(Offer(), gr.Dropdown(), gr.HTML(), gr.BrowserState())
+    picker = Picker(CheckpointPolicy(), gr.Dropdown(), gr.HTML(), gr.BrowserState())
     newest, _, line = picker.used([], shown, "flowers")
     assert newest == [str(our_checkpoint)]
-    assert line == ability(Offer(), "flowers")
-    assert line != ability(Offer(), str(our_checkpoint))
-    assert picker.opened([], str(our_checkpoint))[1] == ability(Offer(), str(our_checkpoint))
+    assert line == ability(CheckpointPolicy(), "flowers")
+    assert line != ability(CheckpointPolicy(), str(our_checkpoint))
+    assert picker.opened([], str(our_checkpoint))[1] == ability(
+        CheckpointPolicy(), str(our_checkpoint)
+    )
 
 
 def test_what_is_pickled_and_stays_closed_says_so():
     ref = "facebook/deit-tiny-distilled-patch16-224"
-    assert PICKLED in ability(Offer(), ref)
-    assert PICKLED not in ability(Offer(allow_pickle=True), ref)
+    assert PICKLED in ability(CheckpointPolicy(), ref)
+    assert PICKLED not in ability(CheckpointPolicy(allow_pickle=True), ref)

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from vit_demo.cli.progress import MOST_TOLD, Shown
-from vit_demo.training.data import Split
-from vit_demo.training.inspection import Checked
+from vit_demo.data.dataset import Split
+from vit_demo.data.dataset_checks import Checked
 
 
 @pytest.fixture

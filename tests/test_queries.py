@@ -4,14 +4,19 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_swin_flows import lively, tiny
+from test_swin_trace import lively, tiny
 
-from vit_demo import flow as flow_module
+from vit_demo import trace as flow_module
 from vit_demo.errors import OptionError
-from vit_demo.explanations import watch
-from vit_demo.explanations.queries import attention_distances, gathered, mean_distance, seen
+from vit_demo.explanations import run_with_trace
+from vit_demo.explanations.queries import (
+    attention_distances,
+    mean_distance,
+    patch_attention,
+    patch_rollout,
+)
 from vit_demo.explanations.rollout import token_rollout
-from vit_demo.flow import Attention
+from vit_demo.trace import Attention
 
 VARIANTS = {
     "class token": {},
@@ -21,12 +26,14 @@ VARIANTS = {
 
 
 @pytest.fixture(params=VARIANTS.values(), ids=VARIANTS)
-def watched(request, tiny_config, make_model):
+def traced(request, tiny_config, make_model):
     """Two photos on 4 × 6 patches."""
-    return watch(make_model(replace(tiny_config, **request.param)), torch.randn(2, 3, 32, 48))
+    return run_with_trace(
+        make_model(replace(tiny_config, **request.param)), torch.randn(2, 3, 32, 48)
+    )
 
 
-def on_patches(row, watched):
+def on_patches(row, traced):
     """One token's row, without the prefix, as a map."""
     patches = row[:, -24:]
     return (patches / patches.sum(dim=-1, keepdim=True)).reshape(2, 4, 6)
@@ -34,46 +41,53 @@ def on_patches(row, watched):
 
 @pytest.mark.parametrize("head", [0, 2])
 @pytest.mark.parametrize("layer", [1, -1])
-def test_a_patch_sees_its_row_of_the_attention_matrix(watched, layer, head):
-    chosen = watched.trace.layers[layer - 1 if layer > 0 else layer]
+def test_a_patch_sees_its_row_of_the_attention_matrix(traced, layer, head):
+    chosen = traced.trace.layers[layer - 1 if layer > 0 else layer]
     token = chosen.tokens - 24 + 2 * 6 + 5
     weights = chosen.weights()[:, :, token]
     row = weights.mean(dim=1) if head == 0 else weights[:, head - 1]
-    torch.testing.assert_close(seen(watched, (2, 5), layer, head), on_patches(row, watched))
+    torch.testing.assert_close(
+        patch_attention(traced, (2, 5), layer, head), on_patches(row, traced)
+    )
 
 
-def test_a_patch_gathers_its_row_of_the_rollout(watched):
-    token = watched.trace.layers[0].tokens - 24 + 1 * 6 + 4
-    row = token_rollout(watched.trace, batch=2)[:, token]
-    torch.testing.assert_close(gathered(watched, (1, 4)), on_patches(row, watched))
+def test_a_patch_gathers_its_row_of_the_rollout(traced):
+    token = traced.trace.layers[0].tokens - 24 + 1 * 6 + 4
+    row = token_rollout(traced.trace, batch=2)[:, token]
+    torch.testing.assert_close(patch_rollout(traced, (1, 4)), on_patches(row, traced))
 
 
-def test_after_the_first_layer_half_of_what_a_patch_gathers_is_itself(watched):
+def test_after_the_first_layer_half_of_what_a_patch_gathers_is_itself(traced):
     """½A + ½I: one row of it, brought back to the patches."""
-    first = watched.trace.layers[0]
+    first = traced.trace.layers[0]
     token = first.tokens - 24 + 3
     row = first.weights().mean(dim=1)[:, token] / 2
     row[:, token] += 0.5
-    torch.testing.assert_close(gathered(watched, (0, 3), layer=1), on_patches(row, watched))
+    torch.testing.assert_close(patch_rollout(traced, (0, 3), layer=1), on_patches(row, traced))
 
 
 @pytest.mark.parametrize("patch", [(4, 0), (0, 6), (-1, 0)])
-def test_a_patch_outside_the_grid_is_refused(watched, patch):
+def test_a_patch_outside_the_grid_is_refused(traced, patch):
     with pytest.raises(OptionError, match="rows are 0 to 3 and columns 0 to 5"):
-        seen(watched, patch)
+        patch_attention(traced, patch)
 
 
-def test_a_layer_or_head_outside_the_model_is_refused(watched):
+def test_a_layer_or_head_outside_the_model_is_refused(traced):
     with pytest.raises(OptionError, match="layer=4"):
-        gathered(watched, (0, 0), layer=4)
+        patch_rollout(traced, (0, 0), layer=4)
     with pytest.raises(OptionError, match="head=9"):
-        seen(watched, (0, 0), head=9)
+        patch_attention(traced, (0, 0), head=9)
 
 
 def test_in_swin_a_patch_sees_its_window_and_later_through_its_merged_token():
     """Windows of 3 × 3: in stage 1 the patch's own window; in stage 2 the 6 × 6 that went in."""
-    watched = watch(lively(tiny("timm", (24, 24), (3, 3))), torch.randn(1, 3, 24, 24).double())
-    near, far = seen(watched, (4, 7), layer=1)[0], seen(watched, (4, 7), layer=3)[0]
+    traced = run_with_trace(
+        lively(tiny("timm", (24, 24), (3, 3))), torch.randn(1, 3, 24, 24).double()
+    )
+    near, far = (
+        patch_attention(traced, (4, 7), layer=1)[0],
+        patch_attention(traced, (4, 7), layer=3)[0],
+    )
     assert (near > 0).nonzero().tolist() == [[r, c] for r in (3, 4, 5) for c in (6, 7, 8)]
     assert (far > 0).nonzero().tolist() == [[r, c] for r in range(6) for c in range(6, 12)]
 
@@ -102,21 +116,23 @@ def test_distance_worked_by_hand():
     torch.testing.assert_close(found, torch.tensor([[(24 + 0 + 32) / 3]]))
 
 
-def test_distances_are_those_of_whole_matrices(watched, monkeypatch):
+def test_distances_are_those_of_whole_matrices(traced, monkeypatch):
     monkeypatch.setattr(flow_module, "CHUNK_NUMBERS", 1)
     spots = torch.cartesian_prod(torch.arange(4.0), torch.arange(6.0)) * 8
     gaps = (spots[:, None] - spots[None]).square().sum(dim=-1).sqrt()
-    found = attention_distances(watched, cell=8.0)
+    found = attention_distances(traced, cell=8.0)
     assert len(found) == 3
-    for layer, distances in zip(watched.trace.layers, found, strict=True):
+    for layer, distances in zip(traced.trace.layers, found, strict=True):
         weights = layer.weights()[:, :, -24:, -24:]
         weights = weights / weights.sum(dim=-1, keepdim=True)
         torch.testing.assert_close(distances, (weights * gaps).sum(dim=-1).mean(dim=-1))
 
 
 def test_in_swin_no_head_looks_beyond_its_window_and_later_stages_look_further():
-    watched = watch(lively(tiny("timm", (24, 24), (3, 3))), torch.randn(2, 3, 24, 24).double())
-    distances = attention_distances(watched, cell=2.0)
+    traced = run_with_trace(
+        lively(tiny("timm", (24, 24), (3, 3))), torch.randn(2, 3, 24, 24).double()
+    )
+    distances = attention_distances(traced, cell=2.0)
     assert [tuple(d.shape) for d in distances] == [(2, 1), (2, 1), (2, 2), (2, 2)]
     # The widest gap in a window of 3 × 3 is its diagonal, two cells by two; a later cell is twice.
     for layer, diagonal in zip(distances, [1, 1, 2, 2], strict=True):

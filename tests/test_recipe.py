@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from vit_demo.data.augmentation import Augmentation
 from vit_demo.errors import ConfigError
-from vit_demo.training.augment import Augmentation
 from vit_demo.training.recipe import Recipe, Stage
 
 
@@ -21,7 +21,7 @@ def test_a_recipe_that_cannot_be_followed_is_refused(name):
     [
         ({"head_epochs": -1}, "head_epochs=-1, but it must be 0 or more"),
         ({"mixup": -0.1}, "mixup=-0.1"),
-        ({"average": 1.0}, r"average=1.0, but it must lie in \[0, 1\)"),
+        ({"ema_decay": 1.0}, r"ema_decay=1.0, but it must lie in \[0, 1\)"),
         ({"patch_dropout": 1.5}, "patch_dropout=1.5"),
     ],
 )
@@ -37,16 +37,16 @@ def test_first_the_head_then_all():
 
 
 def test_a_recipe_survives_being_written_down():
-    recipe = Recipe(mixup=0.2, augmentation=Augmentation(area=(0.5, 0.9), operations=2))
+    recipe = Recipe(mixup=0.2, augmentation=Augmentation(area=(0.5, 0.9), num_ops=2))
     assert Recipe.from_json(json.loads(json.dumps(recipe.as_json()))) == recipe
     with pytest.raises(ConfigError, match="no moonlight; it was written by another version"):
         Recipe.from_json({**recipe.as_json(), "moonlight": 1})
 
 
 def test_single_numbers_can_be_changed_by_name():
-    changed = Recipe().changed({"mixup": "0.2", "erase": "0.25", "operations": "2"})
+    changed = Recipe().changed({"mixup": "0.2", "erase": "0.25", "num_ops": "2"})
     assert changed.mixup == 0.2
-    assert (changed.augmentation.erase, changed.augmentation.operations) == (0.25, 2)
+    assert (changed.augmentation.erase, changed.augmentation.num_ops) == (0.25, 2)
     assert Recipe().changed({"bfloat16": "false"}).bfloat16 is False
     assert Recipe().changed({}) == Recipe()
 
@@ -57,7 +57,7 @@ def test_single_numbers_can_be_changed_by_name():
         ({"mixp": "0.2"}, "no 'mixp'; did you mean 'mixup'"),
         ({"area": "0.2"}, "no 'area'"),
         ({"mixup": "much"}, "mixup=much, but it must be a number"),
-        ({"operations": "1.5"}, "operations=1.5, but it must be a whole number"),
+        ({"num_ops": "1.5"}, "num_ops=1.5, but it must be a whole number"),
         ({"bfloat16": "maybe"}, "must be true or false"),
         ({"mixup": "-1"}, "0 or more"),
     ],

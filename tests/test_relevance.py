@@ -5,17 +5,17 @@ from dataclasses import replace
 import oracles
 import pytest
 import torch
-from test_swin_flows import lively, mix, tiny
+from test_swin_trace import lively, mix, tiny
 from test_transformers import FAMILIES, theirs
 from test_vit import VARIANTS
 
 from vit_demo.checkpoints import read_folder
 from vit_demo.checkpoints.checkpoint import build
 from vit_demo.errors import MethodError
-from vit_demo.explanations import METHODS, watch
-from vit_demo.explanations.relevance import raising
-from vit_demo.explanations.watched import gradients_of
-from vit_demo.flow import Attention, Sharing
+from vit_demo.explanations import METHODS, run_with_trace
+from vit_demo.explanations.relevance import positive_grad_x_attention
+from vit_demo.explanations.traced_pass import gradients_of
+from vit_demo.trace import Attention, LinearMixing
 
 TARGET = torch.tensor([0, 3])
 
@@ -69,7 +69,7 @@ def test_it_is_what_transformers_own_attentions_and_gradients_give(tmp_path, fam
     assert output.attentions[0].shape[-1] == prefix + 16
 
     model = build(read_folder(tmp_path, "tiny"), "tiny").model
-    found = METHODS["relevance"](watch(model, pixels), TARGET, {})
+    found = METHODS["relevance"](run_with_trace(model, pixels), TARGET, {})
     assert_same_map(found, on_patches(rows.detach(), (4, 4)))
 
 
@@ -90,32 +90,34 @@ def test_every_kind_of_vit_gives_its_row_of_the_matrix_product(tiny_config, make
         shares = model._read_shares(config.prefix + 24)
         read = torch.tensor([shares.get(token, 0.0) for token in range(config.prefix + 24)])
         rows = read @ product_of_raised(weights, slopes)
-    found = METHODS["relevance"](watch(model, pixels), TARGET, {})
+    found = METHODS["relevance"](run_with_trace(model, pixels), TARGET, {})
     assert_same_map(found, on_patches(rows.detach(), (4, 6)))
 
 
 @pytest.mark.parametrize("convention", ["transformers", "timm"])
 def test_in_swin_windows_and_merging_compose_as_whole_matrices(convention):
-    """The mixing of every flow as a matrix, written without `pull`; padding and shifts included."""
+    """The mixing of every flow as a matrix, without `apply_transpose`, with padding and shifts."""
     model = lively(tiny(convention, (22, 30), (4, 4)))
     pixels = torch.randn(2, 3, 22, 30).double()
     target = torch.tensor([0, 2])
-    watched = watch(model, pixels, gradients=True)
-    layers = watched.trace.layers
-    rule = raising(gradients_of(watched.logits, target, layers))
+    traced = run_with_trace(model, pixels, gradients=True)
+    layers = traced.trace.layers
+    rule = positive_grad_x_attention(gradients_of(traced.logits, target, layers))
     identity = torch.eye(11 * 15).double().expand(2, -1, -1)
-    straight, total = identity, identity
+    residual_weights, total = identity, identity
     with torch.no_grad():
-        for flow in watched.trace.flows:
-            columns = zip(total.unbind(dim=-1), straight.unbind(dim=-1), strict=True)
+        for flow in traced.trace.flows:
+            columns = zip(total.unbind(dim=-1), residual_weights.unbind(dim=-1), strict=True)
             moved = [
-                (mix(flow, every, rule), mix(flow, past)) if isinstance(flow, Sharing)
+                (mix(flow, every, rule), mix(flow, past)) if isinstance(flow, LinearMixing)
                 else (every + mix(flow, every, rule), past)
                 for every, past in columns
             ]  # fmt: skip
-            total, straight = (torch.stack(part, dim=-1) for part in zip(*moved, strict=True))
-        rows = (total - straight)[:, 0]
-        found = METHODS["relevance"](watch(model, pixels), target, {})
+            total, residual_weights = (
+                torch.stack(part, dim=-1) for part in zip(*moved, strict=True)
+            )
+        rows = (total - residual_weights)[:, 0]
+        found = METHODS["relevance"](run_with_trace(model, pixels), target, {})
     assert_same_map(found, on_patches(rows, (11, 15)))
 
 
@@ -126,7 +128,7 @@ def test_relu_comes_before_the_mean_over_heads():
     value = torch.eye(2).expand(1, 2, 2, 2)
     layer = Attention(scores, scores, value, weights, torch.arange(2)[None], 2, scale=1.0)
     gradient = torch.stack([torch.ones(2, 2), -torch.ones(2, 2)])[None]
-    raised = raising({layer: gradient})(layer, slice(None))
+    raised = positive_grad_x_attention({layer: gradient})(layer, slice(None))
     torch.testing.assert_close(raised, torch.full((1, 2, 2), 0.25))
 
 
@@ -140,14 +142,14 @@ def test_gradients_of_the_wrong_layers_would_show(tiny_model):
         on_patches(product_of_raised(weights, order)[:, 0].detach(), (4, 4))
         for order in (slopes, slopes[::-1])
     )
-    found = METHODS["relevance"](watch(tiny_model, pixels), TARGET, {})
+    found = METHODS["relevance"](run_with_trace(tiny_model, pixels), TARGET, {})
     assert_same_map(found, right)
     assert (found - wrong).abs().max() > 0.05 * right.max()
 
 
 def test_another_class_has_another_map(tiny_model):
-    watched = watch(tiny_model, torch.randn(2, 3, 32, 32))
-    maps = [METHODS["relevance"](watched, torch.tensor([c, c]), {}) for c in range(5)]
+    traced = run_with_trace(tiny_model, torch.randn(2, 3, 32, 32))
+    maps = [METHODS["relevance"](traced, torch.tensor([c, c]), {}) for c in range(5)]
     for c in range(4):
         assert (maps[c] - maps[c + 1]).abs().max() > 0.01 * maps[c].max()
 
@@ -155,9 +157,9 @@ def test_another_class_has_another_map(tiny_model):
 def test_a_class_that_no_attention_raises_is_refused(tiny_model):
     with torch.no_grad():
         tiny_model.head.weight.zero_()
-    watched = watch(tiny_model, torch.randn(1, 3, 32, 32))
+    traced = run_with_trace(tiny_model, torch.randn(1, 3, 32, 32))
     with pytest.raises(MethodError, match="no patch has any weight"):
-        METHODS["relevance"](watched, torch.tensor([0]), {})
+        METHODS["relevance"](traced, torch.tensor([0]), {})
 
 
 @pytest.mark.shared

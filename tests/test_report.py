@@ -7,9 +7,9 @@ from PIL import Image
 
 from vit_demo import load
 from vit_demo.errors import OutputError
-from vit_demo.training.evaluate import evaluate
-from vit_demo.training.report import as_json, save_report
-from vit_demo.training.selection import choose
+from vit_demo.evaluation.eval_set import choose
+from vit_demo.evaluation.evaluate import evaluate
+from vit_demo.evaluation.report import as_json, save_report
 
 
 @pytest.fixture

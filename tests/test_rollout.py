@@ -6,24 +6,24 @@ import oracles
 import pytest
 import torch
 from test_relevance import READ
-from test_swin_flows import lively, tiny
+from test_swin_trace import lively, tiny
 from test_transformers import FAMILIES, theirs
 
 from vit_demo.checkpoints import read_folder
 from vit_demo.checkpoints.checkpoint import build
 from vit_demo.errors import MethodError, OptionError
-from vit_demo.explanations import METHODS, watch
+from vit_demo.explanations import METHODS, run_with_trace
 from vit_demo.explanations.rollout import fused, token_rollout
-from vit_demo.flow import mean_heads
+from vit_demo.trace import mean_heads
 
 ROLLOUT = METHODS["rollout"]
 TARGET = torch.tensor([0, 1])
 
 
 @pytest.fixture
-def watched(tiny_model):
+def traced(tiny_model):
     """Two photos on a grid of 4 × 6 patches: a batch, and no square."""
-    return watch(tiny_model, torch.randn(2, 3, 32, 48))
+    return run_with_trace(tiny_model, torch.randn(2, 3, 32, 48))
 
 
 def product_of_halves(mixings):
@@ -69,13 +69,13 @@ def test_it_is_what_transformers_own_attentions_give(tmp_path, family):
     product = product_of_halves([weights.mean(dim=1) for weights in attentions])
     expected = on_patches(read @ product, (4, 4))
     model = build(read_folder(tmp_path, "tiny"), "tiny").model
-    found = ROLLOUT(watch(model, pixels), TARGET, {})
+    found = ROLLOUT(run_with_trace(model, pixels), TARGET, {})
     assert (found - expected).abs().max() <= 1e-5 * expected.max()
 
 
-def test_rollout_of_all_tokens_is_the_matrix_product(watched):
-    everything = token_rollout(watched.trace, batch=2)
-    mixings = [mean_heads(layer, slice(None)) for layer in watched.trace.layers]
+def test_rollout_of_all_tokens_is_the_matrix_product(traced):
+    everything = token_rollout(traced.trace, batch=2)
+    mixings = [mean_heads(layer, slice(None)) for layer in traced.trace.layers]
     torch.testing.assert_close(everything, product_of_halves(mixings))
     torch.testing.assert_close(everything.sum(dim=-1), torch.ones(2, 25))
 
@@ -93,20 +93,20 @@ def test_rollout_of_all_tokens_is_the_matrix_product(watched):
 def test_fusion_and_discarding_entry_by_entry(tiny_config, make_model, changes, own, fusion, ratio):
     """A token that is read out keeps its own entry, whatever its size; others may lose theirs."""
     model = make_model(replace(tiny_config, **changes))
-    watched = watch(model, torch.randn(2, 3, 32, 48))
-    mixings = [one_by_one(w.weights(), fusion, ratio, own) for w in watched.trace.layers]
+    traced = run_with_trace(model, torch.randn(2, 3, 32, 48))
+    mixings = [one_by_one(w.weights(), fusion, ratio, own) for w in traced.trace.layers]
     shares = model._read_shares(mixings[0].shape[-1])
     read = torch.tensor([shares.get(token, 0.0) for token in range(mixings[0].shape[-1])])
     expected = on_patches(read @ product_of_halves(mixings), (4, 6))
-    found = ROLLOUT(watched, TARGET, {"fusion": fusion, "discard_ratio": ratio})
+    found = ROLLOUT(traced, TARGET, {"fusion": fusion, "discard_ratio": ratio})
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("start", [1, 2, 3])
-def test_layers_before_the_start_are_left_out(watched, start):
-    mixings = [layer.weights().mean(dim=1) for layer in watched.trace.layers[start - 1 :]]
+def test_layers_before_the_start_are_left_out(traced, start):
+    mixings = [layer.weights().mean(dim=1) for layer in traced.trace.layers[start - 1 :]]
     expected = on_patches(product_of_halves(mixings)[:, 0], (4, 6))
-    torch.testing.assert_close(ROLLOUT(watched, TARGET, {"start_layer": start}), expected)
+    torch.testing.assert_close(ROLLOUT(traced, TARGET, {"start_layer": start}), expected)
 
 
 @pytest.mark.parametrize("convention", ["transformers", "timm"])
@@ -115,9 +115,9 @@ def test_layers_before_the_start_are_left_out(watched, start):
 def test_every_row_stays_a_distribution_over_real_tokens(convention, fusion, ratio):
     """In padded and shifted windows too; and of the real entries, the stated share is gone."""
     model = lively(tiny(convention, (22, 30), (4, 4)))
-    watched = watch(model, torch.randn(2, 3, 22, 30).double())
-    read = {flow: torch.zeros(weight.shape[-1]) > 0 for flow, weight in watched.straight()}
-    for layer in watched.trace.layers:
+    traced = run_with_trace(model, torch.randn(2, 3, 22, 30).double())
+    read = {flow: torch.zeros(weight.shape[-1]) > 0 for flow, weight in traced.residual_weights()}
+    for layer in traced.trace.layers:
         mixing = fused(fusion, ratio, read)(layer, slice(None))
         for window, rows in enumerate(mixing):
             real = layer.index[window % len(layer.index)] >= 0
@@ -125,15 +125,15 @@ def test_every_row_stays_a_distribution_over_real_tokens(convention, fusion, rat
             kept = rows[real]
             torch.testing.assert_close(kept.sum(dim=-1), torch.ones(len(kept)).double())
             assert ((kept > 0).sum(dim=-1) <= real.sum() - int(ratio * real.sum())).all()
-    found = ROLLOUT(watched, TARGET, {"fusion": fusion, "discard_ratio": ratio, "start_layer": 2})
+    found = ROLLOUT(traced, TARGET, {"fusion": fusion, "discard_ratio": ratio, "start_layer": 2})
     torch.testing.assert_close(found.sum(dim=(1, 2)), torch.ones(2).double())
 
 
 def test_a_map_of_which_nothing_is_left_is_refused(tiny_model):
     """With nearly all discarded, a class token that keeps its own entry keeps nothing else."""
-    watched = watch(tiny_model, torch.randn(1, 3, 32, 32))
+    traced = run_with_trace(tiny_model, torch.randn(1, 3, 32, 32))
     with pytest.raises(MethodError, match="no patch has any weight"):
-        ROLLOUT(watched, TARGET[:1], {"discard_ratio": 0.99})
+        ROLLOUT(traced, TARGET[:1], {"discard_ratio": 0.99})
 
 
 @pytest.mark.parametrize(
@@ -147,6 +147,6 @@ def test_a_map_of_which_nothing_is_left_is_refused(tiny_model):
         ({"fusion": "median"}, "fusion=median, but it is one of: mean, max, min"),
     ],
 )
-def test_what_lies_outside_is_refused(watched, options, words):
+def test_what_lies_outside_is_refused(traced, options, words):
     with pytest.raises(OptionError, match=words):
-        ROLLOUT(watched, TARGET, options)
+        ROLLOUT(traced, TARGET, options)

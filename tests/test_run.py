@@ -15,14 +15,15 @@ import torch
 from PIL import Image
 
 from vit_demo.checkpoints import transformers
-from vit_demo.checkpoints.fit import fit
+from vit_demo.checkpoints.files import BEST, SUMMARY
+from vit_demo.checkpoints.state_dict import load_state_dict_strict
 from vit_demo.errors import ConfigError, DataError, OutputError, StoppedError, UnsupportedError
 from vit_demo.models.vit import VisionTransformer
-from vit_demo.training.finetune import Trainer, summed_score
 from vit_demo.training.plan import SCRATCH, Plan
 from vit_demo.training.recipe import Recipe
-from vit_demo.training.run import BEST, CURVES, SUMMARY, Watcher, train
-from vit_demo.training.saved import LOG, STATE, RunFolder
+from vit_demo.training.run import CURVES, Watcher, train
+from vit_demo.training.run_folder import LOG, STATE, RunFolder
+from vit_demo.training.trainer import Trainer, summed_score
 
 ROOT = Path(__file__).parents[1]
 
@@ -47,7 +48,7 @@ class Told(Watcher):
 
 RECIPE = Recipe(
     head_epochs=1, epochs=2, batch_size=8, learning_rate=3e-3, warm_up_steps=4, workers=0,
-    bfloat16=False, average=0.5, mixup=0.2,
+    bfloat16=False, ema_decay=0.5, mixup=0.2,
 )  # fmt: skip
 
 
@@ -94,7 +95,7 @@ def test_photos_and_a_checkpoint_become_another_checkpoint(plan, start, photos, 
     assert (stored.config.image_size, stored.config.patch_size) == ((24, 24), 12)
     assert (stored.preprocessing.resize, stored.preprocessing.crop) == (26, (24, 24))
     model = VisionTransformer(stored.config)
-    fit(model, stored.tensors, "it")
+    load_state_dict_strict(model, stored.tensors, "it")
     summary = json.loads((out / SUMMARY).read_text(encoding="utf-8"))
     assert summary["photos"]["training"] == 24
     assert summary["photos"]["classes"] == {"blue": 16, "red": 16}
@@ -134,7 +135,7 @@ def test_layer_scale_is_learnt_with_and_folded_into_what_is_written(plan, start,
     stored = transformers.read(tmp_path / "out", "it")
     assert stored.config.layer_scale is None
     model = VisionTransformer(stored.config)
-    fit(model, stored.tensors, "it")
+    load_state_dict_strict(model, stored.tensors, "it")
     names = json.loads((tmp_path / "out" / SUMMARY).read_text(encoding="utf-8"))["held_out_photos"]
     kept = [(photos / name, int(name.startswith("red"))) for name in names]
     _, loss = summed_score(model, kept, stored.preprocessing, RECIPE)

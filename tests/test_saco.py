@@ -5,8 +5,8 @@ import torch
 from planted import EVIDENCE, Planted, bright_photo
 
 from vit_demo.errors import ConfigError
-from vit_demo.explanations import watch
-from vit_demo.faithfulness.case import Case
+from vit_demo.explanations import run_with_trace
+from vit_demo.faithfulness.masked_classifier import MaskedClassifier
 from vit_demo.faithfulness.saco import saco, salience_weighted
 
 
@@ -43,7 +43,7 @@ def test_groups_must_stand_by_salience():
 
 def test_a_right_map_has_all_a_wrong_one_none(tiny_config):
     """With groups of one patch each, what a patch weighs is its effect."""
-    case = Case(watch(Planted(tiny_config), bright_photo()), target=0)
+    case = MaskedClassifier(run_with_trace(Planted(tiny_config), bright_photo()), target=0)
     maps = torch.stack([EVIDENCE, -EVIDENCE, torch.ones(4, 4)])
     right, wrong, even = saco(case, maps, groups=16)
     assert right == pytest.approx(1)
@@ -53,7 +53,7 @@ def test_a_right_map_has_all_a_wrong_one_none(tiny_config):
 
 def test_an_even_map_claims_nothing_whatever_its_value(tiny_config):
     """In groups of three and four the sums of 1/16, or of any other number, round unlike."""
-    case = Case(watch(Planted(tiny_config), bright_photo()), target=0)
+    case = MaskedClassifier(run_with_trace(Planted(tiny_config), bright_photo()), target=0)
     for value in (1 / 16, 0.1, 1 / 3):
         assert saco(case, torch.full((1, 4, 4), value), groups=5) == pytest.approx([0])
     two = torch.full((4, 4), 0.1)
@@ -63,6 +63,6 @@ def test_an_even_map_claims_nothing_whatever_its_value(tiny_config):
 
 def test_a_groups_salience_is_its_patches_own(tiny_config):
     """Sixteen patches in five groups of three or four still stand by falling salience."""
-    case = Case(watch(Planted(tiny_config), bright_photo()), target=0)
+    case = MaskedClassifier(run_with_trace(Planted(tiny_config), bright_photo()), target=0)
     assert saco(case, torch.ones(1, 4, 4), groups=5) == [0]
     assert saco(case, EVIDENCE[None], groups=5)[0] > 0.5

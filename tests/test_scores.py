@@ -4,6 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
+from vit_demo.evaluation.metrics import Bin
 from vit_demo.figures.scores import (
     MOST_NAMED,
     MOST_NUMBERED,
@@ -13,7 +14,6 @@ from vit_demo.figures.scores import (
     draw_contact_sheet,
     draw_reliability,
 )
-from vit_demo.training.metrics import Bin
 
 
 def texts(axes):

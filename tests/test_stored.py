@@ -2,7 +2,7 @@
 
 import pytest
 
-from vit_demo.checkpoints.stored import Stored
+from vit_demo.checkpoints.parsed_checkpoint import ParsedCheckpoint
 from vit_demo.errors import ConfigError
 from vit_demo.models.mobilevit import preset as mobilevit
 from vit_demo.models.swin import SwinConfig
@@ -10,7 +10,7 @@ from vit_demo.preprocess import Preprocessing
 
 
 def stored(config, preprocessing):
-    return Stored("it", "transformers", config, {}, (), preprocessing)
+    return ParsedCheckpoint("it", "transformers", config, {}, (), preprocessing)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import torch
 
 from vit_demo.checkpoints import transformers
 from vit_demo.checkpoints.files import load_tensors, read_json
-from vit_demo.checkpoints.fit import fit
+from vit_demo.checkpoints.state_dict import load_state_dict_strict
 from vit_demo.checkpoints.timm import swin as timm_swin
 from vit_demo.errors import CheckpointError, ConfigError, UnsupportedError
 from vit_demo.models import build
@@ -24,15 +24,15 @@ TINY = {"embed_dim": 16, "depths": (2, 2, 2), "num_heads": (2, 4, 8)}
 def read_transformers(folder: Path) -> Swin:
     stored = transformers.read(folder, "tiny")
     model = build(stored.config)
-    fit(model, stored.tensors, "tiny")
+    load_state_dict_strict(model, stored.tensors, "tiny")
     return model.eval()
 
 
 def read_timm(folder: Path) -> Swin:
-    tensors = timm_swin.our_names(load_tensors(folder / "model.safetensors", "tiny"))
+    tensors = timm_swin.to_timm_names(load_tensors(folder / "model.safetensors", "tiny"))
     config = timm_swin.read_config(read_json(folder / "config.json", "tiny"), tensors, "tiny")
     model = Swin(config)
-    fit(model, tensors, "tiny")
+    load_state_dict_strict(model, tensors, "tiny")
     return model.eval()
 
 
@@ -105,7 +105,7 @@ def test_windows_are_inferred_from_the_tables_where_nothing_states_them(tmp_path
 
 def test_timms_old_names_are_read(tmp_path):
     their_timm(tmp_path)
-    today = timm_swin.our_names(load_tensors(tmp_path / "model.safetensors", "tiny"))
+    today = timm_swin.to_timm_names(load_tensors(tmp_path / "model.safetensors", "tiny"))
     old = {
         name.replace("layers.1.down", "layers.0.down")
         .replace("layers.2.down", "layers.1.down")
@@ -114,7 +114,7 @@ def test_timms_old_names_are_read(tmp_path):
     }
     old["layers.0.blocks.1.attn_mask"] = torch.zeros(1)
     old["layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(1)
-    renamed = timm_swin.our_names(old)
+    renamed = timm_swin.to_timm_names(old)
     assert renamed.keys() == today.keys()
     assert all(torch.equal(renamed[name], today[name]) for name in today)
 
@@ -122,7 +122,7 @@ def test_timms_old_names_are_read(tmp_path):
 def test_what_is_computed_or_belongs_to_pre_training_is_left_out():
     attention = "swin.encoder.layers.0.blocks.0.attention.self"
     extra = [f"{attention}.relative_position_index", "swin.embeddings.mask_token"]
-    assert transformers.swin.our_names({name: torch.zeros(1) for name in extra}) == {}
+    assert transformers.swin.to_timm_names({name: torch.zeros(1) for name in extra}) == {}
 
 
 def test_options_are_read_from_the_configuration(tmp_path):
@@ -143,7 +143,7 @@ def test_a_grid_smaller_than_the_window_uses_the_offsets_it_has():
         if name.endswith("bias_table"):
             tensors[name] = tensor.reshape(7, 7, 2)[1:6, 1:6].reshape(25, 2)
     twin = Swin(small).eval()
-    fit(twin, tensors, "twin")
+    load_state_dict_strict(twin, tensors, "twin")
     pixels = oracles.photos(2, 3, 6, 10)
     oracles.assert_same_logits(oracles.logits_of(model, pixels), oracles.logits_of(twin, pixels))
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch.nn import functional
 
-from vit_demo.training.metrics import reliability
-from vit_demo.training.temperature import (
+from vit_demo.evaluation.metrics import reliability
+from vit_demo.evaluation.temperature import (
     COLDEST,
     HOTTEST,
     cross_fitted,
     fit_temperature,
     folds,
-    threshold_of_doubt,
+    unsure_threshold,
 )
 
 
@@ -111,8 +111,8 @@ def test_judged_fairly_is_no_better_than_judged_by_its_own():
 @pytest.mark.parametrize("photos", [6, 9, 24])
 def test_folds_of_unequal_sizes_will_do(photos):
     logits, truth = honest(photos)
-    judged = cross_fitted(logits, truth, folds(photos))
-    torch.testing.assert_close(judged.exp().sum(dim=-1), torch.ones(photos, dtype=torch.float64))
+    scored = cross_fitted(logits, truth, folds(photos))
+    torch.testing.assert_close(scored.exp().sum(dim=-1), torch.ones(photos, dtype=torch.float64))
 
 
 def test_one_photo_keeps_its_logits():
@@ -126,19 +126,19 @@ def test_the_threshold_leaves_nineteen_in_twenty_of_the_right_ones():
     confidence = torch.linspace(0.60, 0.80, 21, dtype=torch.float64)
     logits = torch.stack([confidence.log(), (1 - confidence).log()], dim=-1)
     truth = torch.zeros(21, dtype=torch.int64)
-    assert threshold_of_doubt(logits, truth, 1.0) == pytest.approx(0.61)
+    assert unsure_threshold(logits, truth, 1.0) == pytest.approx(0.61)
     wrong = torch.tensor([[0.1, 9.0], [0.3, 0.2]], dtype=torch.float64)
     more = torch.cat([logits, wrong])
     truth = torch.cat([truth, torch.tensor([0, 1])])
-    assert threshold_of_doubt(more, truth, 1.0) == pytest.approx(0.61)
+    assert unsure_threshold(more, truth, 1.0) == pytest.approx(0.61)
 
 
 def test_the_threshold_is_on_the_calibrated_scale():
     logits, truth = honest(500)
-    assert threshold_of_doubt(3 * logits, truth, 3.0) == pytest.approx(
-        threshold_of_doubt(logits, truth, 1.0)
+    assert unsure_threshold(3 * logits, truth, 3.0) == pytest.approx(
+        unsure_threshold(logits, truth, 1.0)
     )
 
 
 def test_without_a_right_answer_there_is_no_threshold():
-    assert threshold_of_doubt(torch.tensor([[1.0, 0.0]]), torch.tensor([1]), 1.0) is None
+    assert unsure_threshold(torch.tensor([[1.0, 0.0]]), torch.tensor([1]), 1.0) is None

@@ -11,14 +11,14 @@ import torch
 from PIL import Image
 from torch import nn
 
-from vit_demo.checkpoints import Stored, read_folder
+from vit_demo.checkpoints import ParsedCheckpoint, read_folder
 from vit_demo.checkpoints.checkpoint import Checkpoint, build
 from vit_demo.checkpoints.timm import check_family
-from vit_demo.checkpoints.timm.stated import read_labels, read_preprocessing
+from vit_demo.checkpoints.timm.timm_config import read_labels, read_preprocessing
 from vit_demo.errors import CheckpointError, UnsupportedError
-from vit_demo.explanations.watched import watch
-from vit_demo.flow import Trace, carry
+from vit_demo.explanations.traced_pass import run_with_trace
 from vit_demo.photo import read_photo
+from vit_demo.trace import Trace, propagate_back
 
 TINY = {"embed_dim": 24, "depth": 2, "num_heads": 3, "patch_size": 8, "img_size": 32}
 SMALL_SWIN = {"embed_dim": 12, "depths": (1, 2), "num_heads": (2, 3), "img_size": 64}
@@ -69,7 +69,7 @@ def theirs(folder: Path, name: str, **changes: Any) -> nn.Module:
     return model
 
 
-def ours(folder: Path) -> tuple[Stored, Checkpoint]:
+def ours(folder: Path) -> tuple[ParsedCheckpoint, Checkpoint]:
     stored = read_folder(folder, "tiny")
     return stored, build(stored, "tiny")
 
@@ -114,9 +114,9 @@ def test_from_photo_to_logits_as_timm(tmp_path, noise_photo, name):
 def test_rollout_sums_to_one(tmp_path, name):
     theirs(tmp_path, name)
     _, checkpoint = ours(tmp_path)
-    heatmap = watch(checkpoint.model, torch.randn(2, 3, 64, 96))
+    heatmap = run_with_trace(checkpoint.model, torch.randn(2, 3, 64, 96))
     trace, read_out = heatmap.trace, heatmap.read_out
-    rollout = heatmap.on_grid(carry(trace.flows, read_out))
+    rollout = heatmap.on_grid(propagate_back(trace.flows, read_out))
     assert rollout.shape == (2, *heatmap.grid)
     assert (rollout >= 0).all()
     torch.testing.assert_close(rollout.sum(dim=(1, 2)), torch.ones(2))
@@ -348,7 +348,7 @@ def test_stored_layouts_answer_as_timm_or_are_refused(folder, photo_file):
     with torch.no_grad():
         found, expected = checkpoint.model(pixels, trace), model(pixels)
     assert (found - expected).abs().max() <= 1e-4 * max(1.0, expected.abs().max().item())
-    assert carry(trace.flows, torch.ones(1, 1, 1)).sum() > 0
+    assert propagate_back(trace.flows, torch.ones(1, 1, 1)).sum() > 0
 
 
 @pytest.mark.slow

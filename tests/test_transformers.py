@@ -10,12 +10,12 @@ from torch import nn
 
 from vit_demo.checkpoints import read_folder
 from vit_demo.checkpoints.checkpoint import build
-from vit_demo.checkpoints.fit import fit
+from vit_demo.checkpoints.state_dict import load_state_dict_strict
 from vit_demo.errors import UnsupportedError
-from vit_demo.explanations.watched import watch
-from vit_demo.flow import carry
+from vit_demo.explanations.traced_pass import run_with_trace
 from vit_demo.models.vit import VisionTransformer
 from vit_demo.photo import read_photo
+from vit_demo.trace import propagate_back
 
 TINY = {
     "hidden_size": 24,
@@ -107,9 +107,9 @@ def test_positions_are_interpolated_as_the_library_does(tmp_path, family, size):
 def test_rollout_sums_to_one(tmp_path, family):
     theirs(tmp_path, family)
     checkpoint = build(read_folder(tmp_path, "tiny"), "tiny")
-    watched = watch(checkpoint.model, torch.randn(2, 3, 64, 96))
-    rollout = watched.on_grid(carry(watched.trace.flows, watched.read_out))
-    assert rollout.shape == (2, *watched.grid)
+    traced = run_with_trace(checkpoint.model, torch.randn(2, 3, 64, 96))
+    rollout = traced.on_grid(propagate_back(traced.trace.flows, traced.read_out))
+    assert rollout.shape == (2, *traced.grid)
     assert (rollout >= 0).all()
     torch.testing.assert_close(rollout.sum(dim=(1, 2)), torch.ones(2))
 
@@ -134,7 +134,7 @@ def test_a_backbone_is_read_too_and_its_tokens_are_the_librarys(tmp_path, kind, 
     assert not stored.has_head
     ours = VisionTransformer(stored.config).eval()
     heads = {name: value for name, value in ours.state_dict().items() if name.startswith("head")}
-    fit(ours, {**stored.tensors, **heads}, "tiny")
+    load_state_dict_strict(ours, {**stored.tensors, **heads}, "tiny")
     pixels = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         tokens = ours.embed(pixels)

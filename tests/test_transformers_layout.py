@@ -11,14 +11,14 @@ from PIL import Image
 
 from vit_demo.checkpoints import transformers as layout
 from vit_demo.checkpoints.files import CONFIG, PROCESSOR, WEIGHTS
-from vit_demo.checkpoints.fit import fit
+from vit_demo.checkpoints.state_dict import load_state_dict_strict
 from vit_demo.checkpoints.transformers.vit import GELUS, read_config, size_name
-from vit_demo.errors import CheckpointError, MisfitError, UnsupportedError
-from vit_demo.flow import Trace, carry
+from vit_demo.errors import CheckpointError, StateDictMismatchError, UnsupportedError
 from vit_demo.models.layers import Mlp
 from vit_demo.models.vit import VisionTransformer, preset
 from vit_demo.photo import read_photo
 from vit_demo.preprocess import Preprocessing
+from vit_demo.trace import Trace, propagate_back
 
 LABELS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
 
@@ -26,7 +26,7 @@ LABELS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
 def our_model(folder):
     stored = layout.read(folder, "the checkpoint")
     model = VisionTransformer(stored.config).eval()
-    fit(model, stored.tensors, "the checkpoint")
+    load_state_dict_strict(model, stored.tensors, "the checkpoint")
     return stored, model
 
 
@@ -285,7 +285,7 @@ def assert_same_rollout(folder, path):
     trace = Trace()
     with torch.no_grad():
         model(pixels, trace)
-        found = carry(trace.flows, torch.ones(1, 1, 1))[0, 0]
+        found = propagate_back(trace.flows, torch.ones(1, 1, 1))[0, 0]
         eager = their_model(folder, attn_implementation="eager")
         attentions = eager(pixels, output_attentions=True).attentions
     assert len(attentions) == stored.config.depth
@@ -309,7 +309,7 @@ def test_dinov2s_tokens_are_the_librarys_own(their_checkpoint):
     assert not stored.has_head
     model = VisionTransformer(stored.config).eval()
     heads = {n: v for n, v in model.state_dict().items() if n.startswith("head.")}
-    fit(model, {**stored.tensors, **heads}, "it")
+    load_state_dict_strict(model, {**stored.tensors, **heads}, "it")
     pixels = torch.randn(2, 3, 32, 32)
     oracle = transformers.Dinov2Model.from_pretrained(folder).eval()
     tokens = model.embed(pixels)
@@ -467,7 +467,7 @@ def test_names_without_the_family_prefix_are_read_too(our_checkpoint):
     bare = {n.removeprefix("vit."): v for n, v in tensors.items() if n.startswith("vit.")}
     save_file(bare, path)
     assert not layout.read(our_checkpoint, "it").has_head
-    with pytest.raises(MisfitError) as refusal:
+    with pytest.raises(StateDictMismatchError) as refusal:
         our_model(our_checkpoint)
     assert refusal.value.missing == ("head.bias", "head.weight")
     assert not refusal.value.unexpected
@@ -482,7 +482,7 @@ def test_tensors_of_another_shape_or_name_are_listed(our_checkpoint):
     tensors["vit.encoder.layer.1.gate.weight"] = torch.zeros(2)
     tensors["classifier.bias"] = torch.zeros(7)
     save_file(tensors, path)
-    with pytest.raises(MisfitError) as refusal:
+    with pytest.raises(StateDictMismatchError) as refusal:
         our_model(our_checkpoint)
     assert refusal.value.missing == ("blocks.1.attn.qkv.weight",)
     alone = ("blocks.1.attn.query.weight", "blocks.1.attn.value.weight")

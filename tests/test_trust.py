@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vit_demo.figures.trust import COLOURS, Lines, Spans, Steps, draw_trust
+from vit_demo.figures.faithfulness import COLOURS, Lines, Spans, Steps, draw_faithfulness
 
 LINE = torch.tensor([[0.0, 0.5, 1.0], [0.9, 0.4, 0.2]])
 LINES = Lines("Deletion", "taken away", "probability", {"a": LINE, "noise": LINE / 2})
@@ -12,7 +12,7 @@ STEPS = Steps("Forgetting", "likeness", ["head", "norm"], {"b_$1": [0.5, None], 
 
 
 def test_a_method_has_one_colour_in_every_panel_and_noise_is_grey_and_dashed():
-    figure = draw_trust([LINES, SPANS, STEPS], "noise")
+    figure = draw_faithfulness([LINES, SPANS, STEPS], "noise")
     curves, spans, steps = figure.axes
     first, noise = curves.get_lines()
     assert first.get_xydata().tolist() == [
@@ -27,7 +27,7 @@ def test_a_method_has_one_colour_in_every_panel_and_noise_is_grey_and_dashed():
 
 
 def test_means_stand_in_their_intervals():
-    axes = draw_trust([SPANS], "noise").axes[0]
+    axes = draw_faithfulness([SPANS], "noise").axes[0]
     span, mean, *_ = axes.get_lines()
     assert list(span.get_xdata()) == [0.1, 0.7]
     assert list(mean.get_xdata()) == [0.4]
@@ -36,7 +36,7 @@ def test_means_stand_in_their_intervals():
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
 def test_any_number_of_panels_is_a_picture(count):
-    figure = draw_trust([LINES] * count, "noise")
+    figure = draw_faithfulness([LINES] * count, "noise")
     figure.canvas.draw()
     assert len(figure.axes) == count
     assert figure.get_size_inches()[0] < 15

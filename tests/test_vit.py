@@ -12,8 +12,8 @@ from jaxtyping import TypeCheckError
 from torch.nn import functional
 
 from vit_demo.errors import ConfigError
-from vit_demo.flow import Trace, carry, mean_heads
 from vit_demo.models.vit import PRESETS, VisionTransformer, ViTConfig, preset, resample_positions
+from vit_demo.trace import Trace, mean_heads, propagate_back
 
 VARIANTS = {
     "plain": {},
@@ -78,7 +78,11 @@ def test_any_input_of_whole_patches_is_read(variant, size):
     logits = variant(torch.randn(2, 3, *size), trace)
     assert logits.shape == (2, 5)
     assert trace.grid == (size[0] // 8, size[1] // 8)
-    assert carry(trace.flows, torch.ones(2, 1, 1)).shape == (2, 1, trace.grid[0] * trace.grid[1])
+    assert propagate_back(trace.flows, torch.ones(2, 1, 1)).shape == (
+        2,
+        1,
+        trace.grid[0] * trace.grid[1],
+    )
 
 
 def test_a_batch_of_two_equals_two_batches_of_one(variant):
@@ -145,7 +149,7 @@ def test_the_read_out_weighs_the_tokens_that_the_heads_read(variant):
     tokens = encoded(variant, torch.randn(1, 3, 32, 32)).detach().requires_grad_()
     score = variant.read_out(tokens, trace)[0, 0]
     (slope,) = torch.autograd.grad(score, tokens)
-    weight = trace.flows[-1].pull(torch.ones(1, 1, 1), mean_heads)
+    weight = trace.flows[-1].apply_transpose(torch.ones(1, 1, 1), mean_heads)
     assert torch.equal(weight[0, 0] > 0, slope[0].abs().amax(dim=-1) > 0)
     assert weight.sum().item() == pytest.approx(1)
 
@@ -161,7 +165,7 @@ def test_the_read_out_is_shared_as_the_pooling_says(tiny_config, make_model):
         trace = Trace()
         model = make_model(replace(tiny_config, registers=2, pooling=pooling))
         model.read_out(tokens, trace)
-        weight = trace.flows[-1].pull(torch.ones(2, 1, 1), lambda *_: None)
+        weight = trace.flows[-1].apply_transpose(torch.ones(2, 1, 1), lambda *_: None)
         torch.testing.assert_close(weight, torch.tensor(expected).expand(2, 1, 19))
 
 
@@ -247,13 +251,13 @@ def test_positions_are_interpolated_as_transformers_does(their_checkpoint, grid)
     import transformers
 
     from vit_demo.checkpoints import transformers as layout
-    from vit_demo.checkpoints.fit import fit
+    from vit_demo.checkpoints.state_dict import load_state_dict_strict
 
     folder = their_checkpoint()
     oracle = transformers.ViTForImageClassification.from_pretrained(folder).eval()
     stored = layout.read(folder, "it")
     model = VisionTransformer(stored.config).eval()
-    fit(model, stored.tensors, "it")
+    load_state_dict_strict(model, stored.tensors, "it")
     pixels = torch.randn(2, 3, 8 * grid[0], 8 * grid[1])
     with torch.no_grad():
         theirs = oracle(pixels, interpolate_pos_encoding=True).logits
@@ -363,7 +367,7 @@ def test_looking_leaves_no_fingerprints(tiny_model):
     before = {name: value.clone() for name, value in tiny_model.state_dict().items()}
     trace = Trace()
     score = tiny_model(torch.randn(1, 3, 32, 32), trace)[0, 0]
-    torch.autograd.grad(score, [layer.mixed for layer in trace.layers])
+    torch.autograd.grad(score, [layer.attn_output for layer in trace.layers])
     assert all(parameter.grad is None for parameter in tiny_model.parameters())
     assert all(torch.equal(v, before[n]) for n, v in tiny_model.state_dict().items())
     assert not any(module._forward_hooks for module in tiny_model.modules())
@@ -373,20 +377,20 @@ def test_looking_leaves_no_fingerprints(tiny_model):
 def test_two_threads_with_two_photos_get_what_each_gets_alone(tiny_model):
     photos = [torch.randn(1, 3, 32, 32), torch.randn(1, 3, 24, 40)]
 
-    def look(pixels):
+    def prepare(pixels):
         trace = Trace()
         with torch.no_grad():
             logits = tiny_model(pixels, trace)
-            return logits, carry(trace.flows, torch.ones(1, 1, 1)), trace
+            return logits, propagate_back(trace.flows, torch.ones(1, 1, 1)), trace
 
-    alone = [look(pixels) for pixels in photos]
+    alone = [prepare(pixels) for pixels in photos]
     together = Barrier(2)
 
     def look_often(which):
         seen = []
         for _ in range(20):
             together.wait()
-            seen.append(look(photos[which]))
+            seen.append(prepare(photos[which]))
         return seen
 
     with ThreadPoolExecutor(2) as pool:

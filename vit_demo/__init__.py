@@ -6,7 +6,7 @@
 >>> analysis.predictions[0].label, analysis.heatmap.shape
 """
 
-from vit_demo.analysis import Analysis, Look, explain, look
+from vit_demo.analysis import Analysis, PreparedPhoto, explain, prepare
 from vit_demo.checkpoints import Checkpoint, load
 
-__all__ = ["Analysis", "Checkpoint", "Look", "explain", "load", "look"]
+__all__ = ["Analysis", "Checkpoint", "PreparedPhoto", "explain", "load", "prepare"]

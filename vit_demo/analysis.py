@@ -21,14 +21,20 @@ from vit_demo.explanations import (
     METHODS,
     Method,
     Options,
+    TracedPass,
     Value,
-    Watched,
     find_method,
-    watch,
+    run_with_trace,
 )
-from vit_demo.faithfulness import Case, Likeness, Trust, cascade, trust
+from vit_demo.faithfulness import (
+    MapSimilarity,
+    MaskedClassifier,
+    ScoresVsRandom,
+    randomize_cascade,
+    scores_vs_random,
+)
 from vit_demo.photo import PhotoSource, read_photo
-from vit_demo.precision import half_is_faster
+from vit_demo.precision import bfloat16_is_faster
 from vit_demo.predictions import Prediction, find_class, rank
 from vit_demo.preprocess import Box, Prepared
 
@@ -39,11 +45,11 @@ TOP = 5
 class Analysis:
     """What the model said about one photo, and where it looked.
 
-    `heatmap` lies on the patch grid; unless `signed`, it is non-negative and sums to one. `box` is
-    where the grid lies on the upright `photo`, in its pixels, and `seen` the part that went into
-    the model: patches at the edge may be padded, and reach beyond it. `target` is the class that
-    was asked about, None for a method whose map is the same for every class. With `versus`, the
-    class that it was set against, the map is the difference of the two maps, and signed.
+    `heatmap` lies on the patch grid; unless `signed`, it is non-negative and sums to one.
+    `grid_box` is where the grid lies on the upright `photo`, in its pixels, and `input_box` the
+    part that went into the model: patches at the edge may be padded, and reach beyond it. `target`
+    is the class that is explained, None for a method whose map is the same for every class. With
+    `versus`, another class, the map is the difference of the two maps, and signed.
     """
 
     checkpoint: Checkpoint = field(repr=False)
@@ -57,8 +63,8 @@ class Analysis:
     signed: bool
     exact: bool
     options: Mapping[str, Value]
-    box: Box
-    seen: Box
+    grid_box: Box
+    input_box: Box
     versus: Prediction | None = None
 
     @property
@@ -96,7 +102,7 @@ class Analysis:
             "signed": self.signed,
             "exact": self.exact,
             "options": dict(self.options),
-            "box": list(self.box),
+            "box": list(self.grid_box),
         }
         if self.versus:
             content["versus"] = {"index": self.versus.index, "label": self.versus.label}
@@ -106,7 +112,7 @@ class Analysis:
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class PreparedPhoto:
     """One photo, ready for the model; any number of methods can be asked about it.
 
     The watched pass is made once, when it is first asked for, and holds the queries and keys of
@@ -118,14 +124,14 @@ class Look:
     prepared: Prepared
 
     @cached_property
-    def watched(self) -> Watched:
+    def traced(self) -> TracedPass:
         """One pass without gradients, and what it moved."""
-        return watch(self.checkpoint.model, self.prepared.pixels)
+        return run_with_trace(self.checkpoint.model, self.prepared.pixels)
 
     @property
     def layers(self) -> int:
         """How many attention layers there are to look into."""
-        return len(self.watched.trace.layers)
+        return len(self.traced.trace.layers)
 
     def explain(
         self,
@@ -138,7 +144,11 @@ class Look:
         chosen = find_method(method)
         complete = chosen.options(options or {}, self.checkpoint.model)
         needs = chosen.needs_gradients
-        seen = chosen.watch(self.checkpoint.model, self.prepared.pixels) if needs else self.watched
+        seen = (
+            chosen.run_with_trace(self.checkpoint.model, self.prepared.pixels)
+            if needs
+            else self.traced
+        )
         logits = seen.logits[0].detach()
         self.checkpoint.check_answers(logits)
         ranked = rank(logits, self.checkpoint.labels, self.checkpoint.calibration.temperature)
@@ -163,29 +173,29 @@ class Look:
             signed=chosen.signed or other is not None,
             exact=chosen.exact(self.checkpoint.model.exact_flows),
             options=complete,
-            box=self.prepared.grid_box(seen.grid, self.checkpoint.model.config.cell),
-            seen=self.prepared.box,
+            grid_box=self.prepared.grid_box(seen.grid, self.checkpoint.model.config.cell),
+            input_box=self.prepared.box,
             versus=other,
         )
 
-    def trust(self, analysis: Analysis) -> Trust:
+    def scores_vs_random(self, analysis: Analysis) -> ScoresVsRandom:
         """How far one of this look's maps tells the truth, beside noise: the quick form.
 
         In half precision where that is faster. Raises CheckpointError where nothing can change.
         """
         asked, versus = analysis.target or analysis.predictions[0], analysis.versus
-        case = Case(
-            self.watched,
+        case = MaskedClassifier(
+            self.traced,
             asked.index,
             None if versus is None else versus.index,
             self.checkpoint.calibration.temperature,
-            half_is_faster(self.prepared.pixels.device),
+            bfloat16_is_faster(self.prepared.pixels.device),
         )
-        return trust(case, analysis.heatmap)
+        return scores_vs_random(case, analysis.heatmap)
 
-    def randomised(self, analysis: Analysis) -> list[Likeness]:
+    def randomised(self, analysis: Analysis) -> list[MapSimilarity]:
         """How the map of a method and its class changes as the model forgets, head first."""
-        return cascade(
+        return randomize_cascade(
             find_method(analysis.method),
             self.checkpoint.model,
             self.prepared.pixels,
@@ -194,9 +204,9 @@ class Look:
         )
 
 
-def look(checkpoint: Checkpoint, photo: PhotoSource) -> Look:
+def prepare(checkpoint: Checkpoint, photo: PhotoSource) -> PreparedPhoto:
     """Read and prepare the photo; raises PhotoError when it cannot be read."""
-    return Look(checkpoint, checkpoint.preprocessing(read_photo(photo)))
+    return PreparedPhoto(checkpoint, checkpoint.preprocessing(read_photo(photo)))
 
 
 def explain(
@@ -214,18 +224,18 @@ def explain(
     PhotoError, MethodError, TargetError or OptionError, each with the next step.
     """
     find_method(method).options(options or {}, checkpoint.model)
-    return look(checkpoint, photo).explain(method, target, options, versus)
+    return prepare(checkpoint, photo).explain(method, target, options, versus)
 
 
 def _map(
-    method: Method, watched: Watched, index: int, options: Options, versus: Prediction | None
+    method: Method, traced: TracedPass, index: int, options: Options, versus: Prediction | None
 ) -> Float[Tensor, "rows cols"]:
     """One class's map, or how it differs from that of another."""
-    heatmap = method(watched, torch.tensor([index]), options)[0]
+    heatmap = method(traced, torch.tensor([index]), options)[0]
     if versus is None:
         return heatmap
     # A graph is good for one answer.
-    again = method.watch(watched.model, watched.pixels) if method.needs_gradients else watched
+    again = method.run_with_trace(traced.model, traced.pixels) if method.needs_gradients else traced
     return heatmap - method(again, torch.tensor([versus.index]), options)[0]
 
 

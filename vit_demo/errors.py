@@ -10,7 +10,7 @@
     │   ├── DamagedError         a file that arrives damaged, again and again
     │   ├── CancelledError       a download that was stopped on request
     │   ├── UnsupportedError     a family, format or option that is not read here
-    │   └── MisfitError          tensors that do not fit the model, listed one by one
+    │   └── StateDictMismatchError          tensors that do not fit the model, listed one by one
     ├── MethodError          an unknown explanation, or one that does not fit the checkpoint
     ├── TargetError          a class that the checkpoint does not know
     ├── OptionError          an option that does not exist, or a value outside its range
@@ -72,7 +72,7 @@ class UnsupportedError(CheckpointError):
     """A checkpoint of a family, a file format or an option that is not read here."""
 
 
-class MisfitError(CheckpointError):
+class StateDictMismatchError(CheckpointError):
     """Tensors and model disagree; says where, name by name.
 
     `missing` are in the model and not in the file, `unexpected` the other way round, and

@@ -505,29 +505,29 @@ def _leb128(data: bytes, place: int) -> tuple[int, int]:
 def _av1_size(header: bytes) -> Span:
     """The largest frame of an AV1 sequence header: section 5.5.1 of the AV1 specification."""
     bits = _Bits(header)
-    bits.skip(4)
+    bits.residual(4)
     decoder_model, delay_bits, display_delay = 0, 0, 0
     if bits.read(1):
-        bits.skip(5)
+        bits.residual(5)
     else:
         if bits.read(1):
-            bits.skip(64)
+            bits.residual(64)
             if bits.read(1):
                 bits.skip_exp_golomb()
             decoder_model = bits.read(1)
             if decoder_model:
                 delay_bits = bits.read(5) + 1
-                bits.skip(32 + 10)
+                bits.residual(32 + 10)
         display_delay = bits.read(1)
         for _ in range(bits.read(5) + 1):
-            bits.skip(12)
+            bits.residual(12)
             highest_without_tier = 7
             if bits.read(5) > highest_without_tier:
-                bits.skip(1)
+                bits.residual(1)
             if decoder_model and bits.read(1):
-                bits.skip(2 * delay_bits + 1)
+                bits.residual(2 * delay_bits + 1)
             if display_delay and bits.read(1):
-                bits.skip(4)
+                bits.residual(4)
     across, down = bits.read(4) + 1, bits.read(4) + 1
     return bits.read(across) + 1, bits.read(down) + 1
 
@@ -544,14 +544,14 @@ class _Bits:
         shifted = self._value >> self._left if self._left >= 0 else self._value << -self._left
         return shifted & ((1 << count) - 1)
 
-    def skip(self, count: int) -> None:
+    def residual(self, count: int) -> None:
         self._left -= count
 
     def skip_exp_golomb(self) -> None:
         zeros = 0
         while self._left > 0 and not self.read(1):
             zeros += 1
-        self.skip(zeros)
+        self.residual(zeros)
 
 
 def _first_samples(content: bytes, movie: Span) -> Iterator[Span]:

@@ -7,7 +7,7 @@ import torch
 HALVES = ("avx512_bf16", "amx_bf16", "bf16")
 
 
-def half_is_faster(device: torch.device) -> bool:
+def bfloat16_is_faster(device: torch.device) -> bool:
     """Whether this processor is faster in half precision than in full."""
     if device.type != "cpu":
         return True

@@ -10,9 +10,9 @@ from vit_demo.checkpoints.checkpoint import Checkpoint, build
 from vit_demo.checkpoints.family import check_family, is_timm
 from vit_demo.checkpoints.files import CONFIG, read_json
 from vit_demo.checkpoints.hub import fetch
-from vit_demo.checkpoints.outline import Outline, outline_of, works_offline
+from vit_demo.checkpoints.parsed_checkpoint import ParsedCheckpoint
 from vit_demo.checkpoints.reference import parse
-from vit_demo.checkpoints.stored import Stored
+from vit_demo.checkpoints.summary import CheckpointSummary, summarize, works_offline
 from vit_demo.errors import CheckpointError, ConfigError, NotFoundError, UnsupportedError
 from vit_demo.settings import Settings
 
@@ -20,15 +20,15 @@ __all__ = [
     "DEFAULT",
     "Checkpoint",
     "CheckpointCache",
-    "Outline",
-    "Stored",
+    "CheckpointSummary",
+    "ParsedCheckpoint",
     "bundled",
     "check_family",
     "load",
     "load_folder",
-    "outline_of",
     "read",
     "read_folder",
+    "summarize",
     "works_offline",
 ]
 
@@ -42,8 +42,8 @@ def load(
 ) -> Checkpoint:
     """Load a checkpoint: a bundled name, a folder or .pth, or a Hub id `owner/name[@revision]`.
 
-    See `read` for the arguments, and for what is raised; MisfitError comes on top, where the
-    tensors do not fit the model.
+    See `read` for the arguments and errors. Raises StateDictMismatchError too, where the tensors
+    do not fit the model.
     """
     stored, revision = read(ref, progress, cancelled, allow_pickle, paths)
     return build(stored, ref, revision)
@@ -64,7 +64,7 @@ def read(
     cancelled: Event | None = None,
     allow_pickle: bool = False,
     paths: bool = True,
-) -> tuple[Stored, str | None]:
+) -> tuple[ParsedCheckpoint, str | None]:
     """What a checkpoint's files say, and the commit they are of; no model is built.
 
     While files come from the Hub, `progress` is told the file, the bytes that are here and the
@@ -89,7 +89,7 @@ def read(
     return read_folder(snapshot.folder, ref, allow_pickle), snapshot.revision
 
 
-def read_folder(path: Path, ref: str, allow_pickle: bool = False) -> Stored:
+def read_folder(path: Path, ref: str, allow_pickle: bool = False) -> ParsedCheckpoint:
     """Read a folder, or a tutorial's .pth, without building its model; raises CheckpointError.
 
     What its files say decides which layout it is read as.
@@ -111,7 +111,7 @@ def read_folder(path: Path, ref: str, allow_pickle: bool = False) -> Stored:
         ) from error
 
 
-def _read(path: Path, source: str, allow_pickle: bool) -> Stored:
+def _read(path: Path, source: str, allow_pickle: bool) -> ParsedCheckpoint:
     if not path.is_dir():
         if path.suffix == tutorial.SUFFIX:
             return tutorial.read(path, source)

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vit_demo.checkpoints.calibration import Calibration
-from vit_demo.checkpoints.fit import fit
-from vit_demo.checkpoints.stored import Stored
+from vit_demo.checkpoints.parsed_checkpoint import ParsedCheckpoint
+from vit_demo.checkpoints.state_dict import load_state_dict_strict
 from vit_demo.errors import CheckpointError, UnsupportedError
 from vit_demo.models import Model
 from vit_demo.models import build as build_model
@@ -46,20 +46,21 @@ class Checkpoint:
         return sum(p.numel() * p.element_size() for p in self.model.parameters())
 
     @cached_property
-    def hollow(self) -> "Checkpoint":
+    def without_weights(self) -> "Checkpoint":
         """The same with a model without weights, for a result that outlives those it came from.
 
         A page keeps every visitor's last result; the weights would stay in memory with it.
         """
         with torch.device("meta"):
-            hollow = build_model(self.model.config)
-        return replace(self, model=hollow.eval().requires_grad_(False))
+            without_weights = build_model(self.model.config)
+        return replace(self, model=without_weights.eval().requires_grad_(False))
 
 
-def build(stored: Stored, ref: str, revision: str | None = None) -> Checkpoint:
+def build(stored: ParsedCheckpoint, ref: str, revision: str | None = None) -> Checkpoint:
     """Make the model that the files describe and fill it; it is frozen and in evaluation mode.
 
-    Raises UnsupportedError for a backbone without a head, MisfitError when tensors do not fit.
+    Raises UnsupportedError for a backbone without a head, StateDictMismatchError when tensors do
+    not fit.
     """
     if not stored.has_head:
         raise UnsupportedError(
@@ -71,7 +72,7 @@ def build(stored: Stored, ref: str, revision: str | None = None) -> Checkpoint:
         with torch.device("meta"):  # to draw weights that are replaced at once takes seconds
             model = build_model(stored.config)
         ours = {n: t.clone() if t.is_inference() else t for n, t in stored.tensors.items()}
-        fit(model, ours, f"'{ref}'")
+        load_state_dict_strict(model, ours, f"'{ref}'")
     return Checkpoint(
         ref=ref,
         revision=revision,

@@ -18,6 +18,8 @@ from vit_demo.errors import CheckpointError
 
 CONFIG, WEIGHTS, PROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
 LABELS, PICKLE = "class_indices.json", "pytorch_model.bin"
+# What `finetune` writes beside a checkpoint, and the folder of the best epoch below it.
+SUMMARY, BEST = "training.json", "best"
 
 # What torch's reader raises on pickles that are damaged or made up, as seen with bytes flipped and
 # cut off; nothing of ours runs inside it.

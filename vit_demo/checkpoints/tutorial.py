@@ -17,7 +17,7 @@ from torch import Tensor
 from vit_demo.checkpoints import timm
 from vit_demo.checkpoints.files import LABELS, read_json, unpickle_tensors
 from vit_demo.checkpoints.naming import READABLE
-from vit_demo.checkpoints.stored import Stored
+from vit_demo.checkpoints.parsed_checkpoint import ParsedCheckpoint
 from vit_demo.checkpoints.values import shape_of
 from vit_demo.errors import CheckpointError, UnsupportedError
 from vit_demo.preprocess import Preprocessing
@@ -61,7 +61,7 @@ def find(folder: Path, source: str) -> Path | None:
     return found[0] if found else None
 
 
-def read(path: Path, source: str) -> Stored:
+def read(path: Path, source: str) -> ParsedCheckpoint:
     """Read a .pth and the class_indices.json beside it. `source` names it in messages.
 
     Raises CheckpointError when it holds no tensors, UnsupportedError when they are of no family

@@ -13,7 +13,15 @@ from vit_demo.cli.finetune import finetune_command
 from vit_demo.cli.publish import publish_command
 from vit_demo.errors import DemoError
 
-MENDABLE, INTERRUPTED = 2, 130
+USAGE_ERROR, INTERRUPTED = 2, 130
+
+# Options under their earlier names, by command: they work as they did, with a note.
+RENAMED = {
+    "explain": {"--trust": "--faithfulness"},
+    "evaluate": {"--strangers": "--ood"},
+    "finetune": {"--held-out": "--val-fraction"},
+    "experiment": {"--held-out": "--val-fraction"},
+}
 
 app = typer.Typer(
     help="Where does a Vision Transformer look?",
@@ -31,9 +39,9 @@ app.command(name="faithfulness")(faithfulness_command)
 
 
 def main() -> None:
-    """Run the command line: status 0, or 2 and one line on stderr for what a person can mend."""
+    """Run the command line: status 0, or 2 and one line on stderr for what a user can fix."""
     try:
-        status = app(standalone_mode=False)
+        status = app(args=_renamed(sys.argv[1:]), standalone_mode=False)
     except DemoError as error:
         status = _refuse(str(error))
     except TyperException as error:
@@ -43,6 +51,18 @@ def main() -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
+def _renamed(arguments: list[str]) -> list[str]:
+    """The arguments under today's names; one line on stderr for each that has an earlier one."""
+    names = RENAMED.get(arguments[0], {}) if arguments else {}
+    today = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if name in names:
+            typer.echo(f"{name} is now called {names[name]}.", err=True)
+        today.append(names.get(name, name) + equals + value)
+    return today
+
+
 def _refuse(message: str) -> int:
     typer.echo(" ".join(message.split()), err=True)
-    return MENDABLE
+    return USAGE_ERROR

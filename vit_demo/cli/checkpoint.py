@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from vit_demo.checkpoints import Checkpoint, Stored, load, read
+from vit_demo.checkpoints import Checkpoint, ParsedCheckpoint, load, read
 from vit_demo.checkpoints.cache import Progress as Report
 
 CheckpointOption = Annotated[
@@ -29,21 +29,21 @@ PickleOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-def load_in_sight(ref: str, allow_pickle: bool = False) -> Checkpoint:
+def load_with_progress(ref: str, allow_pickle: bool = False) -> Checkpoint:
     """Load a checkpoint; on a terminal, what comes from the Hub shows its progress."""
-    with downloads_in_sight() as report:
+    with downloads_with_progress() as report:
         return load(ref, report, allow_pickle=allow_pickle)
 
 
-def read_in_sight(ref: str, allow_pickle: bool = False) -> Stored:
+def read_with_progress(ref: str, allow_pickle: bool = False) -> ParsedCheckpoint:
     """Read a checkpoint to start training from, likewise."""
-    with downloads_in_sight() as report:
+    with downloads_with_progress() as report:
         stored, _ = read(ref, report, allow_pickle=allow_pickle)
     return stored
 
 
 @contextmanager
-def downloads_in_sight() -> Iterator[Report | None]:
+def downloads_with_progress() -> Iterator[Report | None]:
     """A bar for every file that is fetched, on a terminal; None elsewhere."""
     columns = (
         TextColumn("{task.description}"),

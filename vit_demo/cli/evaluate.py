@@ -11,17 +11,17 @@ from rich.text import Text
 
 from vit_demo.checkpoints import DEFAULT
 from vit_demo.checkpoints.calibration import Calibration, store_calibration
+from vit_demo.checkpoints.files import SUMMARY
 from vit_demo.checkpoints.reference import parse
-from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_in_sight
-from vit_demo.cli.progress import photos_in_sight
+from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_with_progress
+from vit_demo.cli.progress import photos_with_progress
 from vit_demo.errors import DataError, OptionError
-from vit_demo.training.card import check_card, save_card
-from vit_demo.training.evaluate import Evaluation, evaluate
-from vit_demo.training.metrics import Reliability, between
-from vit_demo.training.report import as_json, make_folder, save_report
-from vit_demo.training.run import SUMMARY
-from vit_demo.training.selection import Chosen, choose, held_out_photos, summary_of, trained_in
-from vit_demo.training.temperature import COLDEST, HOTTEST, KEPT
+from vit_demo.evaluation.eval_set import EvalSet, choose, held_out_photos, summary_of, trained_in
+from vit_demo.evaluation.evaluate import Evaluation, evaluate
+from vit_demo.evaluation.metrics import Reliability, between
+from vit_demo.evaluation.report import as_json, make_folder, save_report
+from vit_demo.evaluation.temperature import COLDEST, HOTTEST, KEPT
+from vit_demo.publishing.model_card import check_card, save_card
 
 
 def evaluate_command(
@@ -30,8 +30,8 @@ def evaluate_command(
     held_out: Annotated[
         bool, typer.Option("--held-out", help="Only the photos that its training left out.")
     ] = False,
-    strangers: Annotated[
-        bool, typer.Option("--strangers", help="Meet the classes that it does not know, too.")
+    ood: Annotated[
+        bool, typer.Option("--ood", help="Score classes that it does not know, too.")
     ] = False,
     as_json_: JsonOption = False,
     out: Annotated[
@@ -61,7 +61,7 @@ def evaluate_command(
 ) -> None:
     """Score a checkpoint on photos in folders named after their classes."""
     folder = _folder(checkpoint, held_out or calibrate or card)
-    loaded = load_in_sight(checkpoint, allow_pickle)
+    loaded = load_with_progress(checkpoint, allow_pickle)
     listed, learnt_in = _listed(folder, held_out), folder and trained_in(folder)
     chosen = choose(data, loaded.labels, listed, held_out, learnt_in)
     # What cannot be kept afterwards is refused before any work is done.
@@ -74,15 +74,15 @@ def evaluate_command(
     if out is not None:
         make_folder(out)
     notes = Console(stderr=True)
-    _note(notes, chosen, strangers)
-    with photos_in_sight(notes, "photos") as report:
-        scores = evaluate(loaded, chosen, report, strangers, temperature)
+    _note(notes, chosen, ood)
+    with photos_with_progress(notes, "photos") as report:
+        scores = evaluate(loaded, chosen, report, ood, temperature)
     for reason in scores.unreadable.values():
         _say(notes, f"Not scored: {reason}")
     if as_json_:
         typer.echo(json.dumps(as_json(scores)))
     else:
-        _print(scores, Console(), strangers, temperature is not None)
+        _print(scores, Console(), ood, temperature is not None)
     if out is not None:
         _say(notes, f"Saved to {out}: {', '.join(save_report(scores, out))}")
     if calibrate and folder is not None:
@@ -105,7 +105,7 @@ def _folder(ref: str, needed: bool) -> Path | None:
     return None
 
 
-def _check_unseen(chosen: Chosen) -> None:
+def _check_unseen(chosen: EvalSet) -> None:
     if chosen.trained_on is None:
         raise OptionError(
             f"{_untold(chosen)}, and a temperature fitted on them would boast; name the folder "
@@ -126,7 +126,7 @@ def _listed(folder: Path | None, held_out: bool) -> frozenset[str]:
     return held_out_photos(folder)
 
 
-def _note(console: Console, chosen: Chosen, strangers: bool) -> None:
+def _note(console: Console, chosen: EvalSet, ood: bool) -> None:
     """What to know before believing the figures, a line each."""
     lines = []
     if chosen.trained_on is None:
@@ -140,13 +140,13 @@ def _note(console: Console, chosen: Chosen, strangers: bool) -> None:
         lines.append(f"{chosen.missing} of its held-out photos are not in '{chosen.folder}'.")
     if chosen.unknown:
         named = ", ".join(f"{name} ({count})" for name, count in chosen.unknown.items())
-        done = "Met as strangers" if strangers else "Left out"
+        done = "Scored as out-of-distribution" if ood else "Left out"
         lines.append(f"{done}, as the checkpoint does not know these classes: {named}.")
     for line in lines:
         _say(console, line)
 
 
-def _untold(chosen: Chosen) -> str:
+def _untold(chosen: EvalSet) -> str:
     return (
         f"None of the checkpoint's held-out photos are in '{chosen.folder}', so it may have learnt "
         "from these"
@@ -179,7 +179,7 @@ def _calibrate(scores: Evaluation, folder: Path, temperature: float, below: floa
     return f"Stored in {folder}: temperature {temperature:.3f}{words}."
 
 
-def _print(scores: Evaluation, console: Console, strangers: bool, asked_for: bool) -> None:
+def _print(scores: Evaluation, console: Console, ood: bool, asked_for: bool) -> None:
     content = as_json(scores)
     table = Table("class", "right", "of", "share", "95 %", "mistaken for", box=None)
     for row in content["classes"]:
@@ -201,7 +201,7 @@ def _print(scores: Evaluation, console: Console, strangers: bool, asked_for: boo
         f"(95 % {between(share.interval)}).",
     )
     lines = _calibration_lines(scores, asked_for)
-    for line in (*lines, *(_strange_lines(scores) if strangers else ())):
+    for line in (*lines, *(_strange_lines(scores) if ood else ())):
         _say(console, line)
 
 
@@ -224,12 +224,12 @@ def _calibration_lines(scores: Evaluation, asked_for: bool) -> list[str]:
 
 
 def _strange_lines(scores: Evaluation) -> list[str]:
-    met = scores.strangers
+    met = scores.ood
     if met is None:
         return ["There are no photos of classes that it does not know."]
     return [
-        f"Mean confidence {met.strangers:.3f} in {met.below.total} photos of classes it does not "
-        f"know, {met.known:.3f} in those it does; the latter is surer in {met.told_apart:.1%} of "
+        f"Mean confidence {met.ood:.3f} in {met.below.total} photos of classes it does not "
+        f"know, {met.known:.3f} in those it does; the latter is surer in {met.auroc:.1%} of "
         "all pairs.",
         f"These same photos are told apart best at {met.threshold:.1%}: {met.below.right} of the "
         f"{met.below.total} unknown lie below, {met.kept.right} of the {met.kept.total} known "
@@ -238,13 +238,13 @@ def _strange_lines(scores: Evaluation) -> list[str]:
 
 
 def _doubt(scores: Evaluation) -> str:
-    if scores.unsure_below is None or scores.doubted is None:
+    if scores.unsure_below is None or scores.unsure_answers is None:
         return ""
     return (
         f"; {KEPT:.0%} of the right answers then have {scores.unsure_below:.1%} or more, and "
-        f"{scores.doubted.right} of the {scores.doubted.total} wrong ones less"
+        f"{scores.unsure_answers.right} of the {scores.unsure_answers.total} wrong ones less"
     )
 
 
-def _judged(judged: Reliability) -> str:
-    return f"{judged.error:.3f} ({between(judged.interval)}), loss {judged.loss:.3f},"
+def _judged(scored: Reliability) -> str:
+    return f"{scored.error:.3f} ({between(scored.interval)}), loss {scored.loss:.3f},"

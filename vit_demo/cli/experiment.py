@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vit_demo.cli.checkpoint import read_in_sight
+from vit_demo.cli.checkpoint import read_with_progress
 from vit_demo.cli.finetune import pairs
-from vit_demo.cli.progress import training_in_sight
+from vit_demo.cli.progress import training_with_progress
+from vit_demo.evaluation.metrics import between
+from vit_demo.training.distributed import bfloat16_is_faster_here, joined, launcher
 from vit_demo.training.experiment import PLOT, Arm, compare
-from vit_demo.training.metrics import between
 from vit_demo.training.plan import Plan
 from vit_demo.training.recipe import Recipe
-from vit_demo.training.world import half_is_faster_here, joined, launcher
 
 
 def experiment_command(
@@ -30,8 +30,8 @@ def experiment_command(
     epochs: Annotated[int, typer.Option(min=1)] = Recipe.epochs,
     image_size: Annotated[int, typer.Option(min=1, help="In pixels.")] = Plan.image_size,
     patch_size: Annotated[int, typer.Option(min=1, help="In pixels.")] = Plan.patch_size,
-    held_out: Annotated[
-        float, typer.Option(help="Share of the photos kept for scoring.")
+    val_fraction: Annotated[
+        float, typer.Option(help="Fraction of the photos held out for validation.")
     ] = Plan.held_out,
     changes: Annotated[
         list[str] | None,
@@ -44,7 +44,7 @@ def experiment_command(
     Broken off, the same command goes on where it was.
     """
     recipe = Recipe(
-        head_epochs=head_epochs, epochs=epochs, bfloat16=half_is_faster_here(), seed=seed
+        head_epochs=head_epochs, epochs=epochs, bfloat16=bfloat16_is_faster_here(), seed=seed
     ).changed(pairs(changes or []))
     plan = Plan(
         data=str(data),
@@ -52,13 +52,13 @@ def experiment_command(
         recipe=recipe,
         image_size=image_size,
         patch_size=patch_size,
-        held_out=held_out,
+        held_out=val_fraction,
         command=shlex.join([*launcher(), "-m", "vit_demo", *sys.argv[1:]]),
     )
-    start = read_in_sight(weights)
-    with joined() as world, training_in_sight(world) as watch:
+    start = read_with_progress(weights)
+    with joined() as world, training_with_progress(world) as watch:
         arms = compare(plan, start, out, watch, world)
-    if world.leads:
+    if world.is_main:
         _print_table(arms, out)
 
 

@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vit_demo import present
-from vit_demo.analysis import TOP, Analysis, look
+from vit_demo import captions
+from vit_demo.analysis import TOP, Analysis, prepare
 from vit_demo.checkpoints import DEFAULT
-from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_in_sight
+from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_with_progress
 from vit_demo.errors import OptionError, OutputError
 from vit_demo.explanations import DEFAULT_METHOD
 from vit_demo.explanations.capability import capabilities
-from vit_demo.faithfulness import Trust
+from vit_demo.faithfulness import ScoresVsRandom
 from vit_demo.figures.sheet import FORMATS, save_sheet
 
 
@@ -37,8 +37,8 @@ def explain_command(
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to list.")] = TOP,
     logits: Annotated[bool, typer.Option("--logits", help="Add all logits to the JSON.")] = False,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Measure how far the map tells the truth.")
+    faithfulness: Annotated[
+        bool, typer.Option("--faithfulness", help="Measure how faithful the map is.")
     ] = False,
     smooth: Annotated[
         bool, typer.Option("--smooth", help="Smooth the map on the sheet; the numbers stay.")
@@ -53,17 +53,20 @@ def explain_command(
     if out is not None:
         _check_out(out)
     options = _options(option or [])
-    loaded = load_in_sight(checkpoint, allow_pickle)
-    seen = look(loaded, photo)
+    loaded = load_with_progress(checkpoint, allow_pickle)
+    seen = prepare(loaded, photo)
     analysis = seen.explain(method, target, options, versus)
     content = analysis.as_json(top, logits)
-    measured = seen.trust(analysis) if trust else None
+    measured = seen.scores_vs_random(analysis) if faithfulness else None
     if measured:
-        content["trust"] = {"followed": present.followed(analysis), **measured.as_json()}
+        content["trust"] = {
+            "followed": captions.tracked_probability(analysis),
+            **measured.as_json(),
+        }
     if out is not None and out.suffix.lower() == ".json":
         _write_text(out, json.dumps(content) + "\n")
     elif out is not None:
-        save_sheet(present.sheet(analysis, smooth), out)
+        save_sheet(captions.sheet(analysis, smooth), out)
     if as_json:
         typer.echo(json.dumps(content))
     else:
@@ -76,7 +79,7 @@ def methods_command(
     allow_pickle: PickleOption = False,
 ) -> None:
     """List the explanations, and which of them fit a checkpoint."""
-    loaded = load_in_sight(checkpoint, allow_pickle)
+    loaded = load_with_progress(checkpoint, allow_pickle)
     rows = [capability.as_json() for capability in capabilities(loaded.model)]
     if as_json:
         typer.echo(json.dumps({"checkpoint": loaded.ref, "methods": rows}))
@@ -119,31 +122,35 @@ def _write_text(path: Path, text: str) -> None:
         raise OutputError(f"'{path}' cannot be written ({error.strerror}).") from error
 
 
-def _print_analysis(analysis: Analysis, measured: Trust | None, top: int, out: Path | None) -> None:
+def _print_analysis(
+    analysis: Analysis, measured: ScoresVsRandom | None, top: int, out: Path | None
+) -> None:
     console = Console()
     table = Table("", "class", "probability", box=None, header_style="dim")
     for place, prediction in enumerate(analysis.predictions[:top], start=1):
         # Labels come from the checkpoint: text, never markup.
         table.add_row(str(place), Text(prediction.label), f"{prediction.probability:7.2%}")
     console.print(table)
-    if doubt := present.doubt(analysis):
-        console.print(Text(doubt))
-    if small := present.small_photo(analysis):
+    if unsure_note := captions.unsure_note(analysis):
+        console.print(Text(unsure_note))
+    if small := captions.small_photo(analysis):
         console.print(Text(small))
     rows, cols = analysis.grid
     row, col = divmod(int(analysis.heatmap.argmax()), cols)
     evenly = "" if analysis.signed else f"; evenly {1 / (rows * cols):.2%}"
     console.print(
         Text(
-            f"{present.title(analysis)} on {rows} × {cols} patches: most on row {row + 1}, "
+            f"{captions.title(analysis)} on {rows} × {cols} patches: most on row {row + 1}, "
             f"column {col + 1} ({float(analysis.heatmap.max()):.2%}{evenly})."
         )
     )
     if measured:
-        lines = (figure.words for figure in present.evidence(measured))
-        for line in (present.verdict(measured), *lines, present.protocol(measured, analysis)):
+        lines = (figure.words for figure in captions.evidence(measured))
+        for line in (captions.verdict(measured), *lines, captions.protocol(measured, analysis)):
             console.print(Text(line))
-    console.print(Text(f"{present.source(analysis)} · {present.knows(analysis.checkpoint.labels)}"))
+    console.print(
+        Text(f"{captions.source(analysis)} · {captions.known_classes(analysis.checkpoint.labels)}")
+    )
     if out is None:
         console.print(Text("Add --out map.png for the picture, --json for the numbers."))
     else:

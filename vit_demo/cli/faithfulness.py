@@ -13,18 +13,18 @@ from rich.text import Text
 
 from vit_demo.checkpoints import DEFAULT
 from vit_demo.checkpoints.reference import parse
-from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_in_sight
-from vit_demo.cli.progress import photos_in_sight
+from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_with_progress
+from vit_demo.cli.progress import photos_with_progress
+from vit_demo.data.folder import photos_in
 from vit_demo.errors import DataError, OptionError, OutputError, nearest
+from vit_demo.evaluation.eval_set import held_out_photos
+from vit_demo.evaluation.report import make_folder
 from vit_demo.explanations import Method
-from vit_demo.faithfulness import CONTROL, FIGURES, STEPS, Study, compared, study
-from vit_demo.faithfulness.sanity import Forgetting, forgetting
+from vit_demo.faithfulness import CONTROL, FIGURES, STEPS, Benchmark, benchmark, compared
+from vit_demo.faithfulness.randomization_test import RandomizationResult, randomization_test
 from vit_demo.faithfulness.summary import as_json
+from vit_demo.figures.faithfulness import Lines, Panel, Spans, Steps, draw_faithfulness
 from vit_demo.figures.sheet import save_figure
-from vit_demo.figures.trust import Lines, Panel, Spans, Steps, draw_trust
-from vit_demo.training.folder import photos_in
-from vit_demo.training.report import make_folder
-from vit_demo.training.selection import held_out_photos
 
 NUMBERS, PLOT = "faithfulness.json", "faithfulness.png"
 
@@ -61,26 +61,26 @@ def faithfulness_command(
 ) -> None:
     """Measure which maps tell the truth: deletion, insertion and SaCo, beside noise."""
     photos = _photos(data, checkpoint, held_out, limit)
-    loaded = load_in_sight(checkpoint, allow_pickle)
+    loaded = load_with_progress(checkpoint, allow_pickle)
     named = [name.strip() for name in methods.split(",")] if methods else None
     chosen = compared(loaded, named)
     options = _options(option or [], chosen)
     if out is not None:
         make_folder(out)
     notes = Console(stderr=True)
-    with photos_in_sight(notes, "photos") as report:
-        found = study(loaded, photos, chosen, steps, report, options, bfloat16)
-    forgot: dict[str, list[Forgetting]] = {}
+    with photos_with_progress(notes, "photos") as report:
+        found = benchmark(loaded, photos, chosen, steps, report, options, bfloat16)
+    forgot: dict[str, list[RandomizationResult]] = {}
     if randomise:
         few = [record.photo for record in found.records[:randomise]]
-        with photos_in_sight(notes, "forgetting") as report:
-            forgot = forgetting(loaded, few, _learnt(chosen), report, options)
+        with photos_with_progress(notes, "forgetting") as report:
+            forgot = randomization_test(loaded, few, _learnt(chosen), report, options)
     for reason in found.unusable.values():
         notes.print(Text(f"Left out: {reason}"), soft_wrap=True)
     content = as_json(found, forgot)
     if out is not None:
         _write(out / NUMBERS, json.dumps(content, indent=1) + "\n")
-        save_figure(draw_trust(_panels(found, forgot), CONTROL), out / PLOT)
+        save_figure(draw_faithfulness(_panels(found, forgot), CONTROL), out / PLOT)
         notes.print(Text(f"Saved to {out}: {NUMBERS}, {PLOT}"), soft_wrap=True)
     if as_json_:
         typer.echo(json.dumps(content))
@@ -134,7 +134,7 @@ def _learnt(methods: Sequence[Method]) -> list[Method]:
     return [method for method in methods if method.name != CONTROL]
 
 
-def _panels(found: Study, forgot: Mapping[str, Sequence[Forgetting]]) -> list[Panel]:
+def _panels(found: Benchmark, forgot: Mapping[str, Sequence[RandomizationResult]]) -> list[Panel]:
     up = "probability of the class"
     panels: list[Panel] = [
         Lines(title, across, up, {name: found.curve(name, figure) for name in found.methods})
@@ -151,7 +151,7 @@ def _panels(found: Study, forgot: Mapping[str, Sequence[Forgetting]]) -> list[Pa
     panels.append(Spans("SaCo: the higher, the better", "mean and 95 % interval", spans))
     if forgot:
         parts = [step.part for step in next(iter(forgot.values()))]
-        lines = {name: [step.likeness for step in steps] for name, steps in forgot.items()}
+        lines = {name: [step.similarity for step in steps] for name, steps in forgot.items()}
         panels.append(Steps("Forgetting, layer by layer", "likeness to the map", parts, lines))
     return panels
 

@@ -9,18 +9,18 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from vit_demo.cli.checkpoint import PickleOption, read_in_sight
-from vit_demo.cli.progress import photos_in_sight, training_in_sight
+from vit_demo.cli.checkpoint import PickleOption, read_with_progress
+from vit_demo.cli.progress import photos_with_progress, training_with_progress
 from vit_demo.errors import DataError, OptionError, StoppedError
-from vit_demo.training.card import CARD, check_card
-from vit_demo.training.evaluate import Evaluation
-from vit_demo.training.finish import finish
-from vit_demo.training.metrics import between
+from vit_demo.evaluation.evaluate import Evaluation
+from vit_demo.evaluation.metrics import between
+from vit_demo.publishing.finalize_run import finalize_run
+from vit_demo.publishing.model_card import CARD, check_card
+from vit_demo.training.distributed import bfloat16_is_faster_here, joined, launcher
 from vit_demo.training.plan import NOT_STATED, SCRATCH, Plan
-from vit_demo.training.recipe import SCRATCH_LEARNING_RATE, Recipe
+from vit_demo.training.recipe import EARLIER_NAMES, SCRATCH_LEARNING_RATE, Recipe
 from vit_demo.training.run import train
-from vit_demo.training.saved import RunFolder
-from vit_demo.training.world import half_is_faster_here, joined, launcher
+from vit_demo.training.run_folder import RunFolder
 
 # What may stand beside --resume: the rest is in the plan of the run.
 WITH_RESUME = {"--resume", "--out", "--data", "--weights", "--save-every", "--allow-pickle"}
@@ -45,8 +45,8 @@ def finetune_command(
     image_size: Annotated[int, typer.Option(min=1, help="In pixels.")] = Plan.image_size,
     patch_size: Annotated[int, typer.Option(min=1, help="In pixels.")] = Plan.patch_size,
     size: Annotated[str, typer.Option(help="Shape of a model that starts from none.")] = Plan.size,
-    held_out: Annotated[
-        float, typer.Option(help="Share of the photos kept for scoring.")
+    val_fraction: Annotated[
+        float, typer.Option(help="Fraction of the photos held out for validation.")
     ] = Plan.held_out,
     fold: Annotated[
         int, typer.Option(min=1, help="Which share of that size: 5 of 0.2 hold all photos.")
@@ -88,7 +88,7 @@ def finetune_command(
             epochs=epochs,
             learning_rate=usual if learning_rate is None else learning_rate,
             batch_size=batch_size,
-            bfloat16=half_is_faster_here(),
+            bfloat16=bfloat16_is_faster_here(),
             seed=seed,
         ).changed(pairs(changes or []))
         plan = Plan(
@@ -98,7 +98,7 @@ def finetune_command(
             size=size,
             image_size=image_size,
             patch_size=patch_size,
-            held_out=held_out,
+            held_out=val_fraction,
             leave_out=leave_out,
             fold=fold,
             command=shlex.join([*launcher(), "-m", "vit_demo", *sys.argv[1:]]),
@@ -107,22 +107,28 @@ def finetune_command(
         )
     if out.is_dir():
         check_card(out)
-    start = None if plan.weights == SCRATCH else read_in_sight(plan.weights, allow_pickle)
+    start = None if plan.weights == SCRATCH else read_with_progress(plan.weights, allow_pickle)
     with joined() as world:
         if not (resume and RunFolder(out).finished):
-            with training_in_sight(world) as watch:
+            with training_with_progress(world) as run_with_trace:
                 train(
-                    plan, start, out, watch(""), resume=resume, save_every=save_every, world=world
+                    plan,
+                    start,
+                    out,
+                    run_with_trace(""),
+                    resume=resume,
+                    save_every=save_every,
+                    world=world,
                 )
-    if world.leads:
+    if world.is_main:
         notes = Console(stderr=True)
         notes.print(Text(_worth(_finished(plan, out, notes), out)), soft_wrap=True)
 
 
 def _finished(plan: Plan, out: Path, notes: Console) -> Evaluation:
     try:
-        with photos_in_sight(notes, "scoring") as report:
-            return finish(plan, out, report)
+        with photos_with_progress(notes, "scoring") as report:
+            return finalize_run(plan, out, report)
     except KeyboardInterrupt as stopped:
         raise StoppedError(
             f"Stopped before the held-out photos were scored; finetune --resume --out {out} scores "
@@ -166,5 +172,7 @@ def pairs(given: list[str]) -> dict[str, str]:
         name, equals, value = text.partition("=")
         if not equals:
             raise OptionError(f"'{text}' lacks its value; write it like mixup=0.2.")
+        if name in EARLIER_NAMES:
+            typer.echo(f"{name} is now called {EARLIER_NAMES[name]}.", err=True)
         pairs[name] = value
     return pairs

@@ -18,10 +18,11 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from vit_demo.training.finetune import Step
-from vit_demo.training.inspection import Checked
-from vit_demo.training.run import SUMMARY, Watcher
-from vit_demo.training.world import World
+from vit_demo.checkpoints.files import SUMMARY
+from vit_demo.data.dataset_checks import Checked
+from vit_demo.training.distributed import DistributedContext
+from vit_demo.training.run import Watcher
+from vit_demo.training.trainer import Step
 
 MOST_TOLD = 5
 
@@ -74,16 +75,16 @@ class Shown(Watcher):
 
 
 @contextmanager
-def training_in_sight(world: World) -> Iterator[Callable[[str], Shown]]:
+def training_with_progress(world: DistributedContext) -> Iterator[Callable[[str], Shown]]:
     """Watchers that show the run of a given name; of several processes only the first shows."""
-    console = Console(stderr=True, quiet=not world.leads)
+    console = Console(stderr=True, quiet=not world.is_main)
     bars = Progress(*_columns(), console=console, disable=not console.is_terminal)
     with _interruptible() as stopped, bars:
         yield lambda name: Shown(bars, bars.add_task("reading photos", total=None), name, stopped)
 
 
 @contextmanager
-def photos_in_sight(console: Console, words: str) -> Iterator[Report]:
+def photos_with_progress(console: Console, words: str) -> Iterator[Report]:
     """A bar on a terminal that goes when it is full, and what moves it: (done, of so many).
 
     Elsewhere a line is printed after every tenth.

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from vit_demo.training.publish import publish
+from vit_demo.publishing.upload import publish
 
 
 def publish_command(

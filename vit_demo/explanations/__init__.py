@@ -8,13 +8,13 @@ from collections.abc import Mapping
 
 from vit_demo.errors import MethodError, nearest
 from vit_demo.explanations.attention import attention
-from vit_demo.explanations.legrad import legrad, why_not_legrad
+from vit_demo.explanations.legrad import legrad, unsupported_by_legrad
 from vit_demo.explanations.method import Method, Option, Options, Value
-from vit_demo.explanations.occlusion import occlusion, suited_occlusion
+from vit_demo.explanations.occlusion import occlusion, recommended_block
 from vit_demo.explanations.random import random
 from vit_demo.explanations.relevance import relevance
 from vit_demo.explanations.rollout import rollout
-from vit_demo.explanations.watched import Classifier, Heatmap, Watched, watch
+from vit_demo.explanations.traced_pass import Classifier, Heatmap, TracedPass, run_with_trace
 
 __all__ = [
     "DEFAULT_METHOD",
@@ -24,10 +24,10 @@ __all__ = [
     "Method",
     "Option",
     "Options",
+    "TracedPass",
     "Value",
-    "Watched",
     "find_method",
-    "watch",
+    "run_with_trace",
 ]
 
 METHODS: Mapping[str, Method] = {
@@ -64,7 +64,7 @@ METHODS: Mapping[str, Method] = {
             "1, and part of one backward",
             class_specific=True,
             needs_gradients=True,
-            why_not=why_not_legrad,
+            unsupported_reason=unsupported_by_legrad,
         ),
         Method(
             "occlusion",
@@ -75,7 +75,7 @@ METHODS: Mapping[str, Method] = {
             class_specific=True,
             signed=True,
             follows_flows=False,
-            suited=suited_occlusion,
+            recommended_options=recommended_block,
         ),
         Method(
             "random",

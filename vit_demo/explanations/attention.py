@@ -4,14 +4,14 @@ from jaxtyping import Int
 from torch import Tensor
 
 from vit_demo.errors import OptionError
-from vit_demo.explanations.watched import Heatmap, Watched
-from vit_demo.flow import Attention, Rule, carry, mean_heads, one_head
+from vit_demo.explanations.traced_pass import Heatmap, TracedPass
+from vit_demo.trace import Attention, Rule, mean_heads, one_head, propagate_back
 
 EVERY_HEAD = 0
 
 
 def attention(
-    watched: Watched, target: Int[Tensor, " b"], *, layer: int = -1, head: int = EVERY_HEAD
+    traced: TracedPass, target: Int[Tensor, " b"], *, layer: int = -1, head: int = EVERY_HEAD
 ) -> Heatmap:
     """The attention of one layer, pulled back from the read-out (the figure of arXiv 2104.14294).
 
@@ -19,16 +19,16 @@ def attention(
     It is the same for every class, so `target` plays no part. Raises OptionError outside the model.
     """
     del target
-    chosen = layer_at(watched, layer)
+    chosen = layer_at(traced, layer)
     rule = head_rule(chosen, layer, head)
     # Without the other layers, every token stays where it is: only geometry is left beside them.
-    flows = [flow for flow in watched.trace.flows if not flow.skip or flow is chosen]
-    return watched.on_grid(carry(flows, watched.read_out, rule, keep=0.0, gain=1.0))
+    flows = [flow for flow in traced.trace.flows if not flow.residual or flow is chosen]
+    return traced.on_grid(propagate_back(flows, traced.read_out, rule, keep=0.0, gain=1.0))
 
 
-def layer_at(watched: Watched, layer: int) -> Attention:
+def layer_at(traced: TracedPass, layer: int) -> Attention:
     """The layer of that number, from 1 or from −1; raises OptionError when there is none."""
-    layers = watched.trace.layers
+    layers = traced.trace.layers
     if layer == 0 or abs(layer) > len(layers):
         raise OptionError(
             f"layer={layer}, but this checkpoint has layers 1 to {len(layers)}; −1 is the last."

@@ -13,13 +13,13 @@ from vit_demo.models import Model
 class Capability:
     """One method beside one model, or one architecture.
 
-    `exact` says whether the map is no approximation, `why_not` why the method does not fit, or
-    None.
+    `exact` says whether the map is no approximation, `unsupported_reason` why the method does not
+    fit, or None.
     """
 
     method: Method
     exact: bool
-    why_not: str | None
+    unsupported_reason: str | None
     options: Mapping[str, Value]
 
     def as_json(self) -> dict[str, Any]:
@@ -32,11 +32,13 @@ class Capability:
             "class_specific": method.class_specific,
             "signed": method.signed,
             "cost": method.cost,
-            "fits": self.why_not is None,
-            "why_not": self.why_not,
+            "fits": self.unsupported_reason is None,
+            "why_not": self.unsupported_reason,
             "exact": self.exact,
             "options": dict(self.options),
-            "choices": {knob.name: list(knob.choices) for knob in method.knobs if knob.choices},
+            "choices": {
+                knob.name: list(knob.choices) for knob in method.declared_options if knob.choices
+            },
         }
 
 
@@ -50,7 +52,7 @@ def capabilities(
         Capability(
             method,
             method.exact(architecture.exact_flows),
-            method.why_not(architecture),
+            method.unsupported_reason(architecture),
             method.options({}, instance),
         )
         for method in methods.values()

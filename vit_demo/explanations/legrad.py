@@ -8,15 +8,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vit_demo.errors import MethodError, OptionError
-from vit_demo.explanations.watched import (
+from vit_demo.explanations.traced_pass import (
     Gradients,
     Heatmap,
-    Watched,
+    TracedPass,
+    attention_grad,
+    grad_enabled,
     gradients_of,
-    graph,
-    slope,
 )
-from vit_demo.flow import Attention, Rule, Trace, carry
+from vit_demo.trace import Attention, Rule, Trace, propagate_back
 
 
 @runtime_checkable
@@ -28,14 +28,14 @@ class Readable(Protocol):
     ) -> Float[Tensor, "b classes"]: ...
 
 
-def why_not_legrad(architecture: type) -> str | None:
+def unsupported_by_legrad(architecture: type) -> str | None:
     """Why the head cannot read the layers of a model, or None when it can."""
     if issubclass(architecture, Readable):
         return None
     return "between its attention layers and its head lie convolutions, so no layer fits the head"
 
 
-def legrad(watched: Watched, target: Int[Tensor, " b"], *, layers: int = 2) -> Heatmap:
+def legrad(traced: TracedPass, target: Int[Tensor, " b"], *, layers: int = 2) -> Heatmap:
     """The slopes of the class's score by attention weights, summed over the last `layers`.
 
     Each layer's tokens are read by the final norm and the head as if it were the last; from that
@@ -45,33 +45,37 @@ def legrad(watched: Watched, target: Int[Tensor, " b"], *, layers: int = 2) -> H
     is the pooling's own, as the authors do it for SigLIP. The authors' default is two layers;
     more than the head can read means all of those (in Swin, its last stage's).
 
-    `watched` is a pass with gradients, which are spent. Raises OptionError below one layer,
+    `traced` is a pass with gradients, which are spent. Raises OptionError below one layer,
     MethodError for a model whose head fits no layer.
     """
-    model = watched.model
+    model = traced.model
     if not isinstance(model, Readable):
-        raise MethodError(f"'legrad' does not fit this checkpoint: {why_not_legrad(type(model))}.")
+        raise MethodError(
+            f"'legrad' does not fit this checkpoint: {unsupported_by_legrad(type(model))}."
+        )
     if layers < 1:
         raise OptionError(f"layers={layers}, but at least 1 layer must be read.")
     maps = []
-    for layer, tokens in _readable(watched.trace)[-layers:]:
-        reading = Trace(gradients=True)
-        with graph():
-            score = model.read(tokens, reading)
-        pooling = [flow for flow in reading.flows if isinstance(flow, Attention)]
+    for layer, tokens in _readable(traced.trace)[-layers:]:
+        input_description = Trace(gradients=True)
+        with grad_enabled():
+            score = model.read(tokens, input_description)
+        pooling = [flow for flow in input_description.flows if isinstance(flow, Attention)]
         asked = pooling[0] if pooling else layer
-        answers = asked.pull(_even(asked, score), answering(gradients_of(score, target, [asked])))
-        before = watched.trace.flows[: watched.trace.flows.index(layer)]
-        maps.append(carry([flow for flow in before if not flow.skip], answers))
+        answers = asked.apply_transpose(
+            _even(asked, score), positive_grad(gradients_of(score, target, [asked]))
+        )
+        before = traced.trace.flows[: traced.trace.flows.index(layer)]
+        maps.append(propagate_back([flow for flow in before if not flow.residual], answers))
     total = torch.stack(maps).sum(dim=0)
-    return watched.on_grid(total - total.amin(dim=2, keepdim=True))
+    return traced.on_grid(total - total.amin(dim=2, keepdim=True))
 
 
-def answering(gradients: Gradients) -> Rule:
+def positive_grad(gradients: Gradients) -> Rule:
     """The mean over heads of ReLU(∇A)."""
 
     def rule(layer: Attention, rows: slice) -> Float[Tensor, "bg rows slots"]:
-        slopes = slope(layer, gradients, rows).relu_()
+        slopes = attention_grad(layer, gradients, rows).relu_()
         return reduce(slopes, "bg heads rows slots -> bg rows slots", "mean")
 
     return rule

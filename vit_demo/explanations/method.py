@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vit_demo.errors import MethodError, OptionError
-from vit_demo.explanations.watched import Classifier, Heatmap, Watched, watch
+from vit_demo.explanations.traced_pass import Classifier, Heatmap, TracedPass, run_with_trace
 
 Value = int | float | str
 Options = Mapping[str, Value]
@@ -67,8 +67,8 @@ class Method:
     a map that `follows_flows`. `cost` is in forward passes of the model. A method that
     `needs_gradients` starts from a pass with its graph, which ends with the call.
 
-    `why_not` says why an architecture does not fit, or None; `suited` which defaults suit a
-    model better.
+    `unsupported_reason` says why an architecture does not fit, or None; `recommended_options`
+    which defaults suit a model better.
     """
 
     name: str
@@ -80,11 +80,11 @@ class Method:
     signed: bool = False
     follows_flows: bool = True
     needs_gradients: bool = False
-    why_not: Callable[[type], str | None] = _fits
-    suited: Callable[[Classifier], Options] = _as_they_are
+    unsupported_reason: Callable[[type], str | None] = _fits
+    recommended_options: Callable[[Classifier], Options] = _as_they_are
 
     @property
-    def knobs(self) -> tuple[Option, ...]:
+    def declared_options(self) -> tuple[Option, ...]:
         """What the method can be told: its keyword-only parameters."""
         return tuple(
             Option(name, parameter.default, tuple(map(str, get_args(parameter.annotation))))
@@ -95,41 +95,43 @@ class Method:
     @property
     def defaults(self) -> dict[str, Value]:
         """The options when nothing is said, of the method or of the model."""
-        return {knob.name: knob.default for knob in self.knobs}
+        return {knob.name: knob.default for knob in self.declared_options}
 
     def options(self, given: Options, model: Classifier | None = None) -> dict[str, Value]:
         """All options: the `given` ones, else what suits the model, else the defaults.
 
         Raises OptionError for what does not exist or cannot be read.
         """
-        knobs = {knob.name: knob for knob in self.knobs}
+        declared_options = {knob.name: knob for knob in self.declared_options}
         for name in given:
-            if name not in knobs:
-                known = ", ".join(knobs) or "none"
+            if name not in declared_options:
+                known = ", ".join(declared_options) or "none"
                 raise OptionError(f"'{self.name}' has no option '{name}'; its options: {known}.")
-        read = {name: knobs[name].read(value) for name, value in given.items()}
-        suited = self.suited(model) if model is not None else {}
-        return {**self.defaults, **suited, **read}
+        read = {name: declared_options[name].read(value) for name, value in given.items()}
+        recommended_options = self.recommended_options(model) if model is not None else {}
+        return {**self.defaults, **recommended_options, **read}
 
     def exact(self, exact_flows: bool) -> bool:
         """Whether the map is what it says on a model whose flows are exact, or are not."""
         return exact_flows or not self.follows_flows
 
-    def watch(self, model: Classifier, pixels: Float[Tensor, "b channels h w"]) -> Watched:
+    def run_with_trace(
+        self, model: Classifier, pixels: Float[Tensor, "b channels h w"]
+    ) -> TracedPass:
         """The one pass that this method starts from."""
-        return watch(model, pixels, gradients=self.needs_gradients)
+        return run_with_trace(model, pixels, gradients=self.needs_gradients)
 
-    def __call__(self, watched: Watched, target: Int[Tensor, " b"], options: Options) -> Heatmap:
+    def __call__(self, traced: TracedPass, target: Int[Tensor, " b"], options: Options) -> Heatmap:
         """The maps of a watched batch, without any graph.
 
         A pass with gradients is good for one answer; given one without where some are needed, the
         model is run again. Raises OptionError for an option, and MethodError for a model, that
         does not fit.
         """
-        complete = self.options(options, watched.model)
-        if reason := self.why_not(type(watched.model)):
+        complete = self.options(options, traced.model)
+        if reason := self.unsupported_reason(type(traced.model)):
             raise MethodError(f"'{self.name}' does not fit this checkpoint: {reason}.")
-        if self.needs_gradients and not watched.trace.gradients:
-            watched = self.watch(watched.model, watched.pixels)
+        if self.needs_gradients and not traced.trace.gradients:
+            traced = self.run_with_trace(traced.model, traced.pixels)
         with torch.no_grad():
-            return self.run(watched, target, **complete)
+            return self.run(traced, target, **complete)

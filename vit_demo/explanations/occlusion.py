@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vit_demo.errors import OptionError
-from vit_demo.explanations.hiding import (
+from vit_demo.explanations.masking import (
     Droppable,
     Grid,
     Masks,
@@ -24,7 +24,7 @@ from vit_demo.explanations.hiding import (
     logits_replacing,
     mean_colour,
 )
-from vit_demo.explanations.watched import Classifier, Heatmap, Watched
+from vit_demo.explanations.traced_pass import Classifier, Heatmap, TracedPass
 
 Hide = Literal["drop", "blur", "mean"]
 
@@ -32,14 +32,14 @@ Hide = Literal["drop", "blur", "mean"]
 USUAL_PATCH = 16
 
 
-def suited_occlusion(model: Classifier) -> dict[str, int | str]:
+def recommended_block(model: Classifier) -> dict[str, int | str]:
     """What suits a model: drop tokens where that can be, and hide about a usual patch at a time."""
     block = max(1, USUAL_PATCH // model.config.cell) if isinstance(model, Tiled) else 1
     return {"hide": "drop" if isinstance(model, Droppable) else "blur", "block": block}
 
 
 def occlusion(
-    watched: Watched, target: Int[Tensor, " b"], *, hide: Hide = "drop", block: int = 1
+    traced: TracedPass, target: Int[Tensor, " b"], *, hide: Hide = "drop", block: int = 1
 ) -> Heatmap:
     """How far the class's probability falls when a block of patches is hidden: signed.
 
@@ -51,17 +51,17 @@ def occlusion(
     nothing of its size is left; or gives them the photo's mean colour. Raises OptionError for
     blocks that leave nothing of the photo, and for dropping in a model that cannot.
     """
-    rows, cols = watched.grid
+    rows, cols = traced.grid
     if not 1 <= block < max(rows, cols):
         raise OptionError(
             f"block={block}, but on {rows} × {cols} patches it is 1 to {max(rows, cols) - 1}."
         )
-    likely = watched.logits.softmax(dim=-1)
-    masks = blocks(watched.grid, block).to(likely.device)
+    likely = traced.logits.softmax(dim=-1)
+    masks = blocks(traced.grid, block).to(likely.device)
     maps = []
     for photo, wanted in enumerate(target.tolist()):
-        pixels = watched.pixels[photo : photo + 1]
-        without = _logits(watched, pixels, masks, hide, block).softmax(dim=-1)[:, wanted]
+        pixels = traced.pixels[photo : photo + 1]
+        without = _logits(traced, pixels, masks, hide, block).softmax(dim=-1)[:, wanted]
         # The blocks tile the grid: every patch lies in one of them.
         maps.append((likely[photo, wanted] - without) @ masks.to(likely))
     return rearrange(torch.stack(maps), "b (rows cols) -> b rows cols", rows=rows)
@@ -79,18 +79,18 @@ def blocks(grid: Grid, block: int) -> Masks:
 
 
 def _logits(
-    watched: Watched,
+    traced: TracedPass,
     pixels: Float[Tensor, "1 channels h w"],
     masks: Masks,
     hide: Hide,
     block: int,
 ) -> Float[Tensor, "masks classes"]:
     """What the model says of one photo without each of some blocks."""
-    model = watched.model
+    model = traced.model
     if hide != "drop":
         sigma = cell_of(model) * block / 2
         other = mean_colour(pixels) if hide == "mean" else gaussian(pixels, sigma)
-        return logits_replacing(model, pixels, other, masks, watched.grid)
+        return logits_replacing(model, pixels, other, masks, traced.grid)
     if not isinstance(model, Droppable):
         raise OptionError(
             "hide=drop, but this architecture needs its whole grid of tokens; use hide=blur."

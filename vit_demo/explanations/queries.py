@@ -11,52 +11,58 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from vit_demo import flow
+from vit_demo import trace
 from vit_demo.errors import OptionError
 from vit_demo.explanations.attention import EVERY_HEAD, head_rule, layer_at
-from vit_demo.explanations.watched import Heatmap, Watched
-from vit_demo.flow import Attention, Flow, carry
+from vit_demo.explanations.traced_pass import Heatmap, TracedPass
+from vit_demo.trace import Attention, Flow, propagate_back
 
 Patch = tuple[int, int]
 
 
-def seen(watched: Watched, patch: Patch, layer: int = -1, head: int = EVERY_HEAD) -> Heatmap:
+def patch_attention(
+    traced: TracedPass, patch: Patch, layer: int = -1, head: int = EVERY_HEAD
+) -> Heatmap:
     """What the token at a patch (row, column, from 0) attends to in one layer; sums to one.
 
     Layers and heads are counted from 1; layer −1 is the last one, head 0 the mean over all heads.
     Where a token stands for several patches, it is the one that the patch went into. Raises
     OptionError outside the grid or the model.
     """
-    chosen = layer_at(watched, layer)
-    before = _before(watched, chosen)
-    geometry = [step for step in before if not step.skip]
-    weight = _one_token(watched, patch, chosen, before)
-    return watched.on_grid(carry(geometry, chosen.pull(weight, head_rule(chosen, layer, head))))
+    chosen = layer_at(traced, layer)
+    before = _before(traced, chosen)
+    geometry = [step for step in before if not step.residual]
+    weight = _one_token(traced, patch, chosen, before)
+    return traced.on_grid(
+        propagate_back(geometry, chosen.apply_transpose(weight, head_rule(chosen, layer, head)))
+    )
 
 
-def gathered(watched: Watched, patch: Patch, layer: int = -1) -> Heatmap:
+def patch_rollout(traced: TracedPass, patch: Patch, layer: int = -1) -> Heatmap:
     """Where the state of the token at a patch came from, after one layer, through all before it.
 
     Attention rollout (arXiv 2005.00928) that begins at a patch rather than at the read-out; sums
     to one. Counted, and refused, as in `seen`.
     """
-    chosen = layer_at(watched, layer)
-    before = _before(watched, chosen)
-    return watched.on_grid(carry([*before, chosen], _one_token(watched, patch, chosen, before)))
+    chosen = layer_at(traced, layer)
+    before = _before(traced, chosen)
+    return traced.on_grid(
+        propagate_back([*before, chosen], _one_token(traced, patch, chosen, before))
+    )
 
 
-def attention_distances(watched: Watched, cell: float) -> list[Float[Tensor, "b heads"]]:
+def attention_distances(traced: TracedPass, cell: float) -> list[Float[Tensor, "b heads"]]:
     """How far each head of each layer looks on average, in pixels; `cell` is a patch's side.
 
     The distance from query to key, weighted by attention, as in figure 7 of arXiv 2010.11929.
     A token stands in the middle of the patches that went into it; tokens that stand nowhere
     (class token, registers) are left out as queries and as keys.
     """
-    rows, cols = watched.grid
-    spots = torch.cartesian_prod(torch.arange(rows), torch.arange(cols)).to(watched.logits)
+    rows, cols = traced.grid
+    spots = torch.cartesian_prod(torch.arange(rows), torch.arange(cols)).to(traced.logits)
     distances = []
-    for layer in watched.trace.layers:
-        shares = places(_before(watched, layer), layer.tokens, watched.logits)
+    for layer in traced.trace.layers:
+        shares = places(_before(traced, layer), layer.tokens, traced.logits)
         held = shares.sum(dim=1)
         centres = shares @ (cell * spots) / held.clamp(min=torch.finfo(held.dtype).tiny)[:, None]
         distances.append(mean_distance(layer, centres, held > 0))
@@ -71,7 +77,7 @@ def mean_distance(
     spots = functional.pad(centres, (0, 0, 0, 1))[layer.index]
     real = functional.pad(placed, (0, 1))[layer.index].to(centres)
     groups, slots = layer.index.shape
-    step = max(1, flow.CHUNK_NUMBERS // (len(layer.query) * layer.heads * slots))
+    step = max(1, trace.CHUNK_NUMBERS // (len(layer.query) * layer.heads * slots))
     total = centres.new_zeros(len(layer.query) // groups, layer.heads)
     for start in range(0, slots, step):
         rows = slice(start, start + step)
@@ -88,23 +94,23 @@ def mean_distance(
 def places(before: list[Flow], tokens: int, like: Tensor) -> Float[Tensor, "tokens patches"]:
     """Which patches went into each token, by the geometry of the flows before it."""
     identity = torch.eye(tokens, device=like.device, dtype=like.dtype)
-    return carry([step for step in before if not step.skip], identity[None])[0]
+    return propagate_back([step for step in before if not step.residual], identity[None])[0]
 
 
-def _before(watched: Watched, layer: Attention) -> list[Flow]:
-    return watched.trace.flows[: watched.trace.flows.index(layer)]
+def _before(traced: TracedPass, layer: Attention) -> list[Flow]:
+    return traced.trace.flows[: traced.trace.flows.index(layer)]
 
 
 def _one_token(
-    watched: Watched, patch: Patch, layer: Attention, before: list[Flow]
+    traced: TracedPass, patch: Patch, layer: Attention, before: list[Flow]
 ) -> Float[Tensor, "b 1 n"]:
     """Weight one on the token of a layer that a patch went into."""
-    rows, cols = watched.grid
+    rows, cols = traced.grid
     if not (0 <= patch[0] < rows and 0 <= patch[1] < cols):
         raise OptionError(
             f"There is no patch {patch}; rows are 0 to {rows - 1} and columns 0 to {cols - 1}."
         )
-    shares = places(before, layer.tokens, watched.logits)[:, patch[0] * cols + patch[1]]
+    shares = places(before, layer.tokens, traced.logits)[:, patch[0] * cols + patch[1]]
     weight = torch.zeros_like(shares)
     weight[shares.argmax()] = 1
-    return weight.expand(len(watched.logits), 1, -1)
+    return weight.expand(len(traced.logits), 1, -1)

@@ -5,12 +5,12 @@ from jaxtyping import Int
 from torch import Tensor
 
 from vit_demo.errors import OptionError
-from vit_demo.explanations.watched import Heatmap, Watched
+from vit_demo.explanations.traced_pass import Heatmap, TracedPass
 
 LARGEST_SEED = 2**32 - 1
 
 
-def random(watched: Watched, target: Int[Tensor, " b"], *, seed: int = 0) -> Heatmap:
+def random(traced: TracedPass, target: Int[Tensor, " b"], *, seed: int = 0) -> Heatmap:
     """Uniform noise that knows neither photo nor class, brought to a sum of one.
 
     Raises OptionError for a seed that is no 32-bit number.
@@ -19,6 +19,6 @@ def random(watched: Watched, target: Int[Tensor, " b"], *, seed: int = 0) -> Hea
     if not 0 <= seed <= LARGEST_SEED:
         raise OptionError(f"seed={seed}, but a seed is a number from 0 to {LARGEST_SEED}.")
     generator = torch.Generator().manual_seed(seed)
-    rows, cols = watched.grid
-    noise = torch.rand(len(watched.logits), 1, rows * cols, generator=generator)
-    return watched.on_grid(noise.to(watched.logits))
+    rows, cols = traced.grid
+    noise = torch.rand(len(traced.logits), 1, rows * cols, generator=generator)
+    return traced.on_grid(noise.to(traced.logits))

@@ -9,14 +9,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, eye
 
 from vit_demo.errors import OptionError
-from vit_demo.explanations.watched import Heatmap, Watched
-from vit_demo.flow import PADDING, Attention, Flow, Rule, Trace, carry, mean_heads
+from vit_demo.explanations.traced_pass import Heatmap, TracedPass
+from vit_demo.trace import PADDING, Attention, Flow, Rule, Trace, mean_heads, propagate_back
 
 Fusion = Literal["mean", "max", "min"]
 
 
 def rollout(
-    watched: Watched,
+    traced: TracedPass,
     target: Int[Tensor, " b"],
     *,
     fusion: Fusion = "mean",
@@ -35,18 +35,18 @@ def rollout(
     del target
     if not 0 <= discard_ratio < 1:
         raise OptionError(f"discard_ratio={discard_ratio:g}, but it must lie in [0, 1).")
-    layers = watched.trace.layers
+    layers = traced.trace.layers
     if not 1 <= start_layer <= len(layers):
         raise OptionError(
             f"start_layer={start_layer}, but this checkpoint has layers 1 to {len(layers)}."
         )
     skipped = layers[: start_layer - 1]
-    flows = [flow for flow in watched.trace.flows if flow not in skipped]
+    flows = [flow for flow in traced.trace.flows if flow not in skipped]
     rule = mean_heads
     if fusion != "mean" or discard_ratio:
-        read = {flow: (weight > 0).any(dim=(0, 1)) for flow, weight in watched.straight()}
+        read = {flow: (weight > 0).any(dim=(0, 1)) for flow, weight in traced.residual_weights()}
         rule = fused(fusion, discard_ratio, read)
-    return watched.on_grid(carry(flows, watched.read_out, rule))
+    return traced.on_grid(propagate_back(flows, traced.read_out, rule))
 
 
 def fused(
@@ -95,4 +95,4 @@ def token_rollout(trace: Trace, batch: int = 1) -> Float[Tensor, "b n n"]:
     """
     layers = trace.layers
     identity = eye(layers[-1].tokens, device=layers[-1].query.device)
-    return carry(layers, identity.expand(batch, -1, -1))
+    return propagate_back(layers, identity.expand(batch, -1, -1))

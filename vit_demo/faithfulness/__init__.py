@@ -1,26 +1,34 @@
 """Is the map telling the truth? Deletion, insertion, SaCo and randomisation, beside noise."""
 
-from vit_demo.faithfulness.case import Case
+from vit_demo.faithfulness.benchmark import Benchmark, Mean, benchmark, compared
 from vit_demo.faithfulness.curves import Curve
-from vit_demo.faithfulness.marks import CONTROL, FIGURES, STEPS, Marks, Trust, mark, trust
-from vit_demo.faithfulness.randomise import Likeness, cascade, parts_of
-from vit_demo.faithfulness.study import Mean, Study, compared, study
+from vit_demo.faithfulness.map_scores import (
+    CONTROL,
+    FIGURES,
+    STEPS,
+    FaithfulnessScores,
+    ScoresVsRandom,
+    score_one_map,
+    scores_vs_random,
+)
+from vit_demo.faithfulness.masked_classifier import MaskedClassifier
+from vit_demo.faithfulness.randomization import MapSimilarity, parts_of, randomize_cascade
 
 __all__ = [
     "CONTROL",
     "FIGURES",
     "STEPS",
-    "Case",
+    "Benchmark",
     "Curve",
-    "Likeness",
-    "Marks",
+    "FaithfulnessScores",
+    "MapSimilarity",
+    "MaskedClassifier",
     "Mean",
-    "Study",
-    "Trust",
-    "cascade",
+    "ScoresVsRandom",
+    "benchmark",
     "compared",
-    "mark",
     "parts_of",
-    "study",
-    "trust",
+    "randomize_cascade",
+    "score_one_map",
+    "scores_vs_random",
 ]

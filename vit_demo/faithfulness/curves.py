@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vit_demo.errors import ConfigError
-from vit_demo.explanations.hiding import Masks
-from vit_demo.faithfulness.case import Case
+from vit_demo.explanations.masking import Masks
+from vit_demo.faithfulness.masked_classifier import MaskedClassifier
 
 Maps = Float[Tensor, "maps rows cols"]
 
@@ -30,7 +30,7 @@ class Curve:
         return float(torch.trapezoid(self.probabilities.double(), self.shares.double()))
 
 
-def deletion(case: Case, maps: Maps, steps: int) -> list[Curve]:
+def deletion(case: MaskedClassifier, maps: Maps, steps: int) -> list[Curve]:
     """Take the most important patches first; the smaller the area, the better the map.
 
     RISE (arXiv 1806.07421); in a Vision Transformer by leaving tokens out, where the model can.
@@ -39,7 +39,7 @@ def deletion(case: Case, maps: Maps, steps: int) -> list[Curve]:
     return _curves(case.deleted(_flat(masks)), masks)
 
 
-def insertion(case: Case, maps: Maps, steps: int) -> list[Curve]:
+def insertion(case: MaskedClassifier, maps: Maps, steps: int) -> list[Curve]:
     """Give the most important patches first, into the blurred photo; a larger area is better.
 
     RISE (arXiv 1806.07421).

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vit_demo.errors import ConfigError
-from vit_demo.faithfulness.case import Case
 from vit_demo.faithfulness.curves import Maps, nested, ranking
+from vit_demo.faithfulness.masked_classifier import MaskedClassifier
 
 GROUPS = 10
 
@@ -33,7 +33,7 @@ def salience_weighted(
     return float(kept.sum() / total) if total > 0 else 0.0
 
 
-def saco(case: Case, maps: Maps, groups: int = GROUPS) -> list[float]:
+def saco(case: MaskedClassifier, maps: Maps, groups: int = GROUPS) -> list[float]:
     """The coefficient of each map: groups by falling salience, each hidden alone.
 
     The patches of a group get the photo's mean colour; its effect is the fall of the class's

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vit_demo.faithfulness.marks import CONTROL, FIGURES, deleting
-from vit_demo.faithfulness.sanity import Forgetting
-from vit_demo.faithfulness.study import USUAL, Mean, Study
+from vit_demo.faithfulness.benchmark import USUAL, Benchmark, Mean
+from vit_demo.faithfulness.map_scores import CONTROL, FIGURES, deleting
+from vit_demo.faithfulness.randomization_test import RandomizationResult
 
 
-def as_json(whole: Study, forgetting: Mapping[str, Sequence[Forgetting]]) -> dict[str, Any]:
+def as_json(
+    whole: Benchmark, randomization_test: Mapping[str, Sequence[RandomizationResult]]
+) -> dict[str, Any]:
     """The study, with the choice made on one half of its photos and judged on the other."""
     content: dict[str, Any] = {
         "checkpoint": whole.ref,
@@ -28,18 +30,18 @@ def as_json(whole: Study, forgetting: Mapping[str, Sequence[Forgetting]]) -> dic
             "quick": choosing.ranked(whole.quick),
             "methods": _methods(judging),
         }
-    if forgetting:
+    if randomization_test:
         content["randomised"] = {
             name: [
-                {"part": step.part, "likeness": step.likeness, "photos": step.photos}
+                {"part": step.part, "likeness": step.similarity, "photos": step.photos}
                 for step in steps
             ]
-            for name, steps in forgetting.items()
+            for name, steps in randomization_test.items()
         }
     return content
 
 
-def _methods(study: Study) -> dict[str, Any]:
+def _methods(study: Benchmark) -> dict[str, Any]:
     return {
         name: {
             **{figure: _figure(study, name, figure) for figure in FIGURES},
@@ -49,14 +51,14 @@ def _methods(study: Study) -> dict[str, Any]:
     }
 
 
-def _curves(study: Study, figure: str) -> dict[str, list[float]]:
+def _curves(study: Benchmark, figure: str) -> dict[str, list[float]]:
     """The mean curves: shares of the patches, and each method's probabilities there."""
     curves = {name: study.curve(name, figure).tolist() for name in study.methods}
     shares, _ = curves[CONTROL]
     return {"shares": shares, **{name: heights for name, (_, heights) in curves.items()}}
 
 
-def _figure(study: Study, name: str, figure: str) -> dict[str, Any]:
+def _figure(study: Benchmark, name: str, figure: str) -> dict[str, Any]:
     others = {f"less_{other}": other for other in (CONTROL, USUAL) if other != name}
     return {
         **_mean(study.mean(name, figure)),

@@ -42,7 +42,7 @@ WEIGHTS = (400, 700)
 LENT = "vit_demo: "
 
 
-def lend_letters(figure: Figure) -> None:
+def add_fallback_fonts(figure: Figure) -> None:
     """Let other fonts write what a text's own font cannot; texts that lack nothing stay as is.
 
     Where no font of the machine can, a box stands for the letter, without a warning of matplotlib.

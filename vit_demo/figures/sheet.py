@@ -15,7 +15,7 @@ from PIL import Image
 
 from vit_demo.errors import OutputError
 from vit_demo.figures.colour import ColourScale
-from vit_demo.figures.fonts import lend_letters
+from vit_demo.figures.fonts import add_fallback_fonts
 
 # A 16:9 slide; at this density a PNG is 1920 × 1080.
 WIDTH_INCHES, HEIGHT_INCHES, DOTS_PER_INCH = 12.8, 7.2, 150
@@ -76,7 +76,7 @@ def save_sheet(sheet: Sheet, path: Path) -> None:
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure in the format of the file's suffix; OutputError where that cannot be."""
-    lend_letters(figure)
+    add_fallback_fonts(figure)
     try:
         figure.savefig(path, dpi=DOTS_PER_INCH)
     except OSError as error:

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vit_demo.flow import Attention, Trace
 from vit_demo.models.layers import Gelu, Mlp
+from vit_demo.trace import Attention, Trace
 
 
 class AttentionPool(nn.Module):
@@ -44,7 +44,7 @@ class AttentionPool(nn.Module):
             two=2,
             heads=self.heads,
         )
-        mixed = functional.scaled_dot_product_attention(query, key, value)
+        attn_output = functional.scaled_dot_product_attention(query, key, value)
         if trace is not None:
             count = tokens.shape[1]
             trace.record(
@@ -52,13 +52,13 @@ class AttentionPool(nn.Module):
                     query,
                     key,
                     value,
-                    mixed,
+                    attn_output,
                     index=torch.arange(self.first, count, device=tokens.device)[None],
                     tokens=count,
                     scale=query.shape[-1] ** -0.5,
-                    skip=False,
+                    residual=False,
                     outputs=torch.zeros(1, 1, dtype=torch.long, device=tokens.device),
                 )
             )
-        pooled = self.proj(rearrange(mixed, "b heads n d -> b n (heads d)"))
+        pooled = self.proj(rearrange(attn_output, "b heads n d -> b n (heads d)"))
         return rearrange(pooled + self.mlp(self.norm(pooled)), "b 1 d -> b d")

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vit_demo.flow import Trace
 from vit_demo.models.grids import square_sharing
+from vit_demo.trace import Trace
 
 KERNEL = 3
 

@@ -14,28 +14,30 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from vit_demo.flow import PADDING, Sharing, Trace
+from vit_demo.trace import PADDING, LinearMixing, Trace
 
 Grid = tuple[int, int]
 
 
-def prefix_sharing(prefix: int, patches: int, device: torch.device) -> Sharing:
+def prefix_sharing(prefix: int, patches: int, device: torch.device) -> LinearMixing:
     """Patches enter the encoder behind `prefix` learned tokens, which have no children."""
     children = torch.arange(-prefix, patches, device=device).clamp(min=PADDING)
     share = (children != PADDING).float()
-    return Sharing(children[:, None], share[:, None], tokens=patches)
+    return LinearMixing(children[:, None], share[:, None], tokens=patches)
 
 
 def token_sharing(
     read: Sequence[int] | Mapping[int, float], tokens: int, device: torch.device
-) -> Sharing:
+) -> LinearMixing:
     """A read-out of one output: the mean of the tokens `read`, or a mix by their shares."""
     shares = list(read.values()) if isinstance(read, Mapping) else [1 / len(read)] * len(read)
     index = torch.tensor([list(read)], device=device)
-    return Sharing(index, torch.tensor([shares], device=device), tokens=tokens)
+    return LinearMixing(index, torch.tensor([shares], device=device), tokens=tokens)
 
 
-def square_sharing(grid: Grid, side: int, stride: int, start: int, device: torch.device) -> Sharing:
+def square_sharing(
+    grid: Grid, side: int, stride: int, start: int, device: torch.device
+) -> LinearMixing:
     """Every output is the plain mean of a square of inputs, one every `stride` places.
 
     The first square begins at (`start`, `start`); what lies outside the grid does not count.
@@ -47,7 +49,7 @@ def square_sharing(grid: Grid, side: int, stride: int, start: int, device: torch
     index = torch.where(inside, down * cols + across, PADDING)
     index = rearrange(index, "rows cols p q -> (rows cols) (p q)").to(device)
     share = (index != PADDING).float()
-    return Sharing(index, share / share.sum(dim=1, keepdim=True), tokens=rows * cols)
+    return LinearMixing(index, share / share.sum(dim=1, keepdim=True), tokens=rows * cols)
 
 
 def _spans(length: int, side: int, stride: int, start: int) -> Int[Tensor, "out side"]:
@@ -56,13 +58,13 @@ def _spans(length: int, side: int, stride: int, start: int) -> Int[Tensor, "out 
     return torch.where((span >= 0) & (span < length), span, PADDING)
 
 
-def resize_sharing(old: Grid, new: Grid, device: torch.device) -> Sharing:
+def resize_sharing(old: Grid, new: Grid, device: torch.device) -> LinearMixing:
     """Bilinear resizing: every output is a stated mix of at most four inputs."""
     row_share, rows = _bilinear(old[0], new[0])
     col_share, cols = _bilinear(old[1], new[1])
     index = rows[:, None, :, None] * old[1] + cols[None, :, None, :]
     share = row_share[:, None, :, None] * col_share[None, :, None, :]
-    return Sharing(
+    return LinearMixing(
         rearrange(index, "rows cols p q -> (rows cols) (p q)").to(device),
         rearrange(share, "rows cols p q -> (rows cols) (p q)").to(device),
         tokens=old[0] * old[1],

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vit_demo.flow import Attention, Trace
+from vit_demo.trace import Attention, Trace
 
 Gelu = Literal["exact", "tanh", "quick"]
 Activation = Gelu | Literal["silu"]
@@ -125,7 +125,7 @@ class SelfAttention(nn.Module):
         def attend(query: Float[Tensor, "b heads q d"]) -> Float[Tensor, "b heads q d"]:
             return functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
 
-        mixed = attend(query) if read is None else graph_of_first(attend, query, read)
+        attn_output = attend(query) if read is None else graph_of_first(attend, query, read)
         if trace is not None:
             if index is None:
                 index = torch.arange(tokens.shape[1], device=tokens.device)[None]
@@ -134,13 +134,13 @@ class SelfAttention(nn.Module):
                     query,
                     key,
                     value,
-                    mixed,
+                    attn_output,
                     index=index,
                     tokens=index.numel(),
                     scale=query.shape[-1] ** -0.5,
                 )
             )
-        return self.proj_drop(self.proj(rearrange(mixed, "b heads n d -> b n (heads d)")))
+        return self.proj_drop(self.proj(rearrange(attn_output, "b heads n d -> b n (heads d)")))
 
 
 class Mlp(nn.Module):

@@ -27,10 +27,10 @@ from vit_demo.checks import (
     check_wholes,
 )
 from vit_demo.errors import ConfigError
-from vit_demo.flow import Trace
 from vit_demo.models.convolutions import KERNEL, ConvNorm, InvertedResidual, round_to_eight
 from vit_demo.models.grids import Grid, resized, token_sharing
 from vit_demo.models.layers import MeanHead, Mlp, SelfAttention, initialise
+from vit_demo.trace import Trace
 
 # Inverted residuals in the stages without attention, and pixels per place where attention begins.
 CONVOLUTIONS = (1, 3)

@@ -19,12 +19,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vit_demo.flow import Trace
 from vit_demo.models.dropping import DropPath
 from vit_demo.models.grids import Grid, square_sharing, token_sharing
 from vit_demo.models.layers import MeanHead, Mlp, PatchEmbedding, initialise
 from vit_demo.models.swin_config import SwinConfig
 from vit_demo.models.windows import WindowAttention, Windows, cut_windows
+from vit_demo.trace import Trace
 
 __all__ = ["Swin", "SwinConfig"]
 
@@ -121,7 +121,7 @@ class SwinStage(nn.Module):
         for number, block in enumerate(self.blocks):
             tokens = block(tokens, shifted if number % 2 else unshifted, trace)
             if trace is not None:
-                trace.leave(tokens)
+                trace.record_hidden_state(tokens)
         return tokens, grid
 
 

@@ -19,7 +19,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vit_demo.errors import ConfigError
-from vit_demo.flow import Trace
 from vit_demo.models.attention_pool import AttentionPool
 from vit_demo.models.dropping import DropPath, PatchDropout
 from vit_demo.models.grids import prefix_sharing, token_sharing
@@ -35,6 +34,7 @@ from vit_demo.models.layers import (
 )
 from vit_demo.models.positions import resample_positions
 from vit_demo.models.vit_config import PRESETS, ViTConfig, preset
+from vit_demo.trace import Trace
 
 __all__ = ["PRESETS", "ViTConfig", "VisionTransformer", "preset", "resample_positions"]
 
@@ -173,7 +173,7 @@ class VisionTransformer(nn.Module):
             read = self.config.prefix if only_prefix and number == last else None
             tokens = block(tokens, trace, read)
             if trace is not None:
-                trace.leave(tokens)
+                trace.record_hidden_state(tokens)
         return self.read(tokens, trace)
 
     def read(

@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vit_demo.flow import PADDING, Attention, Trace
 from vit_demo.models.grids import Grid
+from vit_demo.trace import PADDING, Attention, Trace
 
 Order = Literal["pad first", "shift first"]
 
@@ -141,7 +141,7 @@ class WindowAttention(nn.Module):
             heads=self.heads,
         )
         bias = self.bias(windows)
-        mixed = functional.scaled_dot_product_attention(
+        attn_output = functional.scaled_dot_product_attention(
             query,
             key,
             value,
@@ -154,7 +154,7 @@ class WindowAttention(nn.Module):
                     query,
                     key,
                     value,
-                    mixed,
+                    attn_output,
                     index=windows.index,
                     tokens=tokens.shape[1],
                     scale=query.shape[-1] ** -0.5,
@@ -162,7 +162,7 @@ class WindowAttention(nn.Module):
                 )
             )
         together = rearrange(
-            mixed, "(b groups) heads slots d -> b (groups slots) (heads d)", b=len(tokens)
+            attn_output, "(b groups) heads slots d -> b (groups slots) (heads d)", b=len(tokens)
         )
         return self.proj_drop(self.proj(together[:, windows.place]))
 

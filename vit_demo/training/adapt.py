@@ -28,7 +28,7 @@ def adapt(
         if not name.startswith(HEADS)
     }
     if old.distilled and not new.distilled:
-        adapted = without_teacher(adapted)
+        adapted = without_distillation(adapted)
     adapted["patch_embed.proj.weight"] = resample_patch_kernel(
         adapted["patch_embed.proj.weight"], new.patch_size
     )
@@ -38,7 +38,7 @@ def adapt(
     return adapted
 
 
-def without_teacher(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def without_distillation(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Without DeiT's distillation token, and without its place behind the class token."""
     kept = {name: tensor for name, tensor in tensors.items() if name != "dist_token"}
     positions = kept["pos_embed"]

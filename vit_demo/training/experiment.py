@@ -5,17 +5,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vit_demo.checkpoints.files import read_json, write_json
-from vit_demo.checkpoints.stored import Stored
+from vit_demo.checkpoints.files import SUMMARY, read_json, write_json
+from vit_demo.checkpoints.parsed_checkpoint import ParsedCheckpoint
 from vit_demo.errors import DataError
+from vit_demo.evaluation.metrics import Share
 from vit_demo.figures.curves import draw_comparison
 from vit_demo.figures.sheet import save_figure
-from vit_demo.training.metrics import Share
+from vit_demo.training.distributed import DistributedContext
 from vit_demo.training.plan import SCRATCH, Plan
 from vit_demo.training.recipe import SCRATCH_LEARNING_RATE
-from vit_demo.training.run import SUMMARY, Watcher, train
-from vit_demo.training.saved import RunFolder
-from vit_demo.training.world import World
+from vit_demo.training.run import Watcher, train
+from vit_demo.training.run_folder import RunFolder
 
 PRETRAINED, FROM_SCRATCH = "pretrained", "from scratch"
 COMPARISON, PLOT = "comparison.json", "comparison.png"
@@ -43,10 +43,10 @@ class Arm:
 
 def compare(
     plan: Plan,
-    start: Stored,
+    start: ParsedCheckpoint,
     out: Path,
     watch: Callable[[str], Watcher],
-    world: World | None = None,
+    world: DistributedContext | None = None,
 ) -> tuple[Arm, Arm]:
     """Train as planned, and again from scratch; a table as JSON and a plot are left in `out`.
 
@@ -85,14 +85,18 @@ def compare(
         }
         for arm in arms
     }
-    if world is None or world.leads:
+    if world is None or world.is_main:
         write_json(out / COMPARISON, table)
         save_figure(draw_comparison({arm.name: arm.accuracies for arm in arms}), out / PLOT)
     return arms[0], arms[1]
 
 
 def _finished(
-    plan: Plan, start: Stored, folder: Path, watcher: Watcher, world: World | None
+    plan: Plan,
+    start: ParsedCheckpoint,
+    folder: Path,
+    watcher: Watcher,
+    world: DistributedContext | None,
 ) -> dict[str, Any]:
     """The summary of a run that has come to its end, now if need be."""
     run = RunFolder(folder)

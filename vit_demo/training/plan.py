@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from PIL import Image
 
-from vit_demo.checkpoints.fit import fit
-from vit_demo.checkpoints.stored import Stored
+from vit_demo.checkpoints.parsed_checkpoint import ParsedCheckpoint
+from vit_demo.checkpoints.state_dict import load_state_dict_strict
 from vit_demo.checkpoints.transformers.vit import check_plain
+from vit_demo.data.seeding import torch_seed
 from vit_demo.errors import DataError, UnsupportedError
 from vit_demo.models.vit import VisionTransformer, ViTConfig, preset
 from vit_demo.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from vit_demo.training.adapt import adapt
-from vit_demo.training.dice import torch_seed
 from vit_demo.training.recipe import Recipe
 
 SCRATCH, NOT_STATED = "none", "not stated"
@@ -50,7 +50,7 @@ class Plan:
 
     def as_json(self) -> dict[str, Any]:
         """The plan as it can be written down and read again."""
-        return asdict(self)
+        return asdict(self) | {"recipe": self.recipe.as_json()}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Plan":
@@ -63,7 +63,9 @@ class Plan:
             ) from error
 
 
-def shape(plan: Plan, start: Stored | None, classes: int) -> tuple[ViTConfig, Preprocessing]:
+def shape(
+    plan: Plan, start: ParsedCheckpoint | None, classes: int
+) -> tuple[ViTConfig, Preprocessing]:
     """The model that is trained, and how it reads photos: the middle square of each.
 
     Layer scale stays while the model learns, and is folded only into what is written: with it, a
@@ -103,7 +105,7 @@ def shape(plan: Plan, start: Stored | None, classes: int) -> tuple[ViTConfig, Pr
     return config, preprocessing
 
 
-def fresh_model(config: ViTConfig, start: Stored | None, seed: int) -> VisionTransformer:
+def fresh_model(config: ViTConfig, start: ParsedCheckpoint | None, seed: int) -> VisionTransformer:
     """A model that knows what `start` knew, under a new head; the seed decides the rest."""
     with torch.random.fork_rng([]):
         torch.manual_seed(torch_seed(seed, "weights"))
@@ -111,5 +113,5 @@ def fresh_model(config: ViTConfig, start: Stored | None, seed: int) -> VisionTra
     if start is not None and isinstance(start.config, ViTConfig):
         new = {name: value for name, value in model.state_dict().items() if "head" in name}
         old = adapt(start.tensors, start.config, config)
-        fit(model, {**old, **new}, "the starting checkpoint")
+        load_state_dict_strict(model, {**old, **new}, "the starting checkpoint")
     return model

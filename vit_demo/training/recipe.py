@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
+from vit_demo.data.augmentation import Augmentation
 from vit_demo.errors import ConfigError, nearest
-from vit_demo.training.augment import Augmentation
 
 COUNTS = ("epochs", "batch_size")
 POSITIVE = ("head_learning_rate", "learning_rate", "layer_decay", "head_factor", "gradient_clip")
@@ -13,7 +13,15 @@ NOT_NEGATIVE = ("head_epochs", "weight_decay", "warm_up_steps", "mixup", "cutmix
 # For a start from chance, where there is nothing to be careful of.
 SCRATCH_LEARNING_RATE = 2e-4
 
-SHARES = ("label_smoothing", "average", "drop_path", "patch_dropout")
+# Fields that are called otherwise in training.json and run.json, whose keys stay.
+JSON_NAMES = {"ema_decay": "average"}
+EARLIER_NAMES = {
+    "average": "ema_decay",
+    "operations": "num_ops",
+    "strength": "magnitude",
+}
+
+SHARES = ("label_smoothing", "ema_decay", "drop_path", "patch_dropout")
 
 
 @dataclass(frozen=True)
@@ -34,12 +42,12 @@ class Recipe:
     """How to train. Nonsense is refused when it is made.
 
     First the head alone learns for `head_epochs` on a frozen backbone, at `head_learning_rate`,
-    which is high: what a chance head would tell the backbone to unlearn is not worth hearing
+    which is high: gradients through a randomly initialized head distort pretrained features
     (arXiv 2202.10054). Then everything learns for `epochs`. `learning_rate` is that of the last
     encoder block. Each block further from the head learns `layer_decay` times as fast as the one
     after it, the head `head_factor` times as fast as the last block.
 
-    `average` is the share of the old that stays at every step in the running mean of the weights,
+    `ema_decay` is the share of the old that stays at every step in the running mean of the weights,
     which is what is scored and written; 0 writes the weights themselves. `mixup`
     (arXiv 1710.09412) and `cutmix` (arXiv 1905.04899) are the parameters of their beta
     distributions, 0 for without; a batch gets one of the two at the most. `patch_dropout` leaves
@@ -60,7 +68,7 @@ class Recipe:
     warm_up_steps: int = 60
     label_smoothing: float = 0.1
     gradient_clip: float = 1.0
-    average: float = 0.995
+    ema_decay: float = 0.995
     drop_path: float = 0.0
     patch_dropout: float = 0.4
     mixup: float = 0.2
@@ -89,7 +97,8 @@ class Recipe:
 
     def as_json(self) -> dict[str, Any]:
         """Every number, as it can be written down and read again."""
-        return asdict(self)
+        content = asdict(self) | {"augmentation": self.augmentation.as_json()}
+        return {JSON_NAMES.get(name, name): value for name, value in content.items()}
 
     def changed(self, changes: Mapping[str, str]) -> "Recipe":
         """With some numbers replaced, of the augmentation too: {"mixup": "0.2", "erase": "0.1"}.
@@ -97,7 +106,8 @@ class Recipe:
         Raises ConfigError for a name that is no single number of a recipe, or a value that is none.
         """
         own, views = {}, {}
-        for name, text in changes.items():
+        for given, text in changes.items():
+            name = EARLIER_NAMES.get(given, given)
             for home, found in ((self, own), (self.augmentation, views)):
                 if isinstance(getattr(home, name, None), int | float):
                     found[name] = _number(name, text, type(getattr(home, name)))
@@ -122,12 +132,14 @@ class Recipe:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Recipe":
         """Read what `as_json` wrote; raises ConfigError for names that are not of a recipe."""
-        unknown = content.keys() - {known.name for known in fields(cls)}
+        names = {JSON_NAMES.get(known.name, known.name): known.name for known in fields(cls)}
+        unknown = content.keys() - names.keys()
         if unknown:
             raise ConfigError(
                 f"A recipe has no {', '.join(sorted(unknown))}; it was written by another version."
             )
-        return cls(**{**content, "augmentation": Augmentation.from_json(content["augmentation"])})
+        own = {names[key]: value for key, value in content.items()}
+        return cls(**{**own, "augmentation": Augmentation.from_json(content["augmentation"])})
 
 
 def _number(name: str, text: str, kind: type) -> int | float | bool:

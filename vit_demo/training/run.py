@@ -9,19 +9,19 @@ from typing import Any
 import torch
 
 from vit_demo.checkpoints import transformers
-from vit_demo.checkpoints.files import write_json
-from vit_demo.checkpoints.stored import Stored
+from vit_demo.checkpoints.files import BEST, SUMMARY, write_json
+from vit_demo.checkpoints.parsed_checkpoint import ParsedCheckpoint
+from vit_demo.data.dataset_checks import Checked, check
+from vit_demo.data.folder import parts, relative_name, relative_names
 from vit_demo.errors import DataError, StoppedError
 from vit_demo.figures.curves import save_curves
 from vit_demo.training.adapt import fold_layer_scale
-from vit_demo.training.finetune import Step, Trainer
-from vit_demo.training.folder import Sample, parts
-from vit_demo.training.inspection import Checked, check
+from vit_demo.training.distributed import DistributedContext
 from vit_demo.training.plan import SCRATCH, Plan, fresh_model, shape
-from vit_demo.training.saved import RunFolder
-from vit_demo.training.world import World
+from vit_demo.training.run_folder import RunFolder
+from vit_demo.training.trainer import Step, Trainer
 
-SUMMARY, CURVES, BEST = "training.json", "curves.png", "best"
+CURVES = "curves.png"
 
 EPOCH_FIGURES = ("epoch", "stage", "step", "loss", "accuracy", "held_out_loss", "seconds")
 
@@ -42,13 +42,13 @@ class Watcher:
 
 def train(
     plan: Plan,
-    start: Stored | None,
+    start: ParsedCheckpoint | None,
     out: Path,
     watcher: Watcher,
     *,
     resume: bool = False,
     save_every: int = 50,
-    world: World | None = None,
+    world: DistributedContext | None = None,
 ) -> Step | None:
     """Train as planned and write a checkpoint and its records to `out`; the last step.
 
@@ -61,7 +61,7 @@ def train(
     Raises DataError for photos or a folder that will not do, UnsupportedError for a start that
     cannot be fine-tuned, StoppedError when the watcher stopped it.
     """
-    world = world or World()
+    world = world or DistributedContext()
     # A shape that cannot be is refused before every photo has been opened.
     labels = parts(Path(plan.data), plan.leave_out)[0].labels
     config, preprocessing = shape(plan, start, len(labels))
@@ -91,7 +91,7 @@ class _Run:
 
     def begin(self) -> float:
         """Start the records of a new run; no seconds have been spent on it."""
-        if self.trainer.world.leads:
+        if self.trainer.world.is_main:
             self.folder.begin(self.plan.as_json())
         return 0.0
 
@@ -99,7 +99,7 @@ class _Run:
         """Take up the last state; the seconds that were spent until then."""
         if self.folder.finished:
             raise DataError(f"The run in '{self.folder.path}' has come to its end.")
-        state = self.folder.restored(cut=self.trainer.world.leads)
+        state = self.folder.restored(cut=self.trainer.world.is_main)
         if state is None:
             return 0.0
         size = self.trainer.world.size
@@ -115,7 +115,7 @@ class _Run:
 
     def _photos(self) -> list[str]:
         split = self.checked.split
-        return names_of((*split.training, *split.held_out), Path(self.plan.data))
+        return relative_names((*split.training, *split.held_out), Path(self.plan.data))
 
     def follow(self, watcher: Watcher, save_every: int, before: float) -> Step | None:
         """Take the steps, and write down what they gave; `before` are seconds spent earlier."""
@@ -124,8 +124,8 @@ class _Run:
         last: Step | None = None
         for last in self.trainer:
             seconds = before + time.monotonic() - begun
-            stops = world.total(float(world.leads and watcher.stop())) > 0
-            if world.leads:
+            stops = world.total(float(world.is_main and watcher.stop())) > 0
+            if world.is_main:
                 self.folder.note(last, seconds)
                 if last.score:
                     self.write(last, seconds)
@@ -138,7 +138,7 @@ class _Run:
                     f"from there: for finetune with --resume --out {self.folder.path}, for an "
                     "experiment as it was; torchrun with as many processes."
                 )
-        if world.leads:
+        if world.is_main:
             self.folder.finish()
         return last
 
@@ -184,12 +184,13 @@ class _Run:
             "accuracy": epochs[-1]["accuracy"],
             "minutes": round(seconds / 60, 1),
             "processes": self.trainer.world.size,
-            "held_out_photos": names_of(split.held_out, root),
+            "held_out_photos": relative_names(split.held_out, root),
             "unreadable_photos": [
-                {"photo": _name(path, root), "reason": why} for path, why in self.checked.unreadable
+                {"photo": relative_name(path, root), "reason": why}
+                for path, why in self.checked.unreadable
             ],
             "duplicate_photos": [
-                {"held_out": _name(kept, root), "training": _name(learnt, root)}
+                {"held_out": relative_name(kept, root), "training": relative_name(learnt, root)}
                 for kept, learnt in self.checked.duplicates
             ],
         }
@@ -206,12 +207,3 @@ class _Run:
             trainer.preprocessing,
             torch.float16,
         )
-
-
-def names_of(samples: Sequence[Sample], root: Path) -> list[str]:
-    """Photos by the way to them from the folder of all classes, as they are written down."""
-    return [_name(path, root) for path, _ in samples]
-
-
-def _name(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix()

@@ -14,14 +14,14 @@ import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
 from PIL import Image
 
-from vit_demo import present
-from vit_demo.analysis import TOP, Analysis, Look
+from vit_demo import captions
+from vit_demo.analysis import TOP, Analysis, PreparedPhoto
 from vit_demo.checkpoints import Checkpoint
 from vit_demo.checkpoints.cache import Progress
 from vit_demo.errors import DemoError, PhotoError
 from vit_demo.explanations import DEFAULT_METHOD, find_method
 from vit_demo.explanations.capability import capabilities
-from vit_demo.faithfulness import Trust
+from vit_demo.faithfulness import ScoresVsRandom
 from vit_demo.figures.overlay import LONG_SIDE
 from vit_demo.figures.sheet import save_sheet
 from vit_demo.photo import read_photo
@@ -67,11 +67,11 @@ class Question:
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class ScoredMap:
     """What was measured of one map."""
 
     analysis: Analysis
-    trust: Trust
+    trust: ScoresVsRandom
 
 
 @contextmanager
@@ -124,7 +124,7 @@ class Handlers:
             prepared = reduced(checkpoint.preprocessing(read_photo(source)))
             asked = self._still_applies(question or Question(), previous, checkpoint)
             with self.model_lock:
-                shown = _shown(Look(checkpoint, prepared), asked)
+                shown = _shown(PreparedPhoto(checkpoint, prepared), asked)
             return_freed_memory()
         return self.results.add(shown, replaces=previous), shown
 
@@ -140,17 +140,20 @@ class Handlers:
         checkpoint = self.get(shown.main.checkpoint.ref, None)
         with self.model_lock:
             self.results.check_question(token, ticket)
-            answer = _answer(Look(checkpoint, shown.prepared), question, shown)
+            answer = _answer(PreparedPhoto(checkpoint, shown.prepared), question, shown)
         self.results.answer(token, ticket, answer)
         return answer
 
-    def judge(self, token: str | None) -> Judged:
+    def score_map(self, token: str | None) -> ScoredMap:
         """Put the map that is shown to the test."""
         with toasts():
             shown = self.results.get(token)
             checkpoint = self.get(shown.main.checkpoint.ref, None)
             with self.model_lock:
-                return Judged(shown.main, Look(checkpoint, shown.prepared).trust(shown.main))
+                return ScoredMap(
+                    shown.main,
+                    PreparedPhoto(checkpoint, shown.prepared).scores_vs_random(shown.main),
+                )
 
     def preview(self, photo: str | None, session: str) -> str | dict[str, object]:
         """A picture of a photo that browsers cannot show, like HEIC; the model reads the photo."""
@@ -173,7 +176,9 @@ class Handlers:
         self, question: Question, previous: str | None, checkpoint: Checkpoint
     ) -> Question:
         """The method where it fits the checkpoint, the classes where it has the same labels."""
-        able = {a.method.name for a in capabilities(checkpoint.model) if a.why_not is None}
+        able = {
+            a.method.name for a in capabilities(checkpoint.model) if a.unsupported_reason is None
+        }
         method = question.method if question.method in able else None
         try:
             before = self.results.get(previous).main.checkpoint.labels
@@ -204,18 +209,20 @@ def _class_index(value: Any) -> int | None:
     return int(value) if isinstance(value, str) and value.isdecimal() else None
 
 
-def _shown(seen: Look, question: Question) -> Shown:
+def _shown(seen: PreparedPhoto, question: Question) -> Shown:
     """All maps of one look, which keep neither the weights nor the flows alive."""
     main, question = _first_map(seen, question)
-    hollow = seen.checkpoint.hollow
+    without_weights = seen.checkpoint.without_weights
     layers = (
         seen.explain("attention", options={"layer": layer + 1}) for layer in range(seen.layers)
     )
     # Every layer's predictions are the same ones; a thousand classes, twelve times, would weigh.
     return Shown(
-        main=replace(main, checkpoint=hollow),
+        main=replace(main, checkpoint=without_weights),
         layers=tuple(
-            replace(one, checkpoint=hollow, predictions=main.predictions, logits=main.logits)
+            replace(
+                one, checkpoint=without_weights, predictions=main.predictions, logits=main.logits
+            )
             for one in layers
         ),
         prepared=seen.prepared,
@@ -224,7 +231,7 @@ def _shown(seen: Look, question: Question) -> Shown:
     )
 
 
-def _first_map(seen: Look, question: Question) -> tuple[Analysis, Question]:
+def _first_map(seen: PreparedPhoto, question: Question) -> tuple[Analysis, Question]:
     """What the visitor had asked for before, or the default where that cannot be asked here."""
     try:
         return _explain(seen, question), question
@@ -233,13 +240,13 @@ def _first_map(seen: Look, question: Question) -> tuple[Analysis, Question]:
         return _explain(seen, Question()), Question()
 
 
-def _explain(seen: Look, question: Question) -> Analysis:
+def _explain(seen: PreparedPhoto, question: Question) -> Analysis:
     method = find_method(question.method or DEFAULT_METHOD)
     target, versus = (question.target, question.versus) if method.class_specific else (None, None)
     return seen.explain(method.name, target, versus=versus)
 
 
-def _answer(seen: Look, question: Question, shown: Shown) -> Shown:
+def _answer(seen: PreparedPhoto, question: Question, shown: Shown) -> Shown:
     analysis = _explain(seen, question)
     return replace(
         shown,
@@ -249,7 +256,7 @@ def _answer(seen: Look, question: Question, shown: Shown) -> Shown:
     )
 
 
-def likeliest(shown: Shown) -> dict[str, float]:
+def top_predictions(shown: Shown) -> dict[str, float]:
     """The five likeliest classes; labels that occur twice are told apart by their index."""
     best = shown.main.predictions[:TOP]
     labels = [prediction.label for prediction in best]
@@ -262,31 +269,31 @@ def likeliest(shown: Shown) -> dict[str, float]:
 def knowledge(shown: Shown) -> str:
     """Who answered, what it can name, and whether it is unsure."""
     return about(
-        present.source(shown.main),
-        present.knows(shown.main.checkpoint.labels),
-        present.doubt(shown.main),
+        captions.source(shown.main),
+        captions.known_classes(shown.main.checkpoint.labels),
+        captions.unsure_note(shown.main),
     )
 
 
 def patches(shown: Shown) -> Image.Image:
     """The patches that the model was given."""
-    return present.patches(shown.main)
+    return captions.patches(shown.main)
 
 
-def reading(shown: Shown) -> str:
+def input_description(shown: Shown) -> str:
     """What the patches are, in numbers."""
-    return f'<div class="legend"><p>{escape(present.reading(shown.main))}</p></div>'
+    return f'<div class="legend"><p>{escape(captions.input_description(shown.main))}</p></div>'
 
 
 def main_map(shown: Shown, smooth: bool | None = False) -> tuple[Image.Image, str]:
     """The map over the photo, and its legend."""
-    drawn = present.picture(shown.main, bool(smooth))
+    drawn = captions.picture(shown.main, bool(smooth))
     return drawn.image, legend(drawn)
 
 
 def layer_map(shown: Shown, layer: Any) -> tuple[Image.Image, str]:
     """Raw attention of one layer, counted from 1, and its legend."""
-    drawn = present.picture(shown.layers[layer_in_range(layer, len(shown.layers)) - 1])
+    drawn = captions.picture(shown.layers[layer_in_range(layer, len(shown.layers)) - 1])
     return drawn.image, legend(drawn)
 
 
@@ -301,7 +308,7 @@ def slide(shown: Shown, folder: str, smooth: bool | None = False) -> str:
     """A slide of the map as PNG, in the page's own cache."""
     with TemporaryDirectory() as temporary:
         path = Path(temporary) / "sheet.png"
-        save_sheet(present.sheet(shown.main, bool(smooth)), path)
+        save_sheet(captions.sheet(shown.main, bool(smooth)), path)
         label = shown.main.predictions[0].label
         safe = "".join(letter if letter.isalnum() else "-" for letter in label)[:40]
         return save_bytes_to_cache(path.read_bytes(), f"{safe}-{shown.main.method}.png", folder)

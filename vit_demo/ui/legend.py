@@ -2,7 +2,7 @@
 
 from html import escape
 
-from vit_demo.present import Picture
+from vit_demo.captions import Picture
 
 STOPS, TICKS = 12, 5
 
@@ -25,7 +25,7 @@ def legend(picture: Picture) -> str:
     )
 
 
-def about(source: str, knows: str, doubt: str = "") -> str:
+def about(source: str, known_classes: str, unsure_note: str = "") -> str:
     """Which checkpoint answered, what it can name, and any doubt; from its files, so escaped."""
-    unsure = f'<p class="unsure">{escape(doubt)}</p>' if doubt else ""
-    return f'{unsure}<p class="about"><b>{escape(source)}</b><br>{escape(knows)}</p>'
+    unsure = f'<p class="unsure">{escape(unsure_note)}</p>' if unsure_note else ""
+    return f'{unsure}<p class="about"><b>{escape(source)}</b><br>{escape(known_classes)}</p>'

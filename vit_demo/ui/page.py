@@ -10,16 +10,16 @@ from vit_demo.checkpoints import CheckpointCache
 from vit_demo.errors import DemoError
 from vit_demo.settings import ASSETS
 from vit_demo.ui import handlers
+from vit_demo.ui.checkpoint_policy import CheckpointPolicy
+from vit_demo.ui.faithfulness_panel import build_faithfulness_panel
 from vit_demo.ui.guarded_blocks import GuardedBlocks
 from vit_demo.ui.handlers import Handlers, Question
-from vit_demo.ui.offer import Offer
 from vit_demo.ui.photo_input import PhotoInput
 from vit_demo.ui.picker import build_picker
 from vit_demo.ui.question import build_question
 from vit_demo.ui.request_limits import UPLOAD_BYTES, RequestLimits
 from vit_demo.ui.results import Results, SupersededError
 from vit_demo.ui.shown import Shown
-from vit_demo.ui.trust import build_trial
 from vit_demo.ui.uploads import Uploads
 
 TITLE = "Where does a Vision Transformer look?"
@@ -102,7 +102,7 @@ FETCH_SLIDE = "() => document.querySelector('#slide-file').click()"
 
 
 def build_page(
-    cache: CheckpointCache, offer: Offer, uploads: Uploads, results: Results
+    cache: CheckpointCache, policy: CheckpointPolicy, uploads: Uploads, results: Results
 ) -> GuardedBlocks:
     """Lay out the page. Nothing is loaded and nothing starts before it is launched."""
     events = Handlers(cache.get, uploads, results)
@@ -128,10 +128,10 @@ def build_page(
                 _examples(photo, uploads)
                 gr.Markdown(EXAMPLES_NOTE, elem_classes="note")
             with gr.Column(scale=4, min_width=320):
-                picker = build_picker(page, offer)
+                picker = build_picker(page, policy)
                 run = gr.Button("Run", variant="primary", size="lg", elem_id="run")
                 names = gr.Label(label="Top-5 predictions", num_top_classes=5, elem_id="names")
-                knows = gr.HTML(elem_id="knows")
+                known_classes = gr.HTML(elem_id="knows")
         with gr.Row(visible=False, elem_id="results") as panels:
             with gr.Column(min_width=280):
                 gr.Markdown("### 1 · The patches that the model reads")
@@ -147,7 +147,7 @@ def build_page(
                 overlay_legend = gr.HTML()
                 save = gr.Button("Download as a slide", elem_id="download", size="sm")
                 slide_file = gr.DownloadButton(elem_id="slide-file", elem_classes="unseen")
-                trial = build_trial()
+                faithfulness_panel = build_faithfulness_panel()
             with gr.Column(min_width=280):
                 gr.Markdown("### 3 · Attention layer by layer")
                 layer_image = _map_image("layer-image", "jpeg", "Attention of one layer")
@@ -161,7 +161,7 @@ def build_page(
             return {
                 overlay: image,
                 overlay_legend: words,
-                **trial.reset(),
+                **faithfulness_panel.reset(),
                 **question.update(shown),
             }
 
@@ -190,11 +190,11 @@ def build_page(
             newest, choices, can = picker.used(recent, shown, ref)
             return {
                 token: new,
-                names: handlers.likeliest(shown),
-                knows: handlers.knowledge(shown),
+                names: handlers.top_predictions(shown),
+                known_classes: handlers.knowledge(shown),
                 panels: gr.Row(visible=True),
                 patches: handlers.patches(shown),
-                reads: handlers.reading(shown),
+                reads: handlers.input_description(shown),
                 **map_of(shown, soft),
                 layer: gr.Slider(maximum=last, value=chosen),
                 layer_image: layer_picture,
@@ -239,12 +239,12 @@ def build_page(
         def preview(path: str | None, request: gr.Request) -> str | dict[str, object]:
             return events.preview(path, request.session_hash or "")
 
-        drawn = [overlay, overlay_legend, trial.figures, *question.outputs]
+        drawn = [overlay, overlay_legend, faithfulness_panel.figures, *question.outputs]
         running = run.click(
             analyse,
             [photo, picker.checkpoint, token, smooth, layer, *question.inputs, picker.recent],
             [
-                token, names, knows, panels, patches, reads, *drawn,
+                token, names, known_classes, panels, patches, reads, *drawn,
                 layer, layer_image, layer_legend,
                 picker.recent, picker.checkpoint, picker.can,
             ],
@@ -299,7 +299,7 @@ def build_page(
             trigger_mode="once",
             api_visibility="private",
         ).success(None, js=FETCH_SLIDE, api_visibility="private")
-        trial.wire(events, token)
+        faithfulness_panel.wire(events, token)
         layer.input(
             redraw_layer,
             [token, layer],

@@ -7,10 +7,10 @@ from typing import Any
 
 import gradio as gr
 
-from vit_demo.checkpoints import Outline
+from vit_demo.checkpoints import CheckpointSummary
 from vit_demo.errors import DemoError
 from vit_demo.explanations.capability import Capability, capabilities
-from vit_demo.ui.offer import Offer
+from vit_demo.ui.checkpoint_policy import CheckpointPolicy
 from vit_demo.ui.search import LONGEST_REF, ON_CLICK, Answer, Searches, find, picked
 from vit_demo.ui.shown import Shown
 
@@ -30,15 +30,15 @@ NOT_HERE = "Which maps it allows is not known before it is fetched; Run does tha
 class Picker:
     """The picker of one page, laid out, and what it does when a visitor comes and has run."""
 
-    offer: Offer
+    policy: CheckpointPolicy
     checkpoint: gr.Dropdown
     can: gr.HTML
     recent: gr.BrowserState
 
     def opened(self, recent: Any, picked: str | None) -> tuple[gr.Dropdown, str]:
         """The list for a visitor who comes (back), and what the present choice can do."""
-        choices = self.offer.choices(read_recent(recent))
-        return gr.Dropdown(choices=choices), ability(self.offer, picked)
+        choices = self.policy.choices(read_recent(recent))
+        return gr.Dropdown(choices=choices), ability(self.policy, picked)
 
     def used(
         self, recent: Any, shown: Shown, picked: str | None
@@ -48,26 +48,26 @@ class Picker:
         Meanwhile another may have been picked, and the line is about that one.
         """
         newest = remember(recent, shown.main.checkpoint.ref)
-        choices = self.offer.choices(newest)
-        return newest, gr.Dropdown(choices=choices), ability(self.offer, picked)
+        choices = self.policy.choices(newest)
+        return newest, gr.Dropdown(choices=choices), ability(self.policy, picked)
 
 
-def build_picker(page: gr.Blocks, offer: Offer) -> Picker:
+def build_picker(page: gr.Blocks, policy: CheckpointPolicy) -> Picker:
     """Lay the picker out. What is in the cache is looked up when a visitor comes."""
     recent = gr.BrowserState([], storage_key=STORAGE, secret=STORAGE)
     with gr.Group(elem_id="picker"):
         checkpoint = gr.Dropdown(
-            choices=[(offer.default, offer.default)],
-            value=offer.default,
-            allow_custom_value=offer.any_checkpoint,
+            choices=[(policy.default, policy.default)],
+            value=policy.default,
+            allow_custom_value=policy.any_checkpoint,
             label="Checkpoint",
-            info=_info(offer),
+            info=_info(policy),
             elem_id="checkpoint",
         )
         can = gr.HTML(elem_id="can")
-        if offer.any_checkpoint:
-            _search_box(page, checkpoint, offer)
-    picker = Picker(offer, checkpoint, can, recent)
+        if policy.any_checkpoint:
+            _search_box(page, checkpoint, policy)
+    picker = Picker(policy, checkpoint, can, recent)
     page.load(
         picker.opened,
         [recent, checkpoint],
@@ -76,7 +76,7 @@ def build_picker(page: gr.Blocks, offer: Offer) -> Picker:
         api_visibility="private",
     )
     checkpoint.change(
-        lambda ref: ability(offer, ref),
+        lambda ref: ability(policy, ref),
         checkpoint,
         can,
         show_progress="hidden",
@@ -86,14 +86,14 @@ def build_picker(page: gr.Blocks, offer: Offer) -> Picker:
     return picker
 
 
-def _info(offer: Offer) -> str:
-    if not offer.any_checkpoint:
+def _info(policy: CheckpointPolicy) -> str:
+    if not policy.any_checkpoint:
         return "The list says which of them work offline."
-    folder = " or a folder" if offer.own_machine else ""
+    folder = " or a folder" if policy.own_machine else ""
     return f"Or type a Hub id{folder}. The list says what works offline."
 
 
-def _search_box(page: gr.Blocks, checkpoint: gr.Dropdown, offer: Offer) -> None:
+def _search_box(page: gr.Blocks, checkpoint: gr.Dropdown, policy: CheckpointPolicy) -> None:
     searches = gr.State()
     query = gr.Textbox(
         show_label=False,
@@ -106,7 +106,7 @@ def _search_box(page: gr.Blocks, checkpoint: gr.Dropdown, offer: Offer) -> None:
     page.load(Searches, None, searches, show_progress="hidden", api_visibility="private")
 
     def look_for(text: str, own: Searches | None) -> Iterator[Answer]:
-        yield from find(text, own, offer.offline)
+        yield from find(text, own, policy.offline)
 
     query.submit(
         look_for,
@@ -121,25 +121,25 @@ def _search_box(page: gr.Blocks, checkpoint: gr.Dropdown, offer: Offer) -> None:
     results.pick(picked, None, checkpoint, show_progress="hidden", api_visibility="private")
 
 
-def ability(offer: Offer, ref: str | None) -> str:
+def ability(policy: CheckpointPolicy, ref: str | None) -> str:
     """What a checkpoint can be asked for, or why it cannot be had, as soon as it is picked."""
     try:
-        outline = offer.outline((ref or "").strip())
+        summary = policy.summary((ref or "").strip())
     except DemoError as error:
         return f'<p class="about">{escape(str(error))}</p>'
-    if offer.needs_pickle((ref or "").strip()):
+    if policy.needs_pickle((ref or "").strip()):
         return f'<p class="about">{PICKLED}</p>'
-    if outline is None:
+    if summary is None:
         return f'<p class="about">{NOT_HERE}</p>'
     return (
-        f'<p class="about"><b>{escape(_what(outline))}</b><br>'
-        f"{escape(maps(outline.family, capabilities(outline.model)))}</p>"
+        f'<p class="about"><b>{escape(_what(summary))}</b><br>'
+        f"{escape(maps(summary.family, capabilities(summary.model)))}</p>"
     )
 
 
 def maps(family: str, able: Sequence[Capability]) -> str:
     """The methods that fit, which of them answer for one class, and how exact they are."""
-    able = [one for one in able if one.why_not is None]
+    able = [one for one in able if one.unsupported_reason is None]
     alike = [one.method.name for one in able if not one.method.class_specific]
     specific = [one.method.name for one in able if one.method.class_specific]
     parts = [f"Maps for one class: {', '.join(specific)}."] if specific else []
@@ -155,9 +155,9 @@ def maps(family: str, able: Sequence[Capability]) -> str:
     return " ".join(parts)
 
 
-def _what(outline: Outline) -> str:
-    classes = "" if outline.classes is None else f" · {outline.classes} classes"
-    return f"{outline.family}{classes} · {outline.place}"
+def _what(summary: CheckpointSummary) -> str:
+    classes = "" if summary.classes is None else f" · {summary.classes} classes"
+    return f"{summary.family}{classes} · {summary.place}"
 
 
 def remember(recent: Any, ref: str) -> list[str]:

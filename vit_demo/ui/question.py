@@ -38,7 +38,9 @@ class QuestionControls:
         """The methods that fit, the classes by probability, and what the map in sight answers."""
         main = shown.main
         fitting = [
-            able.method.name for able in capabilities(main.checkpoint.model) if able.why_not is None
+            able.method.name
+            for able in capabilities(main.checkpoint.model)
+            if able.unsupported_reason is None
         ]
         best = main.predictions[0]
         classes = [(p.label, str(p.index)) for p in main.predictions[:MOST_CLASSES]]

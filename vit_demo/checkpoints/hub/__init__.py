@@ -66,14 +66,14 @@ def fetch(
     Raises NotFoundError, AccessError, UnreachableError, DamagedError, CancelledError and
     UnsupportedError, each with what to do next; CheckpointError for what is rarer.
     """
-    errand = _Errand(reference, accept, progress, cancelled or Event(), allow_pickle, limit)
+    download = _Download(reference, accept, progress, cancelled or Event(), allow_pickle, limit)
     stored = None
     try:
         stored = cache.find(reference, allow_pickle)
         if stored is None or not reference.pinned:
-            listing = client.ask(reference, errand.cancelled)
+            listing = client.fetch_listing(reference, download.cancelled)
             if stored is None or stored.revision != listing.commit:
-                return errand.run(listing)
+                return download.run(listing)
     except FAULTS as error:
         names = offline() if offline else _offline(accept, allow_pickle)
         fault = explained(error, reference, names[:MOST_NAMES_TOLD])
@@ -123,7 +123,7 @@ def _offline(accept: Accept | None = None, allow_pickle: bool = False) -> list[s
 
 
 @dataclass(frozen=True)
-class _Errand:
+class _Download:
     """One way to the Hub and back."""
 
     reference: HubReference
@@ -153,7 +153,7 @@ class _Errand:
         self._check_size(size + sum(path.stat().st_size for path in paths))
         self._download(listing.commit, weights, size or self.limit)
         absent = tuple(name for name in (PROCESSOR, LABELS) if name not in listing.files)
-        return cache.settle(self.reference, folder, absent)
+        return cache.mark_complete(self.reference, folder, absent)
 
     def _download(self, commit: str, file: RemoteFile, limit: int) -> Path:
         def report(done: int, total: int) -> None:

@@ -24,7 +24,7 @@ Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Line:
+class ProgressChannel:
     """Between a call in its thread and the caller: reports go one way, hanging up the other."""
 
     reports: SimpleQueue[tuple[int, int]] = field(default_factory=SimpleQueue)
@@ -38,14 +38,17 @@ class Line:
 
 
 def wait_for(
-    call: Callable[[Line], Answer], cancelled: Event, patience: float, report: Report | None = None
+    call: Callable[[ProgressChannel], Answer],
+    cancelled: Event,
+    patience: float,
+    report: Report | None = None,
 ) -> Answer:
     """The answer of `call`; its reports are passed on in the caller's own thread.
 
     Raises CancelledError as soon as `cancelled` is set, TimeoutError when neither an answer nor
     a report comes within `patience` seconds of the start, and whatever `call` raises.
     """
-    line, future = Line(), Future[Answer]()
+    line, future = ProgressChannel(), Future[Answer]()
     Thread(target=_settle, args=(future, call, line), daemon=True).start()
     deadline = monotonic() + patience
     try:
@@ -63,7 +66,9 @@ def wait_for(
         line.hung_up.set()
 
 
-def _settle(future: Future[Answer], call: Callable[[Line], Answer], line: Line) -> None:
+def _settle(
+    future: Future[Answer], call: Callable[[ProgressChannel], Answer], line: ProgressChannel
+) -> None:
     try:
         future.set_result(call(line))
     except BaseException as error:  # it is raised again where the caller waits

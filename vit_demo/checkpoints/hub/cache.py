@@ -79,7 +79,7 @@ def is_whole(folder: Path, allow_pickle: bool) -> bool:
     return processor_known or "model_type" not in config_json
 
 
-def settle(reference: HubReference, folder: Path, absent: tuple[str, ...]) -> Snapshot:
+def mark_complete(reference: HubReference, folder: Path, absent: tuple[str, ...]) -> Snapshot:
     """Note a snapshot that has become whole: what its branch stands for, and what it lacks.
 
     The branch moves only now, so that a broken download leaves the older copy in use.

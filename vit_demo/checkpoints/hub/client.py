@@ -23,7 +23,7 @@ from huggingface_hub.utils import (
     tqdm,
 )
 
-from vit_demo.checkpoints.hub.background import Line, Report, wait_for
+from vit_demo.checkpoints.hub.background import ProgressChannel, Report, wait_for
 from vit_demo.checkpoints.hub.cache import intact, remove
 from vit_demo.checkpoints.hub.reference import COMMIT, HubReference
 from vit_demo.errors import DamagedError
@@ -54,10 +54,10 @@ class Listing:
     files: Mapping[str, RemoteFile]
 
 
-def ask(reference: HubReference, cancelled: Event) -> Listing:
+def fetch_listing(reference: HubReference, cancelled: Event) -> Listing:
     """What the Hub lists under `reference`, within ANSWER_SECONDS; raises FAULTS."""
 
-    def call(line: Line) -> Listing:
+    def call(line: ProgressChannel) -> Listing:
         with _no_hub_is_a_fault():
             return _listing(
                 HfApi().model_info(
@@ -81,7 +81,7 @@ def download(
     `limit` where the listing is silent, is broken off. Raises FAULTS and CancelledError, too.
     """
 
-    def call(line: Line) -> Path:
+    def call(line: ProgressChannel) -> Path:
         return Path(
             hf_hub_download(
                 reference.repo,
@@ -113,7 +113,7 @@ def download(
 def size_of(reference: HubReference, commit: str, file: RemoteFile, stop: Event) -> int:
     """A file's size, asked for by itself where the listing is silent; raises FAULTS."""
 
-    def call(line: Line) -> int:
+    def call(line: ProgressChannel) -> int:
         answer = hf_hub_download(
             reference.repo,
             file.name,
@@ -135,7 +135,7 @@ def search(query: str, limit: int, cancelled: Event) -> Sequence[ModelInfo]:
     The client's own `list_models` knows no timeout, so its session is asked directly.
     """
 
-    def call(line: Line) -> Sequence[ModelInfo]:
+    def call(line: ProgressChannel) -> Sequence[ModelInfo]:
         with _no_hub_is_a_fault():
             response = get_session().get(
                 f"{constants.ENDPOINT}/api/models",
@@ -155,7 +155,7 @@ def search(query: str, limit: int, cancelled: Event) -> Sequence[ModelInfo]:
     return wait_for(call, cancelled, ANSWER_SECONDS)
 
 
-def _meter(line: Line, limit: int) -> type[tqdm]:
+def _meter(line: ProgressChannel, limit: int) -> type[tqdm]:
     """The client's progress bar, without the bar: it reports, and it stops what runs too far."""
 
     class Meter(tqdm):

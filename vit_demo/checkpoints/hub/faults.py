@@ -109,10 +109,10 @@ def explained(
     for cause in causes:
         if isinstance(cause, HfHubHTTPError):
             return _by_status(cause, reference, offline)
-    return _unreachable(*silence(error), reference, offline)
+    return _unreachable(*connection_failure(error), reference, offline)
 
 
-def silence(error: Exception) -> tuple[str, str]:
+def connection_failure(error: Exception) -> tuple[str, str]:
     """Why the Hub did not answer, and what to do about it."""
     causes = tuple(causes_of(error))
     for kinds, reason, step in SILENCES:

@@ -13,10 +13,10 @@ from torch import Tensor
 from vit_demo.checkpoints.calibration import read_calibration
 from vit_demo.checkpoints.files import CONFIG, load_weights, read_json
 from vit_demo.checkpoints.naming import check_colours, unreadable
-from vit_demo.checkpoints.stored import Stored
+from vit_demo.checkpoints.parsed_checkpoint import ParsedCheckpoint
 from vit_demo.checkpoints.timm import mobilevit, swin, vit
 from vit_demo.checkpoints.timm.arguments import check_arguments
-from vit_demo.checkpoints.timm.stated import read_labels, read_preprocessing
+from vit_demo.checkpoints.timm.timm_config import read_labels, read_preprocessing
 from vit_demo.models import ModelConfig
 
 LAYOUT = "timm"
@@ -37,7 +37,7 @@ OTHERS = {
 }
 
 
-def read(folder: Path, source: str, allow_pickle: bool = False) -> Stored:
+def read(folder: Path, source: str, allow_pickle: bool = False) -> ParsedCheckpoint:
     """Read the two files. `source` names the checkpoint in messages.
 
     Raises CheckpointError when a file is missing or damaged, UnsupportedError when the
@@ -60,13 +60,15 @@ def check_family(config_json: Mapping[str, Any], source: str) -> str:
     raise unreadable(source, name)
 
 
-def describe(config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str) -> Stored:
+def describe(
+    config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
+) -> ParsedCheckpoint:
     """What a configuration and tensors under timm's names say together."""
     family = check_family(config_json, source)
     check_arguments(config_json, family, source)
     config, named = _model(config_json, tensors, family, source)
     check_colours(config.channels, source)
-    return Stored(
+    return ParsedCheckpoint(
         architecture=str(config_json["architecture"]),
         layout=LAYOUT,
         config=config,
@@ -83,11 +85,11 @@ def _model(
     """Configuration, and tensors under our names."""
     match family:
         case "swin":
-            named = swin.our_names(tensors)
+            named = swin.to_timm_names(tensors)
             return swin.read_config(config_json, named, source), named
         case "mobilevit":
-            named = mobilevit.our_names(tensors)
+            named = mobilevit.to_timm_names(tensors)
             return mobilevit.read_config(config_json, named, source), named
         case _:
-            named = vit.our_names(tensors)
+            named = vit.to_timm_names(tensors)
             return vit.read_config(config_json, named, source), named

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vit_demo.checkpoints.timm.stated import model_args, pooling
+from vit_demo.checkpoints.timm.timm_config import model_args, pooling
 from vit_demo.errors import UnsupportedError
 
 # These change nothing once a model is trained.

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from vit_demo.checkpoints.naming import rename
-from vit_demo.checkpoints.timm.stated import classes_of, input_size
+from vit_demo.checkpoints.timm.timm_config import classes_of, input_size
 from vit_demo.checkpoints.values import shape_of
 from vit_demo.errors import CheckpointError
 from vit_demo.models.mobilevit import MobileViTConfig
@@ -19,7 +19,7 @@ IGNORED = r"\.num_batches_tracked$"
 SIDE = 256
 
 
-def our_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_timm_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The file's tensors under our names, which are timm's."""
     return rename(tensors, (), IGNORED)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vit_demo.checkpoints.files import CONFIG
 from vit_demo.checkpoints.naming import Rule, rename, square, to_next_stage
-from vit_demo.checkpoints.timm.stated import classes_of, input_size, model_args
+from vit_demo.checkpoints.timm.timm_config import classes_of, input_size, model_args
 from vit_demo.checkpoints.values import pair, shape_of, sides
 from vit_demo.errors import CheckpointError, ConfigError, UnsupportedError
 from vit_demo.models.grids import Grid
@@ -26,7 +26,7 @@ OLD_RULES: tuple[Rule, ...] = (
 IGNORED = r"\.(relative_position_index|attn_mask)$"
 
 
-def our_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_timm_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The file's tensors under our names, which are timm's of today."""
     old = any(name.startswith("layers.0.downsample.") for name in tensors) or (
         "head.weight" in tensors

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vit_demo.checkpoints.naming import square
-from vit_demo.checkpoints.timm.stated import classes_of, input_size, model_args, pooling
+from vit_demo.checkpoints.timm.timm_config import classes_of, input_size, model_args, pooling
 from vit_demo.checkpoints.values import flag, shape_of, sides, whole
 from vit_demo.errors import CheckpointError, UnsupportedError
 from vit_demo.models.grids import Grid
@@ -56,7 +56,7 @@ STRANGE = {
 }
 
 
-def our_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_timm_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The file's tensors under our names, which are timm's; gate and value of an MLP in one."""
     joined = dict(tensors)
     for name, gate in tensors.items():

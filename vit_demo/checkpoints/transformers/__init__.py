@@ -22,7 +22,7 @@ from vit_demo.checkpoints.files import (
     write_json,
 )
 from vit_demo.checkpoints.naming import check_colours, unreadable
-from vit_demo.checkpoints.stored import Stored
+from vit_demo.checkpoints.parsed_checkpoint import ParsedCheckpoint
 from vit_demo.checkpoints.transformers import mobilevit, swin, vit
 from vit_demo.checkpoints.transformers.processor import preprocessing_json, read_preprocessing
 from vit_demo.checkpoints.values import section, whole
@@ -42,7 +42,7 @@ FAMILIES = {
 }
 
 
-def read(folder: Path, source: str, allow_pickle: bool = False) -> Stored:
+def read(folder: Path, source: str, allow_pickle: bool = False) -> ParsedCheckpoint:
     """Read the three files. `source` names the checkpoint in messages.
 
     Raises CheckpointError when a file is missing or damaged, UnsupportedError when the family
@@ -56,7 +56,7 @@ def read(folder: Path, source: str, allow_pickle: bool = False) -> Stored:
     check_colours(config.channels, source)
     processor = folder / PROCESSOR
     stored = read_json(processor, source) if processor.exists() else {}
-    return Stored(
+    return ParsedCheckpoint(
         architecture=f"{FAMILIES[family]} {size}",
         layout=LAYOUT,
         config=config,
@@ -78,12 +78,12 @@ def _describe(
     match family:
         case "swin":
             config = swin.read_config(config_json, classes, source)
-            return config, swin.our_names(tensors), swin.size_name(config)
+            return config, swin.to_timm_names(tensors), swin.size_name(config)
         case "mobilevit":
             config = mobilevit.read_config(config_json, classes, source)
-            return config, mobilevit.our_names(tensors), mobilevit.size_name(config)
+            return config, mobilevit.to_timm_names(tensors), mobilevit.size_name(config)
         case _:
-            named = vit.our_names(tensors, family)
+            named = vit.to_timm_names(tensors, family)
             config = vit.read_config(config_json, named, family, classes, source)
             return config, named, vit.size_name(config)
 
@@ -111,7 +111,8 @@ def write(
     write_json(folder / CONFIG, vit.config_json_of(config, labels, dtype) | stated)
     write_json(folder / PROCESSOR, preprocessing_json(preprocessing))
     named = {
-        name: tensor.to(dtype).contiguous() for name, tensor in vit.their_names(tensors).items()
+        name: tensor.to(dtype).contiguous()
+        for name, tensor in vit.to_transformers_names(tensors).items()
     }
     with replacing(folder / WEIGHTS) as unfinished:
         save_file(named, unfinished, metadata={"format": "pt"})

@@ -64,7 +64,7 @@ def read_config(config_json: Mapping[str, Any], classes: int, source: str) -> Sw
     )
 
 
-def our_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_timm_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The file's tensors under our names, query, key and value in one."""
     return join_qkv(rename(tensors, RULES, IGNORED))
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vit_demo.checkpoints.fit import FLOATS
 from vit_demo.checkpoints.naming import QKV, Rule, join_qkv, rename, square
+from vit_demo.checkpoints.state_dict import FLOATS
 from vit_demo.checkpoints.values import flag, number, shape_of, sides, whole
 from vit_demo.checks import LARGEST_NUMBER
 from vit_demo.errors import ConfigError, UnsupportedError
@@ -158,7 +158,7 @@ def size_name(config: ViTConfig) -> str:
     return f"{letters.get(config.width, f'width {config.width}')}/{config.patch_size}"
 
 
-def our_names(tensors: Mapping[str, Tensor], family: str) -> dict[str, Tensor]:
+def to_timm_names(tensors: Mapping[str, Tensor], family: str) -> dict[str, Tensor]:
     """The file's tensors under our names, query, key and value in one."""
     named = join_qkv(rename(tensors, RULES, IGNORED))
     if family == "deit" and "head_dist.weight" not in named and "dist_token" in named:
@@ -179,7 +179,7 @@ def our_names(tensors: Mapping[str, Tensor], family: str) -> dict[str, Tensor]:
     return named
 
 
-def their_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_transformers_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a plain ViT under the library's names, query, key and value apart."""
     apart: dict[str, Tensor] = {}
     for name, tensor in tensors.items():

@@ -1,0 +1,117 @@
+"""One photo with parts of it hidden: the probability is that of the photo so changed."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from planted import Planted, bright_photo
+from test_occlusion import mobile, swin
+from test_vit import VARIANTS
+
+from vit_demo.errors import CheckpointError
+from vit_demo.explanations import run_with_trace
+from vit_demo.explanations.masking import gaussian
+from vit_demo.faithfulness.masked_classifier import MaskedClassifier
+
+
+@pytest.fixture
+def masks():
+    some = torch.rand(4, 16, generator=torch.Generator().manual_seed(3)) < 0.5
+    return torch.cat([some, torch.zeros(1, 16, dtype=torch.bool)])
+
+
+@pytest.fixture
+def case(tiny_model):
+    return MaskedClassifier(run_with_trace(tiny_model, torch.randn(1, 3, 32, 32)), target=2)
+
+
+@torch.no_grad()
+def test_probabilities_are_those_of_the_photo_so_changed(case, masks):
+    pixels = case.traced.pixels
+    soft = gaussian(pixels, sigma=5.0, reach=5)
+    grey = pixels.mean(dim=(2, 3), keepdim=True).expand_as(pixels)
+    for ask, other in ((case.greyed, grey), (case.blurred, soft)):
+        for mask, found in zip(masks, ask(masks), strict=True):
+            where = mask.reshape(4, 4).repeat_interleave(8, 0).repeat_interleave(8, 1)
+            logits = case.traced.model(torch.where(where, other, pixels))
+            torch.testing.assert_close(found, logits.softmax(-1)[0, 2], rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_class_token_reads_what_is_left_down_to_nothing(case, masks):
+    assert case.drops
+    model = case.traced.model
+    every = torch.ones(1, 16, dtype=torch.bool)
+    found = case.deleted(torch.cat([masks, every]))
+    for mask, probability in zip([*masks, every[0]], found, strict=True):
+        kept = [0, *(1 + (~mask).nonzero()[:, 0])]
+        logits = model.encode(model.embed(case.traced.pixels)[:, kept])
+        torch.testing.assert_close(probability, logits.softmax(-1)[0, 2], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_where_the_read_out_needs_patches_none_is_left_out(tiny_config, make_model, variant):
+    """With nothing left a mean over the patches would be no number."""
+    model = make_model(replace(tiny_config, **VARIANTS[variant]))
+    case = MaskedClassifier(run_with_trace(model, torch.randn(1, 3, 32, 32)), target=1)
+    assert case.drops == (model.config.pooling == "class")
+    every = torch.ones(1, 16, dtype=torch.bool)
+    assert case.deleted(every).isfinite().all()
+    if not case.drops:
+        assert torch.equal(case.deleted(every), case.greyed(every))
+
+
+@pytest.mark.parametrize("make", [swin, mobile])
+def test_models_that_need_their_whole_grid_get_grey_patches(make):
+    model, size, _ = make()
+    case = MaskedClassifier(run_with_trace(model, torch.randn(1, 3, *size)), target=1)
+    assert not case.drops
+    masks = torch.rand(3, case.patches) < 0.5
+    assert torch.equal(case.deleted(masks), case.greyed(masks))
+
+
+def test_against_another_class_only_the_two_count(case, masks):
+    whole = case.traced.logits[0]
+    against = replace(case, versus=4)
+    found = against.greyed(masks)[-1]
+    torch.testing.assert_close(found, (whole[2] - whole[4]).sigmoid(), rtol=1e-4, atol=1e-5)
+
+
+def test_probabilities_are_those_that_are_shown(case, masks):
+    warm = replace(case, temperature=3.0)
+    expected = (case.traced.logits / 3).softmax(-1)[0, 2]
+    torch.testing.assert_close(warm.greyed(masks)[-1], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_answers_that_are_no_numbers_or_that_cannot_change_are_refused(case):
+    broken = replace(case.traced, logits=torch.tensor([[1.0, float("nan")]]))
+    with pytest.raises(CheckpointError, match="weights are damaged"):
+        MaskedClassifier(broken, target=0)
+    with pytest.raises(CheckpointError, match="knows one class alone"):
+        MaskedClassifier(replace(case.traced, logits=torch.ones(1, 1)), target=0)
+
+
+def test_half_precision_is_coarser_and_near(case, masks):
+    half = replace(case, bfloat16=True)
+    for ask in ("deleted", "greyed", "blurred"):
+        whole, coarse = getattr(case, ask)(masks), getattr(half, ask)(masks)
+        assert coarse.dtype == whole.dtype
+        assert not torch.equal(coarse, whole)
+        torch.testing.assert_close(coarse, whole, rtol=0, atol=0.1)
+
+
+def test_what_is_hidden_twice_is_run_once(tiny_config):
+    class Counting(Planted):
+        seen = 0
+
+        def forward(self, pixels, trace=None):
+            self.seen += len(pixels)
+            return super().forward(pixels, trace)
+
+    model = Counting(tiny_config)
+    case = MaskedClassifier(run_with_trace(model, bright_photo()), target=0)
+    model.seen = 0
+    masks = torch.eye(16, dtype=torch.bool)[[3, 3, 5, 3]]
+    found = case.greyed(masks)
+    assert model.seen == 2
+    assert found[0] == found[1] == found[3]

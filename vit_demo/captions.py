@@ -1,0 +1,229 @@
+"""An analysis in words and pictures, the same ones on the page, in a file and in a talk."""
+
+from dataclasses import dataclass
+
+from PIL import Image
+
+from vit_demo.analysis import TOP, Analysis
+from vit_demo.explanations import METHODS
+from vit_demo.faithfulness import FIGURES, ScoresVsRandom
+from vit_demo.figures import ColourScale, Sheet, draw_overlay, draw_patches
+from vit_demo.figures.colour import PERCENTILE
+from vit_demo.preprocess import enlargement
+
+SMOOTHED = "Smoothed (display only): the model has one value per patch."
+
+# A photo of fewer than a quarter of the input's pixels, down or across, is called small.
+LARGEST_ENLARGEMENT = 4
+
+# The figures of faithfulness, as they are written.
+NAMES = {"deletion": "Deletion", "insertion": "Insertion", "saco": "SaCo"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A map over its photo, what its colours stand for, and what to know before believing it."""
+
+    image: Image.Image
+    scale: ColourScale
+    unit: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One figure of a map and of noise, as they are written."""
+
+    name: str
+    mine: str
+    noise: str
+    hint: str
+    better: bool
+
+    @property
+    def words(self) -> str:
+        """All of it in one line."""
+        return f"{self.name} {self.mine}, noise {self.noise} ({self.hint})"
+
+
+def picture(analysis: Analysis, smooth: bool = False) -> Picture:
+    """Lay the map over the photo, patch by patch or `smooth`."""
+    scale = ColourScale.of(analysis.heatmap, analysis.signed)
+    image = draw_overlay(
+        analysis.photo,
+        analysis.heatmap,
+        analysis.grid_box,
+        scale,
+        analysis.input_box,
+        smooth=smooth,
+    )
+    words = caption(analysis, scale) + (f" {SMOOTHED}" if smooth else "")
+    return Picture(image, scale, unit(analysis), words)
+
+
+def patches(analysis: Analysis) -> Image.Image:
+    """The patches that the model was given."""
+    cell = analysis.checkpoint.model.config.cell
+    return draw_patches(analysis.picture, cell, analysis.grid)
+
+
+def input_description(analysis: Analysis) -> str:
+    """What the model was given, in numbers."""
+    rows, cols = analysis.grid
+    height, width = analysis.picture.height, analysis.picture.width
+    side = analysis.checkpoint.model.config.cell
+    seen = "the whole photo" if _whole(analysis) else "the middle of the photo"
+    return (
+        f"{seen[0].upper()}{seen[1:]}, brought to {width} × {height} pixels and cut into "
+        f"{rows} × {cols} patches of {side} × {side}. These are its pixels: it sees nothing finer."
+    )
+
+
+def _whole(analysis: Analysis) -> bool:
+    box, seen = analysis.grid_box, analysis.input_box
+    left, top = max(box[0], seen[0]), max(box[1], seen[1])
+    right, bottom = min(box[2], seen[2]), min(box[3], seen[3])
+    spare = max(left, top, analysis.photo.width - right, analysis.photo.height - bottom)
+    return spare < 1
+
+
+def sheet(analysis: Analysis, smooth: bool = False) -> Sheet:
+    """Photo, map and likeliest classes on one slide."""
+    drawn = picture(analysis, smooth)
+    best = analysis.predictions[0]
+    unsure = "unsure: " if analysis.unsure else ""
+    named = f"{unsure}{best.label} {best.probability:.0%}"
+    words = (unsure_note(analysis), drawn.caption, source(analysis))
+    return Sheet(
+        title=f"{named} · where the model looked: {title(analysis)}",
+        caption="\n".join(line for line in words if line),
+        unit=drawn.unit,
+        photo=analysis.photo,
+        overlay=drawn.image,
+        scale=drawn.scale,
+        classes=[(p.label, p.probability) for p in analysis.predictions[:TOP]],
+    )
+
+
+def title(analysis: Analysis) -> str:
+    """The method, the classes it was asked about and the options that were changed."""
+    method = METHODS[analysis.method]
+    usual = method.options({}, analysis.checkpoint.model)
+    changed = [f"{k} {v}" for k, v in analysis.options.items() if v != usual[k]]
+    asked = f" for {analysis.target.label}" if analysis.target and method.class_specific else ""
+    against = f" and against {analysis.versus.label}" if analysis.versus else ""
+    return f"{analysis.method}{asked}{against}" + (f" ({', '.join(changed)})" if changed else "")
+
+
+def unit(analysis: Analysis) -> str:
+    """What the colour bar measures."""
+    rows, cols = analysis.grid
+    if METHODS[analysis.method].signed:
+        measure = "fall in probability when it is hidden"
+        return f"{measure}, of the one class less the other" if analysis.versus else measure
+    if analysis.versus:
+        return "share per patch for the one class, less that for the other"
+    return f"share per patch; all {rows * cols} patches alike would have {1 / (rows * cols):.2%}"
+
+
+def caption(analysis: Analysis, scale: ColourScale) -> str:
+    """Where the map comes from and how its colours were chosen."""
+    method = METHODS[analysis.method]
+    small = small_photo(analysis)
+    parts = [small] if small else []
+    parts.append(f"{method.summary} {method.source}.")
+    if analysis.target and analysis.versus:
+        one, other = analysis.target.label, analysis.versus.label
+        parts.append(f"The map for {one} less that for {other}: above zero it favours {one}.")
+    if not method.class_specific:
+        parts.append("The same for every class: it shows where the model looked, not why.")
+    if not _whole(analysis):
+        parts.append("The model never saw what is dark at the edge.")
+    if not analysis.exact:
+        parts.append("Approximate for this architecture.")
+    if scale.clipped:
+        several = "patch lies" if scale.clipped == 1 else "patches lie"
+        parts.append(
+            f"Colours end at the {PERCENTILE:g}th percentile; {scale.clipped} {several} beyond."
+        )
+    return " ".join(parts)
+
+
+def small_photo(analysis: Analysis) -> str:
+    """That the photo has far fewer pixels than the model reads; empty where it has enough."""
+    photo, height, width = analysis.photo, analysis.picture.height, analysis.picture.width
+    if enlargement(analysis.input_box, (height, width)) <= LARGEST_ENLARGEMENT:
+        return ""
+    count = f"{photo.width} × {photo.height} pixel{'' if photo.size == (1, 1) else 's'}"
+    return (
+        f"The photo has only {count}; the model reads {width} × {height}, so most of what it "
+        "reads is interpolated."
+    )
+
+
+def verdict(trust: ScoresVsRandom) -> str:
+    """In how many figures a map does better than noise."""
+    better = sum(trust.better(figure) for figure in FIGURES)
+    words = {0: "in none", len(FIGURES): "in all"}.get(better, f"in {better}")
+    return f"On this photo the map does better than noise {words} of the {len(FIGURES)} figures."
+
+
+def tracked_probability(analysis: Analysis) -> str:
+    """Whose probability a map of this analysis is put to the test by."""
+    asked = (analysis.target or analysis.predictions[0]).label
+    against = f" as against {analysis.versus.label}" if analysis.versus else ""
+    return f"the probability of {asked}{against}"
+
+
+def evidence(trust: ScoresVsRandom) -> list[Measured]:
+    """Each figure of the map beside that of noise."""
+    return [
+        Measured(
+            name=NAMES[figure],
+            mine=_number(trust.scores.figure(figure)),
+            noise=_number(trust.control.figure(figure)),
+            hint="more is better" if more else "less is better",
+            better=trust.better(figure),
+        )
+        for figure, more in FIGURES.items()
+    ]
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}".replace("-", "\u2212")
+
+
+def protocol(trust: ScoresVsRandom, analysis: Analysis) -> str:
+    """How the figures were made, and how much they are worth."""
+    gone = "left out" if trust.drops else "given the photo's mean colour"
+    return (
+        f"We track {tracked_probability(analysis)} while the most important patches go first, in "
+        f"{trust.steps} steps: {gone} (deletion), or set into the blurred photo (insertion). "
+        "SaCo: do groups of patches, each hidden alone, weigh as the map says? One photo and one "
+        "noise map are a first look and no proof: of two noise maps, either wins about half."
+    )
+
+
+def source(analysis: Analysis) -> str:
+    """Which checkpoint spoke, at which commit."""
+    checkpoint = analysis.checkpoint
+    commit = f" at {checkpoint.revision}" if checkpoint.revision else ""
+    return f"{checkpoint.ref}{commit} · {checkpoint.architecture}"
+
+
+def unsure_note(analysis: Analysis) -> str:
+    """That the answer is unsure and what the checkpoint can name; empty where it is not."""
+    threshold = analysis.checkpoint.calibration.unsure_below
+    if threshold is None or not analysis.unsure:
+        return ""
+    return (
+        f"Unsure: the likeliest name has only {analysis.predictions[0].probability:.0%}, and below "
+        f"{threshold:.0%} this checkpoint's answers are doubtful; "
+        f"it {known_classes(analysis.checkpoint.labels)}."
+    )
+
+
+def known_classes(labels: tuple[str, ...], most: int = 12) -> str:
+    """What a checkpoint can name at all, in one line."""
+    listed = ", ".join(labels[:most]) + (", …" if len(labels) > most else "")
+    return f"knows {len(labels)} classes: {listed}"

@@ -1,0 +1,84 @@
+"""What can be known of a checkpoint from its configuration, before any weights are read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from safetensors import SafetensorError, safe_open
+
+from vit_demo.checkpoints.bundled import bundled
+from vit_demo.checkpoints.family import check_classifier, check_family, model_of, name_of
+from vit_demo.checkpoints.files import CONFIG, PROCESSOR, WEIGHTS, read_json
+from vit_demo.checkpoints.hub import cached, peek
+from vit_demo.checkpoints.reference import parse
+from vit_demo.checks import is_whole
+from vit_demo.errors import CheckpointError
+from vit_demo.models import Model
+
+Place = Literal["bundled", "on this machine", "in the cache"]
+
+
+@dataclass(frozen=True)
+class CheckpointSummary:
+    """A checkpoint that lies here, seen without its weights.
+
+    `classes` is how many it says it can name, None where its configuration is silent.
+    """
+
+    family: str
+    model: type[Model]
+    classes: int | None
+    place: Place
+
+
+def summarize(ref: str, paths: bool = True, allow_pickle: bool = False) -> CheckpointSummary | None:
+    """Read the configuration behind `ref` if it lies here; asks no network.
+
+    None for what is not in the cache, and for a tutorial's .pth, which has no configuration.
+    Raises NotFoundError for what is no reference, UnsupportedError for a family that is not read,
+    CheckpointError for a configuration that is damaged.
+    """
+    reference = parse(ref, paths)
+    if isinstance(reference, Path):
+        folder, place = reference, "bundled" if ref in bundled() else "on this machine"
+    else:
+        snapshot = peek(reference, allow_pickle)
+        folder, place = snapshot and snapshot.folder, "in the cache"
+    if folder is None or not (folder / CONFIG).is_file():
+        return None
+    source = f"'{ref}'"
+    config_json = read_json(folder / CONFIG, source)
+    family = check_family(config_json, source)
+    return CheckpointSummary(name_of(family), model_of(family), _classes(config_json), place)
+
+
+def works_offline(allow_pickle: bool = False) -> list[str]:
+    """References that need no network: the bundled ones, and what can be opened in the cache."""
+    there = cached(lambda config_json: check_classifier(config_json, ""), allow_pickle)
+    return [
+        *bundled(),
+        *(str(snapshot.reference) for snapshot in there if _opens(snapshot.folder)),
+    ]
+
+
+def _opens(folder: Path) -> bool:
+    """Whether what was fetched whole can be made sense of; of the weights only the head is read."""
+    try:
+        if (folder / PROCESSOR).is_file():
+            read_json(folder / PROCESSOR, "")
+        if (folder / WEIGHTS).is_file():
+            with safe_open(folder / WEIGHTS, "pt"):
+                return True
+    except (CheckpointError, SafetensorError, OSError):
+        return False
+    return True
+
+
+def _classes(config_json: Mapping[str, Any]) -> int | None:
+    """Both libraries' ways of saying it; transformers' default of two is not stated anywhere."""
+    named = config_json.get("id2label")
+    if isinstance(named, dict):
+        return len(named)
+    stated = config_json.get("num_classes", config_json.get("num_labels"))
+    return stated if is_whole(stated) else None

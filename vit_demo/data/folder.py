@@ -1,0 +1,132 @@
+"""Folders of photos, one sub-folder per class: what is found in them."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vit_demo.errors import DataError, nearest
+
+SUFFIXES = {
+    ".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic",
+}  # fmt: skip
+
+# A folder that holds two of these holds two sets of classes, already split.
+TRAINING_NAMES, HELD_OUT_NAMES = ("train", "training"), ("val", "valid", "validation", "test")
+
+FEWEST_CLASSES = 2
+
+Sample = tuple[Path, int]
+
+
+@dataclass(frozen=True)
+class PhotoFolder:
+    """Photos and the class each belongs to; classes are numbered in alphabetical order.
+
+    `empty` are the sub-folders without any photo. `unreadable` have been left out of the samples.
+    """
+
+    labels: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    empty: tuple[str, ...] = ()
+    unreadable: tuple[Sample, ...] = ()
+
+    def of(self, label: int) -> list[Sample]:
+        """The photos of one class."""
+        return [sample for sample in self.samples if sample[1] == label]
+
+    def without(self, unreadable: Collection[Path]) -> "PhotoFolder":
+        """The same without photos that cannot be read; DataError where a class has no others."""
+        kept = replace(
+            self,
+            samples=tuple(sample for sample in self.samples if sample[0] not in unreadable),
+            unreadable=tuple(sample for sample in self.samples if sample[0] in unreadable),
+        )
+        left = {label for _, label in kept.samples}
+        for path, label in kept.unreadable:
+            if label not in left:
+                raise DataError(
+                    f"None of the photos of the class '{self.labels[label]}' can be read, "
+                    f"'{path}' for one; replace them, or take the class away."
+                )
+        return kept
+
+
+def photos_in(folder: Path) -> list[Path]:
+    """All photos at any depth of a folder, in order, but for what a leading dot hides."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def scan(folder: Path, leave_out: str | None = None) -> PhotoFolder:
+    """Find the photos of a folder with one sub-folder per class, all but one if asked.
+
+    Raises DataError when there are fewer than two classes with photos in them, or the one to
+    leave out is not among them.
+    """
+    if not folder.is_dir():
+        raise DataError(f"There is no folder '{folder}'; name one with a sub-folder per class.")
+    found = {
+        child.name: photos_in(child)
+        for child in sorted(folder.iterdir())
+        if child.is_dir() and not child.name.startswith(".")
+    }
+    if leave_out is not None and not found.pop(leave_out, None):
+        raise DataError(f"'{folder}' has no class '{leave_out}'; {nearest(leave_out, list(found))}")
+    labels = tuple(label for label, paths in found.items() if paths)
+    empty = tuple(label for label, paths in found.items() if not paths)
+    if len(labels) < FEWEST_CLASSES:
+        none = f" (there are none in: {', '.join(empty)})" if empty else ""
+        raise DataError(
+            f"'{folder}' holds photos of {len(labels)} {'class' if len(labels) == 1 else 'classes'}"
+            f"{none} and at least {FEWEST_CLASSES} are needed; put each class's photos into a "
+            "sub-folder of its name."
+        )
+    samples = tuple((path, labels.index(label)) for label in labels for path in found[label])
+    return PhotoFolder(labels, samples, empty)
+
+
+def scan_all(data: Path) -> PhotoFolder:
+    """All photos of a folder of classes, or of both parts of one that its owner has split."""
+    found = parts(data)
+    return PhotoFolder(found[0].labels, tuple(sample for part in found for sample in part.samples))
+
+
+def parts(data: Path, leave_out: str | None = None) -> tuple[PhotoFolder, ...]:
+    """One folder of classes; or a part to learn from and one held out, as its owner has split it.
+
+    Raises DataError where `scan` does, and where the two parts have photos of different classes.
+    """
+    pair = _pair(data)
+    if pair is None:
+        return (scan(data, leave_out),)
+    first, second = (scan(part, leave_out) for part in pair)
+    if first.labels != second.labels:
+        odd = sorted(set(first.labels) ^ set(second.labels))
+        raise DataError(
+            f"'{pair[0]}' and '{pair[1]}' must hold the same classes, and only one of them has "
+            f"photos of: {', '.join(odd)}."
+        )
+    return tuple(
+        replace(photos, empty=tuple(f"{part.name}/{name}" for name in photos.empty))
+        for part, photos in zip(pair, (first, second), strict=True)
+    )
+
+
+def _pair(data: Path) -> tuple[Path, Path] | None:
+    training = [data / name for name in TRAINING_NAMES if (data / name).is_dir()]
+    held_out = [data / name for name in HELD_OUT_NAMES if (data / name).is_dir()]
+    return (training[0], held_out[0]) if training and held_out else None
+
+
+def relative_names(samples: Sequence[Sample], root: Path) -> list[str]:
+    """Photos by their path from the folder of all classes, with `/`, as they are written down."""
+    return [relative_name(path, root) for path, _ in samples]
+
+
+def relative_name(path: Path, root: Path) -> str:
+    """One photo's path from the folder of all classes."""
+    return path.relative_to(root).as_posix()

@@ -1,0 +1,143 @@
+"""Hiding parts of a photo from a model: tokens are left out, or pixels replaced.
+
+b   batch            n      tokens           rows, cols   the patch grid
+d   token width      h, w   pixels down, across
+masks   sets of patches to hide, each tried apart
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
+
+import torch
+from einops import rearrange, repeat
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from vit_demo.errors import MethodError
+from vit_demo.explanations.traced_pass import Classifier
+from vit_demo.trace import Trace
+
+Grid = tuple[int, int]
+Masks = Bool[Tensor, "masks patches"]
+
+# Tokens that go through the model at once: faster than larger batches, which leave the processor's
+# caches, and the memory stays flat.
+TOKENS_AT_ONCE = 2048
+
+
+@runtime_checkable
+class Celled(Protocol):
+    """A configuration that says how many pixels a cell of the map is wide."""
+
+    @property
+    def cell(self) -> int: ...
+
+
+@runtime_checkable
+class Tiled(Protocol):
+    """A model that cuts its input into square cells."""
+
+    @property
+    def config(self) -> Celled: ...
+
+
+@runtime_checkable
+class Droppable(Protocol):
+    """A model whose layers take any number of tokens, so that some can be left out."""
+
+    def embed(
+        self, pixels: Float[Tensor, "b channels h w"], trace: Trace | None = None
+    ) -> Float[Tensor, "b n d"]: ...
+
+    def encode(
+        self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
+    ) -> Float[Tensor, "b classes"]: ...
+
+
+def cell_of(model: Classifier) -> int:
+    """Pixels along one side of a patch; raises MethodError for a model that does not say."""
+    if not isinstance(model, Tiled):
+        raise MethodError(
+            "Nothing can be hidden from this checkpoint: it does not say how large its patches are."
+        )
+    return model.config.cell
+
+
+def logits_dropping(
+    model: Droppable, pixels: Float[Tensor, "1 channels h w"], masks: Masks
+) -> Float[Tensor, "masks classes"]:
+    """What the model says of a photo when the patches of each mask never enter it.
+
+    Prefix tokens, which stand first, all stay. Only masks that hide equally many patches fit into
+    one batch.
+    """
+    tokens = model.embed(pixels)
+    kept = functional.pad(~masks, (tokens.shape[1] - masks.shape[1], 0), value=True)
+    counts = kept.sum(dim=1)
+    logits: Float[Tensor, "masks classes"] | None = None
+    for count in counts.unique().tolist():
+        for places in _at_once((counts == count).nonzero()[:, 0], count):
+            every = repeat(tokens, "1 n d -> masks n d", masks=len(places))
+            left = rearrange(every[kept[places]], "(masks n) d -> masks n d", masks=len(places))
+            said = model.encode(left)
+            logits = said.new_empty(len(masks), said.shape[1]) if logits is None else logits
+            logits[places] = said
+    return torch.empty(0, 0) if logits is None else logits
+
+
+def logits_replacing(
+    model: Classifier,
+    pixels: Float[Tensor, "1 channels h w"],
+    other: Float[Tensor, "1 channels h w"],
+    masks: Masks,
+    grid: Grid,
+) -> Float[Tensor, "masks classes"]:
+    """What the model says of a photo when the pixels of each mask are those of `other`.
+
+    Raises MethodError for a model that does not say how large its patches are.
+    """
+    cell, size = cell_of(model), (pixels.shape[2], pixels.shape[3])
+    said = [
+        model(torch.where(covered(masks[places], grid, cell, size), other, pixels))
+        for places in _at_once(torch.arange(len(masks)), math.prod(grid))
+    ]
+    return torch.cat(said)
+
+
+def covered(
+    masks: Masks, grid: Grid, cell: int, size: tuple[int, int]
+) -> Bool[Tensor, "masks 1 h w"]:
+    """Which pixels of a picture of `size` lie in the patches of each mask."""
+    pattern = "masks (rows cols) -> masks 1 (rows p) (cols q)"
+    pixels = repeat(masks, pattern, rows=grid[0], p=cell, q=cell)
+    # A picture that is no whole number of cells reaches beyond them, or they beyond the picture.
+    return functional.pad(pixels, (0, size[1] - pixels.shape[3], 0, size[0] - pixels.shape[2]))
+
+
+def mean_colour(pixels: Float[Tensor, "b channels h w"]) -> Float[Tensor, "b channels h w"]:
+    """Each photo's own mean colour, all over."""
+    return pixels.mean(dim=(2, 3), keepdim=True).expand_as(pixels)
+
+
+def gaussian(
+    pixels: Float[Tensor, "b channels h w"], sigma: float, reach: int | None = None
+) -> Float[Tensor, "b channels h w"]:
+    """Blur with a Gaussian of `sigma` pixels, cut off at `reach` (at three sigma, if left out).
+
+    Edges are continued. With half a block's side as sigma, a wave as long as the block keeps
+    exp(−π²/2), under 1 %.
+    """
+    reach = math.ceil(3 * sigma) if reach is None else reach
+    offsets = torch.arange(-reach, reach + 1, device=pixels.device)
+    bell = torch.exp(-(offsets**2) / (2 * sigma**2)).to(pixels)
+    bell = (bell / bell.sum()).expand(pixels.shape[1], 1, -1)
+    padded = functional.pad(pixels, (reach,) * 4, mode="replicate")
+    across = functional.conv2d(padded, bell[:, :, None], groups=pixels.shape[1])
+    return functional.conv2d(across, bell[:, :, :, None], groups=pixels.shape[1])
+
+
+def _at_once(places: Int[Tensor, " masks"], tokens: int) -> Iterator[Int[Tensor, " some"]]:
+    """A few masks at a time, of so many tokens each."""
+    yield from places.split(max(1, TOKENS_AT_ONCE // max(1, tokens)))

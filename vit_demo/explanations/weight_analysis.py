@@ -1,0 +1,81 @@
+"""What the weights alone show, without any photo: positions and patch filters.
+
+n   patches           rows, cols   the patch grid
+d   token width       p, q         pixels of a patch, down and across
+"""
+
+import torch
+from einops import einsum, rearrange
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from vit_demo.errors import MethodError, OptionError
+from vit_demo.explanations.traced_pass import Classifier
+from vit_demo.models.swin import Swin
+from vit_demo.models.vit import VisionTransformer
+
+COLOURS = 3
+
+# As many as figure 7 of arXiv 2010.11929 shows.
+FILTERS = 28
+
+
+def position_similarity(model: Classifier) -> Float[Tensor, "rows cols rows cols"]:
+    """How alike the learned positions of any two patches are (arXiv 2010.11929, figure 7).
+
+    `[row, col]` is the map of one patch: the cosine of its position with every other's. Raises
+    MethodError for a model that learns no position for each patch.
+    """
+    if not isinstance(model, VisionTransformer):
+        raise MethodError(
+            "This architecture learns no position for each patch, so there are none to compare; "
+            "choose a ViT, DeiT or DINOv2 checkpoint."
+        )
+    positions = model.pos_embed[0, model.config.placed_prefix :]
+    return cosines(positions.detach(), model.config.grid)
+
+
+def cosines(
+    positions: Float[Tensor, "n d"], grid: tuple[int, int]
+) -> Float[Tensor, "rows cols rows cols"]:
+    """The cosine between the vectors of any two places of a grid."""
+    rows, _ = grid
+    units = rearrange(
+        functional.normalize(positions, dim=-1), "(rows cols) d -> rows cols d", rows=rows
+    )
+    return einsum(units, units, "rows cols d, rows2 cols2 d -> rows cols rows2 cols2")
+
+
+def patch_filters(model: Classifier, count: int = FILTERS) -> Float[Tensor, "count p q 3"]:
+    """The main directions of the learned patch filters as RGB pictures (as `principal_pictures`).
+
+    Raises MethodError for a model that does not cut colour photos into patches, OptionError for a
+    `count` outside what it has learned.
+    """
+    if not isinstance(model, VisionTransformer | Swin) or model.config.channels != COLOURS:
+        raise MethodError(
+            "This architecture does not cut colour photos into patches, so it has no such "
+            "filters; choose a ViT, DeiT, DINOv2 or Swin checkpoint."
+        )
+    return principal_pictures(model.patch_embed.proj.weight.detach(), count)
+
+
+def principal_pictures(
+    kernel: Float[Tensor, "d 3 p q"], count: int = FILTERS
+) -> Float[Tensor, "count p q 3"]:
+    """The first principal components of the filters, strongest first (arXiv 2010.11929, figure 7).
+
+    Each is scaled to fill 0 to 1. A component has no sign of its own; its largest entry is made
+    positive.
+    """
+    most = min(len(kernel), kernel[0].numel())
+    if not 1 <= count <= most:
+        raise OptionError(f"count={count}, but these filters have components 1 to {most}.")
+    flat = rearrange(kernel, "d c p q -> d (p q c)")
+    components = torch.linalg.svd(flat - flat.mean(dim=0), full_matrices=False).Vh[:count]
+    strongest = components.gather(1, components.abs().argmax(dim=1, keepdim=True))
+    components = components * strongest.sign()
+    low, high = components.amin(dim=1, keepdim=True), components.amax(dim=1, keepdim=True)
+    pictures = (components - low) / (high - low)
+    return rearrange(pictures, "count (p q c) -> count p q c", p=kernel.shape[2], c=COLOURS)

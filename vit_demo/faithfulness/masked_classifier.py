@@ -1,0 +1,118 @@
+"""One photo before a model: how probable a class stays while parts of the photo are hidden.
+
+masks   sets of patches to hide, each tried apart
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from vit_demo.errors import CheckpointError
+from vit_demo.explanations.masking import (
+    Droppable,
+    Masks,
+    gaussian,
+    logits_dropping,
+    logits_replacing,
+    mean_colour,
+)
+from vit_demo.explanations.traced_pass import TracedPass
+from vit_demo.trace import LinearMixing
+
+# The blur of RISE (arXiv 1806.07421): a kernel of 11 pixels, sigma 5.
+BLUR_SIGMA, BLUR_REACH = 5.0, 5
+
+Probabilities = Float[Tensor, " masks"]
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedClassifier:
+    """A watched photo (a batch of one), and the class whose probability is followed.
+
+    With `versus` it is the probability of the one class as against the other alone. `temperature`
+    is the checkpoint's own, so that the probabilities are those that everybody is shown. With
+    `bfloat16` the passes with hidden patches are made in half precision: faster where the
+    processor has it, and a little coarser, for every map alike.
+    """
+
+    traced: TracedPass
+    target: int
+    versus: int | None = None
+    temperature: float = 1.0
+    bfloat16: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.traced.logits.isfinite().all():
+            raise CheckpointError(
+                "The checkpoint answers with infinite values or none at all, so its weights are "
+                "damaged and no map of it can be put to the test; choose another checkpoint."
+            )
+        if self.traced.logits.shape[-1] == 1:
+            raise CheckpointError(
+                "The checkpoint knows one class alone, whose probability is always 1, so no map "
+                "of it can be put to the test; choose one with two classes or more."
+            )
+
+    @property
+    def patches(self) -> int:
+        """How many patches there are to hide."""
+        rows, cols = self.traced.grid
+        return rows * cols
+
+    @cached_property
+    def drops(self) -> bool:
+        """Whether patches can be left out, down to none of them: the read-out lives on prefixes."""
+        if not isinstance(self.traced.model, Droppable):
+            return False
+        last = self.traced.trace.flows[-1] if self.traced.trace.flows else None
+        if not isinstance(last, LinearMixing):
+            return False
+        return int(last.index.max()) < last.tokens - self.patches
+
+    def deleted(self, masks: Masks) -> Probabilities:
+        """The class's probability without each set of patches.
+
+        They are left out where the model allows it, else they get the photo's mean colour.
+        """
+        model = self.traced.model
+        if not (self.drops and isinstance(model, Droppable)):
+            return self.greyed(masks)
+        return self._of_each(masks, lambda sets: logits_dropping(model, self.traced.pixels, sets))
+
+    def greyed(self, masks: Masks) -> Probabilities:
+        """The class's probability with each set of patches in the photo's mean colour."""
+        return self._replaced(masks, mean_colour(self.traced.pixels))
+
+    def blurred(self, masks: Masks) -> Probabilities:
+        """The class's probability with each set of patches blurred."""
+        return self._replaced(masks, gaussian(self.traced.pixels, BLUR_SIGMA, BLUR_REACH))
+
+    def _replaced(self, masks: Masks, other: Float[Tensor, "1 channels h w"]) -> Probabilities:
+        traced = self.traced
+        return self._of_each(
+            masks,
+            lambda sets: logits_replacing(traced.model, traced.pixels, other, sets, traced.grid),
+        )
+
+    def _of_each(
+        self,
+        masks: Masks,
+        logits_of: Callable[[Bool[Tensor, "sets patches"]], Float[Tensor, "sets classes"]],
+    ) -> Probabilities:
+        """What is hidden twice is run once, and the whole photo has been run already."""
+        once, places = masks.unique(dim=0, return_inverse=True)
+        known = self.traced.logits.detach()
+        logits = known.repeat(len(once), 1)
+        hides = once.any(dim=1)
+        half = torch.autocast(known.device.type, torch.bfloat16, enabled=self.bfloat16)
+        if hides.any():
+            with torch.no_grad(), half:
+                logits[hides] = logits_of(once[hides].to(known.device)).to(known)
+        logits = logits / self.temperature
+        if self.versus is not None:
+            return logits[:, [self.target, self.versus]].softmax(dim=-1)[places, 0]
+        return logits.softmax(dim=-1)[places, self.target]

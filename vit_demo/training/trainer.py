@@ -1,0 +1,246 @@
+"""Fine-tune a Vision Transformer: stages, steps, scores, and a state to go on from."""
+
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader
+
+from vit_demo.data.augmentation import mix
+from vit_demo.data.dataset import Photos, Sample, Views, batches
+from vit_demo.data.seeding import seeded_rng, torch_seed
+from vit_demo.errors import DataError
+from vit_demo.models.vit import VisionTransformer
+from vit_demo.preprocess import Preprocessing
+from vit_demo.training.distributed import DistributedContext
+from vit_demo.training.recipe import Recipe, Stage
+from vit_demo.training.schedule import parameter_groups, running_mean, warm_up_then_cosine
+
+State = dict[str, Any]
+
+# The rate rises over no more than one part in so many of a stage.
+LEAST_FALL = 3
+
+
+@dataclass(frozen=True)
+class Score:
+    """How the held-out photos are named: the share that is right, and the mean loss in nats."""
+
+    accuracy: float
+    loss: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """One training step, as reported while it runs; with a `score` at the end of an epoch."""
+
+    step: int
+    steps: int
+    stage: str
+    epoch: int
+    loss: float
+    rate: float
+    score: Score | None = None
+
+
+class Trainer:
+    """Trains `model` in place; iterate over it, and it takes one step after the other.
+
+    `state` after any step, given to `restore` of a trainer made alike, goes on to the same
+    weights. In a `world` of several processes each takes its part of every batch, and mixes the
+    photos of that part with each other.
+    """
+
+    def __init__(
+        self,
+        model: VisionTransformer,
+        training: Sequence[Sample],
+        held_out: Sequence[Sample],
+        preprocessing: Preprocessing,
+        recipe: Recipe,
+        world: DistributedContext | None = None,
+    ) -> None:
+        self.world = world or DistributedContext()
+        if recipe.batch_size % self.world.size:
+            raise DataError(
+                f"A batch of {recipe.batch_size} cannot be shared evenly by {self.world.size} "
+                "processes; choose a multiple."
+            )
+        self.model = model.to(self.world.device)
+        self.training, self.held_out = training, held_out
+        self.preprocessing, self.recipe = preprocessing, recipe
+        self.per_epoch = len(batches(len(training), recipe.batch_size, recipe.seed, 0))
+        self.steps = self.per_epoch * sum(stage.epochs for stage in recipe.stages)
+        self.step = 0
+        self.losses: list[float] = []
+        self._enter(recipe.stages[0])
+
+    @property
+    def result(self) -> VisionTransformer:
+        """What is scored and written: the running mean of the model, or the model."""
+        return cast(VisionTransformer, self.averaged.module) if self.averaged else self.model
+
+    def state(self) -> State:
+        """All that is needed to go on from here."""
+        return {
+            "step": self.step,
+            "losses": self.losses,
+            "stage": self.stage.name,
+            "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict() if self.averaged else None,
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from what `state` gave."""
+        self.step, self.losses = state["step"], list(state["losses"])
+        self.model.load_state_dict(state["model"])
+        stage = next(stage for stage in self.recipe.stages if stage.name == state["stage"])
+        self._enter(stage)
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.averaged:
+            self.averaged.load_state_dict(state["averaged"])
+
+    def __iter__(self) -> Iterator[Step]:
+        for epoch, stage in enumerate(self._epochs(), start=1):
+            if self.step >= epoch * self.per_epoch:
+                continue
+            if stage != self.stage:
+                self._enter(stage)
+            yield from self._epoch(epoch)
+
+    def _epochs(self) -> list[Stage]:
+        return [stage for stage in self.recipe.stages for _ in range(stage.epochs)]
+
+    def _epoch(self, epoch: int) -> Iterator[Step]:
+        begun = self.step - (epoch - 1) * self.per_epoch
+        rate = 0.0
+        for pixels, labels in self._loader(epoch, begun):
+            rate = self._set_rates()
+            loss = self._learn(pixels.to(self.world.device), labels.to(self.world.device))
+            self.step += 1
+            self.losses.append(loss)
+            if self.step % self.per_epoch:
+                yield self._report(epoch, loss, rate)
+        mean, self.losses = fmean(self.losses), []
+        yield self._report(epoch, mean, rate, self.score())
+
+    def _report(self, epoch: int, loss: float, rate: float, score: Score | None = None) -> Step:
+        return Step(self.step, self.steps, self.stage.name, epoch, loss, rate, score)
+
+    def _enter(self, stage: Stage) -> None:
+        """Begin a stage: what learns, how fast, and a running mean that starts afresh."""
+        self.stage = stage
+        (self.model.freeze_backbone if stage.frozen else self.model.unfreeze)()
+        self.optimiser = torch.optim.AdamW(parameter_groups(self.model, self.recipe, stage))
+        self.tops = [group["lr"] for group in self.optimiser.param_groups]
+        self.averaged = (
+            AveragedModel(self.model, multi_avg_fn=running_mean(self.recipe.ema_decay))
+            if self.recipe.ema_decay
+            else None
+        )
+        self.shared = DistributedDataParallel(self.model) if self.world.size > 1 else self.model
+
+    def _set_rates(self) -> float:
+        """Set every group's learning rate for the step to come; the largest of them."""
+        names = [stage.name for stage in self._epochs()]
+        first = names.index(self.stage.name) * self.per_epoch
+        steps = names.count(self.stage.name) * self.per_epoch
+        # Of a short run with few photos the rise would otherwise be all there is.
+        warm_up = min(self.recipe.warm_up_steps, steps // LEAST_FALL)
+        factor = warm_up_then_cosine(self.step - first, warm_up, steps)
+        for group, top in zip(self.optimiser.param_groups, self.tops, strict=True):
+            group["lr"] = top * factor
+        return factor * max(self.tops)
+
+    def _loader(
+        self, epoch: int, begun: int
+    ) -> Iterable[tuple[Float[Tensor, "b 3 h w"], Int[Tensor, " b"]]]:
+        recipe, world = self.recipe, self.world
+        views = Views(self.training, self.preprocessing, recipe.augmentation, recipe.seed)
+        every = batches(
+            len(self.training), recipe.batch_size, recipe.seed, epoch, world.rank, world.size
+        )
+        return DataLoader[Any](
+            views,
+            batch_sampler=every[begun:],
+            num_workers=recipe.workers,
+            worker_init_fn=_interrupts_ignored,
+            generator=torch.Generator(),  # without its own it draws from the caller's
+        )
+
+    def _learn(self, pixels: Float[Tensor, "b 3 h w"], labels: Int[Tensor, " b"]) -> float:
+        """One step down the gradient; the loss before it, over all processes."""
+        recipe, device = self.recipe, pixels.device
+        purpose = (recipe.seed, "step", self.step, self.world.rank)
+        targets = functional.one_hot(labels, self.model.config.classes).float()
+        # A frozen backbone is read as in use: leaving out and mixing would only blur the head.
+        self.shared.train(not self.stage.frozen)
+        if not self.stage.frozen:
+            pixels, targets = mix(
+                pixels, targets, recipe.mixup, recipe.cutmix, seeded_rng(*purpose)
+            )
+        self.optimiser.zero_grad()
+        # Drop path and dropout draw from torch's own generator, which is the caller's otherwise.
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(torch_seed(*purpose))
+            with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bfloat16):
+                logits = self.shared(pixels)
+        loss = functional.cross_entropy(
+            logits.float(), targets, label_smoothing=recipe.label_smoothing
+        )
+        loss.backward()
+        learning = [p for p in self.model.parameters() if p.requires_grad]
+        nn.utils.clip_grad_norm_(learning, recipe.gradient_clip)
+        self.optimiser.step()
+        if self.averaged:
+            self.averaged.update_parameters(self.model)
+        return self.world.total(loss.item()) / self.world.size
+
+    def score(self) -> Score:
+        """Name the held-out photos with the weights that would be written."""
+        own = self.held_out[self.world.rank :: self.world.size]
+        right, loss = summed_score(self.result, own, self.preprocessing, self.recipe)
+        count = len(self.held_out)
+        return Score(self.world.total(right) / count, self.world.total(loss) / count)
+
+
+def summed_score(
+    model: VisionTransformer,
+    samples: Sequence[Sample],
+    preprocessing: Preprocessing,
+    recipe: Recipe,
+) -> tuple[float, float]:
+    """How many samples are named correctly, and the sum of their losses; in float32, as in use."""
+    was_training = model.training
+    model.eval()
+    device = model.pos_embed.device
+    photos = Photos(samples, preprocessing)
+    loader = DataLoader(
+        photos,
+        recipe.batch_size,
+        num_workers=recipe.workers,
+        worker_init_fn=_interrupts_ignored,
+        generator=torch.Generator(),
+    )
+    right, loss = 0.0, 0.0
+    with torch.inference_mode():
+        for pixels, labels in loader:
+            logits, labels = model(pixels.to(device)), labels.to(device)
+            right += (logits.argmax(dim=-1) == labels).sum().item()
+            loss += functional.cross_entropy(logits, labels, reduction="sum").item()
+    model.train(was_training)
+    return right, loss
+
+
+def _interrupts_ignored(_: int) -> None:
+    """Ctrl-C reaches every process of the terminal; only the one that saves may answer it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

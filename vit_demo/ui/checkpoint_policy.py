@@ -1,0 +1,92 @@
+"""What the visitors of one page may pick, and what the picker tells them about it.
+
+Every checkpoint of the page is loaded through here, so what is refused here is refused to requests
+made by hand as well.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vit_demo.checkpoints import (
+    DEFAULT,
+    Checkpoint,
+    CheckpointSummary,
+    bundled,
+    load,
+    summarize,
+    works_offline,
+)
+from vit_demo.checkpoints.cache import Progress
+from vit_demo.checkpoints.catalogue import Entry, catalogue
+from vit_demo.errors import AccessError
+
+
+@dataclass(frozen=True)
+class CheckpointPolicy:
+    """The host's decisions for one page.
+
+    `default` is the host's own choice and may be anything. Without `any_checkpoint` only it and
+    the catalogue are on offer. Only with `own_machine`, where visitor and host are one person, can
+    a folder be named, and is the whole cache listed.
+    """
+
+    default: str = DEFAULT
+    any_checkpoint: bool = True
+    own_machine: bool = True
+    allow_pickle: bool = False
+
+    def load(self, ref: str, progress: Progress | None) -> Checkpoint:
+        """Load what is on offer; raises AccessError for the rest, and what `load` raises."""
+        self._admit(ref)
+        return load(ref, progress, allow_pickle=self.allow_pickle, paths=self._paths(ref))
+
+    def summary(self, ref: str) -> CheckpointSummary | None:
+        """What is known of it without fetching it; raises what `load` would for such a name."""
+        self._admit(ref)
+        return summarize(ref, self._paths(ref), self.allow_pickle)
+
+    def offline(self) -> list[str]:
+        """What a visitor without a network may be told of."""
+        return works_offline(self.allow_pickle) if self.own_machine else bundled()
+
+    def needs_pickle(self, ref: str) -> bool:
+        """Whether the catalogue says that it has pickled weights alone, and those stay closed."""
+        pickled = {entry.ref for entry in catalogue() if entry.pickled}
+        return ref in pickled and not self.allow_pickle
+
+    def choices(self, recent: Sequence[str] = ()) -> list[tuple[str, str]]:
+        """Titles and references: the default, what was used recently, the catalogue, the cache."""
+        offline = works_offline(self.allow_pickle)
+        known = {entry.ref: entry for entry in catalogue()}
+        recent = [ref for ref in recent if self._admits(ref) and ref != self.default]
+        listed = [self.default, *recent, *known, *(offline if self._lists_cache else ())]
+        return [
+            (self._title(ref, known.get(ref), ref in offline, ref in recent), ref)
+            for ref in dict.fromkeys(listed)
+        ]
+
+    @property
+    def _lists_cache(self) -> bool:
+        """On a shared page the rest of the cache is nobody's business."""
+        return self.any_checkpoint and self.own_machine
+
+    def _title(self, ref: str, entry: Entry | None, offline: bool, recent: bool) -> str:
+        marks = [*entry.details] if entry else []
+        if offline:
+            marks.append("works offline")
+        if entry and entry.pickled:
+            marks.append("pickled" if self.allow_pickle else "pickled: needs --allow-pickle")
+        if recent:
+            marks.append("used recently")
+        return f"{ref} — {' · '.join(marks)}" if marks else ref
+
+    def _paths(self, ref: str) -> bool:
+        return self.own_machine or ref == self.default
+
+    def _admits(self, ref: str) -> bool:
+        catalogued = {self.default, *(entry.ref for entry in catalogue())}
+        return self.any_checkpoint or ref in catalogued
+
+    def _admit(self, ref: str) -> None:
+        if not self._admits(ref):
+            raise AccessError(f"'{ref}' is not on offer on this page; choose one from the list.")
