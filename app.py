@@ -17,6 +17,7 @@ from vit_demo.ui.checkpoint_policy import CheckpointPolicy
 from vit_demo.ui.limited_log import LimitedLog
 from vit_demo.ui.page import build_page, launch
 from vit_demo.ui.results import Results
+from vit_demo.ui.shutdown import finish, stop_signals
 from vit_demo.ui.upload_folder import upload_folder
 from vit_demo.ui.uploads import Uploads
 
@@ -49,13 +50,26 @@ def main() -> int:
 def serve(
     settings: Settings, flags: argparse.Namespace, cache: CheckpointCache, policy: CheckpointPolicy
 ) -> None:
-    """Serve the page until it is stopped; what visitors uploaded goes with it."""
+    """Serve the page until SIGTERM or Ctrl-C; what visitors uploaded is deleted with it."""
     parent = os.environ.get(UPLOADS_VARIABLE)
     limited = contextlib.redirect_stderr(LimitedLog(sys.stderr))
     with upload_folder(Path(parent) if parent else None) as folder, limited:
         os.environ[UPLOADS_VARIABLE] = str(folder)  # the only way to tell Gradio
         page = build_page(cache, policy, Uploads(folder), Results(settings.results_bytes))
-        launch(page, flags.host, flags.port, flags.share, browser=not settings.on_space)
+        with stop_signals() as stop_asked:
+            launch(page, flags.host, flags.port, flags.share, browser=not settings.on_space)
+            say_where(page.local_url, page.share_url)
+            stop_asked.wait()
+            finish(page)
+
+
+def say_where(local_url: str | None, share_url: str | None) -> None:
+    """Tell the terminal where the page is, and how others could see it."""
+    public = share_url or "none (start with --share for one)"
+    sys.stdout.write(
+        f"The page is at {local_url}  ·  public link: {public}\nStop it with Ctrl-C.\n"
+    )
+    sys.stdout.flush()
 
 
 def parse(settings: Settings) -> argparse.Namespace:

@@ -148,7 +148,7 @@ def test_why_one_class_and_not_another_is_the_difference_of_their_maps(
     ("method", "target", "versus", "error", "words"),
     [
         ("rollout", "roses", "tulips", MethodError, "choose one of: relevance, legrad, occlusion"),
-        ("relevance", "roses", "2", TargetError, "'roses' cannot be set against itself"),
+        ("relevance", "roses", "2", TargetError, "'roses' cannot be compared with itself"),
         ("relevance", "roses", "tulip", TargetError, "did you mean 'tulips'"),
     ],
 )
@@ -271,3 +271,21 @@ def test_a_map_is_asked_again_while_the_model_forgets(our_checkpoint, photo_file
     assert [step.part for step in steps] == parts_of(seen.checkpoint.model)
     assert steps[0].value < 0.99
     assert torch.equal(seen.explain("rollout").logits, seen.traced.logits[0])
+
+
+def test_a_named_class_asks_for_a_class_specific_method(checkpoint, photo_file):
+    """`target` was ignored by rollout: the JSON said method rollout, target roses."""
+    assert explain(checkpoint, photo_file).method == "rollout"
+    named = explain(checkpoint, photo_file, target="roses")
+    assert (named.method, named.target.label) == ("relevance", "roses")
+    compared = explain(checkpoint, photo_file, versus="tulips")
+    assert (compared.method, compared.versus.label) == ("relevance", "tulips")
+    for method in ("rollout", "attention", "random"):
+        with pytest.raises(MethodError, match="explains no class .* choose one of: relevance"):
+            explain(checkpoint, photo_file, method, target="roses")
+
+
+def test_an_analysis_is_one_short_line(checkpoint, photo_file):
+    words = repr(explain(checkpoint, photo_file, "relevance", "roses", versus="tulips"))
+    assert len(words) < 300
+    assert "relevance for roses compared with tulips, 4 × 4 patches" in words

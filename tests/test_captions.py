@@ -25,9 +25,9 @@ def test_the_caption_says_when_the_model_saw_only_a_part(checkpoint, photo_file)
     from dataclasses import replace
 
     whole = explain(checkpoint, photo_file)
-    assert "never saw" not in captions.picture(whole).caption
-    part = replace(whole, box=(10.0, 0.0, 90.0, 67.0))
-    assert "never saw what is dark at the edge" in captions.picture(part).caption
+    assert "dark part" not in captions.picture(whole).caption
+    part = replace(whole, grid_box=(10.0, 0.0, 90.0, 67.0))
+    assert "does not see the dark part at the edge" in captions.picture(part).caption
     assert captions.input_description(part).startswith("The middle of the photo")
 
 
@@ -47,13 +47,13 @@ def test_padded_patches_are_told_and_drawn_as_they_are(noise_photo):
     assert "8 × 11 patches of 4 × 4" in captions.input_description(analysis)
     assert captions.patches(analysis).size == (11 * 19 - 3, 8 * 19 - 3)
     drawn = captions.picture(analysis)
-    assert "never saw what is dark" in drawn.caption
+    assert "does not see the dark part" in drawn.caption
     below = drawn.image.crop((0, 72 * 1024 // 84, 1024, 80 * 1024 // 84)).convert("L")
     assert below.getextrema()[1] < 80
 
 
 def test_the_unit_says_what_an_even_map_would_be(checkpoint, photo_file):
-    assert "all 16 patches alike would have 6.25%" in captions.unit(explain(checkpoint, photo_file))
+    assert captions.unit(explain(checkpoint, photo_file)) == "share per patch (uniform: 6.25%)"
 
 
 def test_the_reading_says_what_the_model_was_given(checkpoint, photo_file):
@@ -80,23 +80,23 @@ def test_what_is_about_a_class_says_which(checkpoint, photo_file):
     drawn = captions.picture(alone)
     assert "The same for every class" not in drawn.caption
     assert not drawn.scale.signed
-    assert "all 16 patches alike" in drawn.unit
+    assert "(uniform: 6.25%)" in drawn.unit
 
     against = explain(checkpoint, photo_file, "legrad", "roses", {"layers": 3}, versus="tulips")
-    assert captions.title(against) == "legrad for roses and against tulips (layers 3)"
+    assert captions.title(against) == "legrad for roses compared with tulips (layers 3)"
     drawn = captions.picture(against)
-    assert "The map for roses less that for tulips: above zero it favours roses." in drawn.caption
+    assert "The map for roses minus the map for tulips: above zero it favors roses." in drawn.caption
     assert drawn.scale.signed
-    assert drawn.unit == "share per patch for the one class, less that for the other"
+    assert drawn.unit == "share per patch, roses minus tulips"
 
 
 def test_occlusion_is_measured_in_probability(checkpoint, photo_file):
     alone = explain(checkpoint, photo_file, "occlusion", "roses", {"block": 1})
     assert captions.title(alone) == "occlusion for roses (block 1)"
-    assert captions.unit(alone) == "fall in probability when it is hidden"
+    assert captions.unit(alone) == "decrease in probability when the block is masked"
     assert captions.picture(alone).scale.signed
     against = explain(checkpoint, photo_file, "occlusion", "roses", versus="tulips")
-    assert captions.unit(against).endswith("of the one class less the other")
+    assert captions.unit(against).endswith("when the block is masked, roses minus tulips")
 
 
 def test_what_a_checkpoint_knows_fits_on_one_line():
@@ -142,7 +142,7 @@ def test_the_verdict_counts_where_the_map_beats_noise(checkpoint, photo_file):
     ]
     analysis = explain(checkpoint, photo_file, "relevance", "roses", versus="tulips")
     words = captions.protocol(better, analysis)
-    assert "Followed is the probability of roses as against tulips" in words
+    assert "We track the probability of roses as against tulips" in words
     assert "in 1 steps: left out" in words
     attn_output = ScoresVsRandom(scores(0.75, 0.75, -0.1), noise, drops=False)
     assert "in 1 of the 3" in captions.verdict(attn_output)
@@ -152,3 +152,17 @@ def test_the_verdict_counts_where_the_map_beats_noise(checkpoint, photo_file):
     assert "in none of the 3" in captions.verdict(
         ScoresVsRandom(scores(0.6, 0.4, -0.1), noise, drops=False)
     )
+
+
+def test_the_words_of_a_map_belong_to_its_method(checkpoint, photo_file):
+    """Random noise does not show where the model looks, on the page or on a slide."""
+    noise = explain(checkpoint, photo_file, "random")
+    assert "where the model looks" not in captions.sheet(noise).title
+    assert "a random map, for comparison: random" in captions.sheet(noise).title
+    assert "It knows neither the photo nor the model." in captions.picture(noise).caption
+    rollout = explain(checkpoint, photo_file)
+    assert "where the model looks: rollout" in captions.sheet(rollout).title
+    assert "CLS attention rollout" in captions.picture(rollout).caption
+    assert "not why" in captions.picture(rollout).caption
+    relevance = explain(checkpoint, photo_file, "relevance")
+    assert "not why" not in captions.picture(relevance).caption

@@ -105,10 +105,10 @@ def test_marks_say_what_works_offline_what_was_used_and_what_is_pickled(cached):
     cached("ann/bert", '{"model_type": "bert"}')
     marked = titles(CheckpointPolicy(), recent=["bob/recent", "flowers"])
     assert marked["flowers"].endswith("apache-2.0 · works offline")
-    assert marked["WinKawaks/vit-tiny-patch16-224"].endswith("licence unknown · works offline")
+    assert marked["WinKawaks/vit-tiny-patch16-224"].endswith("patch16-224 — works offline")
     assert marked["bob/recent"] == "bob/recent — used recently"
     pickled = marked["facebook/deit-tiny-distilled-patch16-224"]
-    assert pickled.endswith("licence unknown · pickled: needs --allow-pickle")
+    assert pickled.endswith("patch16-224 — pickled: needs --allow-pickle")
     assert "ann/bert" not in marked
     allowed = titles(CheckpointPolicy(allow_pickle=True))[
         "facebook/deit-tiny-distilled-patch16-224"

@@ -24,9 +24,9 @@ ROOT = Path(__file__).parents[1]
 def test_json_is_what_python_says(run, our_checkpoint, photo_file):
     status, out, err = run(
         "explain", photo_file, "--checkpoint", our_checkpoint, "--json", "--logits", "--top", "2",
-        "--method", "attention", "--option", "layer=2", "--target", "tulips",
+        "--method", "legrad", "--option", "layers=2", "--target", "tulips",
     )  # fmt: skip
-    expected = explain(load(str(our_checkpoint)), photo_file, "attention", "tulips", {"layer": 2})
+    expected = explain(load(str(our_checkpoint)), photo_file, "legrad", "tulips", {"layers": 2})
     assert (status, err) == (0, "")
     assert json.loads(out) == expected.as_json(top=2, logits=True)
 
@@ -48,7 +48,7 @@ def test_options_are_read_and_a_class_is_set_against_another(run, our_checkpoint
     assert json.loads(out) == expected.as_json()
     status, out, _ = run(*common, "--method", "legrad", "--target", "0", "--versus", "1")
     assert status == 0
-    assert "legrad for daisy and against dandelion on 4 × 4 patches" in out
+    assert "legrad for daisy compared with dandelion on 4 × 4 patches" in out
 
 
 def test_methods_say_which_do_not_fit_and_why(run, tmp_path):
@@ -331,7 +331,10 @@ def test_methods_are_listed(run, our_checkpoint):
         (["explain", "PHOTO", "--option", "layer"], "write it like layer=3"),
         (["explain", "PHOTO", "--option", "fusion=mode"], "it is one of: mean, max, min"),
         (["explain", "PHOTO", "--option", "start_layer=x"], "it is a whole number"),
-        (["explain", "PHOTO", "--versus", "roses"], "choose one of: relevance, legrad"),
+        (
+            ["explain", "PHOTO", "--method", "rollout", "--versus", "roses"],
+            "choose one of: relevance, legrad",
+        ),
         (["explain", "PHOTO", "--method", "attention", "--option", "layer=99"], "layers 1 to"),
         (["explain", "PHOTO", "--top", "0"], "--top"),
         (["explain", "PHOTO", "--out", "map.doc"], "use .json, .png, .svg, .pdf"),
@@ -371,7 +374,7 @@ def test_a_bug_keeps_its_traceback(run, our_checkpoint, photo_file, monkeypatch)
     def broken(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("vit_demo.cli.explain.look", broken)
+    monkeypatch.setattr("vit_demo.cli.explain.prepare", broken)
     with pytest.raises(ZeroDivisionError):
         run("explain", photo_file, "--checkpoint", our_checkpoint)
 
@@ -469,3 +472,26 @@ def test_scoring_that_was_stopped_is_gone_on_with_and_nothing_is_forgotten(run, 
         )
         assert status == 0
     assert json.loads((out / "training.json").read_text())["credit"] == "Ada"
+
+
+def test_a_command_without_its_arguments_points_at_its_own_help(run):
+    status, _, err = run("explain")
+    assert status == 2
+    assert "Try: python -m vit_demo explain --help" in err
+    assert err.count("\n") == 1
+
+
+def test_options_under_their_earlier_names_work_with_a_note(run, our_checkpoint, photo_file):
+    status, out, err = run("explain", photo_file, "--checkpoint", our_checkpoint, "--trust")
+    assert status == 0
+    assert "--trust is now called --faithfulness." in err
+    assert "Deletion" in out
+
+
+def test_a_target_without_a_method_is_explained(run, our_checkpoint, photo_file):
+    arguments = ("explain", photo_file, "--checkpoint", our_checkpoint, "--target", "roses")
+    content = json.loads(run(*arguments, "--json")[1])
+    assert (content["method"], content["target"]["label"]) == ("relevance", "roses")
+    status, _, err = run(*arguments, "--method", "rollout")
+    assert status == 2
+    assert "explains no class" in err

@@ -191,8 +191,8 @@ from vit_demo.models.vit import VisionTransformer, preset
 torch.set_num_threads(2)
 model = VisionTransformer(preset("s16", classes=5, image_size=(1024, 1024)))
 method = METHODS[sys.argv[1]]
-watched = method.watch(model.eval().requires_grad_(False), torch.randn(1, 3, 1024, 1024))
-heatmap = method(watched, torch.tensor([0]), {})
+traced = method.run_with_trace(model.eval().requires_grad_(False), torch.randn(1, 3, 1024, 1024))
+heatmap = method(traced, torch.tensor([0]), {})
 assert heatmap.shape == (1, 64, 64)
 print(1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]))
 """

@@ -69,7 +69,7 @@ def test_what_a_visitor_looks_at_keeps_no_weights_in_memory(
     assert weights() is None
     assert shown.main.checkpoint.bytes == load(str(our_checkpoint)).bytes
     assert {p.device.type for p in shown.main.checkpoint.model.parameters()} == {"meta"}
-    assert "4 × 4 patches of 8" in handlers.reading(shown)
+    assert "4 × 4 patches of 8" in handlers.input_description(shown)
 
 
 def test_a_result_is_as_large_as_what_is_drawn_whatever_the_photo(
@@ -281,7 +281,7 @@ def test_a_class_that_is_called_by_anothers_number_is_not_mistaken(events, refer
     [
         (("rolout", "", ""), "did you mean"),
         (("relevance", "99", ""), "no class 99"),
-        (("relevance", "1", "1"), "against itself"),
+        (("relevance", "1", "1"), "compared with itself"),
     ],
 )
 def test_a_refusal_leaves_the_result_as_it_was(events, token, shown, asked, words):

@@ -18,3 +18,14 @@ def test_a_class_is_found_by_its_label_or_its_index():
     for wrong, words in (("rose", "did you mean 'roses'"), (2, "no class 2"), ("7", "no class 7")):
         with pytest.raises(TargetError, match=words):
             find_class(wrong, ranked)
+
+
+def test_a_label_of_two_classes_is_refused_with_both_indices():
+    """ImageNet has two cranes. The likelier one was taken, or the other: nobody was told."""
+    ranked = rank(torch.tensor([0.1, 0.5, 0.3, 0.2]), ("crane", "rose", "crane", "2"))
+    with pytest.raises(TargetError, match=r"'crane' is the label of classes 0 and 2; give the ind"):
+        find_class("crane", ranked)
+    assert find_class("rose", ranked).index == 1
+    assert find_class(2, ranked).index == 2
+    assert find_class("2", ranked).index == 3, "a label comes before an index"
+    assert find_class("0", ranked).index == 0

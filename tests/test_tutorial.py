@@ -204,7 +204,9 @@ class Code:
         return os.system, ("touch never",)
 
 
-@pytest.mark.parametrize("content", [{"head.weight": Code()}, [1, 2], {"epoch": 3}], ids=["code", "list", "number"])
+@pytest.mark.parametrize(
+    "content", [{"head.weight": Code()}, [1, 2], {"epoch": 3}], ids=["code", "list", "number"]
+)
 def test_what_is_no_dictionary_of_tensors_is_never_opened(tmp_path, content, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save(content, tmp_path / "flowers.pth")

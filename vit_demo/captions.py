@@ -95,7 +95,7 @@ def sheet(analysis: Analysis, smooth: bool = False) -> Sheet:
     named = f"{unsure}{best.label} {best.probability:.0%}"
     words = (unsure_note(analysis), drawn.caption, source(analysis))
     return Sheet(
-        title=f"{named} · where the model looked: {title(analysis)}",
+        title=f"{named} · {METHODS[analysis.method].heading}: {title(analysis)}",
         caption="\n".join(line for line in words if line),
         unit=drawn.unit,
         photo=analysis.photo,
@@ -111,19 +111,19 @@ def title(analysis: Analysis) -> str:
     usual = method.options({}, analysis.checkpoint.model)
     changed = [f"{k} {v}" for k, v in analysis.options.items() if v != usual[k]]
     asked = f" for {analysis.target.label}" if analysis.target and method.class_specific else ""
-    against = f" and against {analysis.versus.label}" if analysis.versus else ""
+    against = f" compared with {analysis.versus.label}" if analysis.versus else ""
     return f"{analysis.method}{asked}{against}" + (f" ({', '.join(changed)})" if changed else "")
 
 
 def unit(analysis: Analysis) -> str:
     """What the colour bar measures."""
     rows, cols = analysis.grid
+    measure = METHODS[analysis.method].unit
+    if analysis.target and analysis.versus:
+        return f"{measure}, {analysis.target.label} minus {analysis.versus.label}"
     if METHODS[analysis.method].signed:
-        measure = "fall in probability when it is hidden"
-        return f"{measure}, of the one class less the other" if analysis.versus else measure
-    if analysis.versus:
-        return "share per patch for the one class, less that for the other"
-    return f"share per patch; all {rows * cols} patches alike would have {1 / (rows * cols):.2%}"
+        return measure
+    return f"{measure} (uniform: {1 / (rows * cols):.2%})"
 
 
 def caption(analysis: Analysis, scale: ColourScale) -> str:
@@ -131,20 +131,21 @@ def caption(analysis: Analysis, scale: ColourScale) -> str:
     method = METHODS[analysis.method]
     small = small_photo(analysis)
     parts = [small] if small else []
-    parts.append(f"{method.summary} {method.source}.")
+    parts.append(f"{method.summary} Source: {method.source}.")
     if analysis.target and analysis.versus:
         one, other = analysis.target.label, analysis.versus.label
-        parts.append(f"The map for {one} less that for {other}: above zero it favours {one}.")
-    if not method.class_specific:
-        parts.append("The same for every class: it shows where the model looked, not why.")
+        parts.append(f"The map for {one} minus the map for {other}: above zero it favors {one}.")
+    if method.reading:
+        parts.append(method.reading)
     if not _whole(analysis):
-        parts.append("The model never saw what is dark at the edge.")
+        parts.append("The model does not see the dark part at the edge.")
     if not analysis.exact:
         parts.append("Approximate for this architecture.")
     if scale.clipped:
         several = "patch lies" if scale.clipped == 1 else "patches lie"
         parts.append(
-            f"Colours end at the {PERCENTILE:g}th percentile; {scale.clipped} {several} beyond."
+            f"Colors are clipped at the {PERCENTILE:g}th percentile; {scale.clipped} {several} "
+            "beyond."
         )
     return " ".join(parts)
 

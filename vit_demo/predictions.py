@@ -27,16 +27,21 @@ def rank(
 
 
 def find_class(target: str | int, ranked: tuple[Prediction, ...]) -> Prediction:
-    """The class of that label or index; raises TargetError, with the likely one, for none."""
+    """The class of that label or index.
+
+    Raises TargetError, with the likely one, for none, and for a label that several classes bear.
+    """
     by_index = {prediction.index: prediction for prediction in ranked}
-    by_label = {prediction.label: prediction for prediction in ranked}
     if isinstance(target, str):
-        if target in by_label:
-            return by_label[target]
+        matches = sorted((p for p in ranked if p.label == target), key=lambda p: p.index)
+        if len(matches) > 1:
+            indices = " and ".join(str(match.index) for match in matches)
+            raise TargetError(f"'{target}' is the label of classes {indices}; give the index.")
+        if matches:
+            return matches[0]
         if not target.isdecimal():
-            raise TargetError(
-                f"This checkpoint knows no '{target}'; {nearest(target, list(by_label))}"
-            )
+            labels = list(dict.fromkeys(prediction.label for prediction in ranked))
+            raise TargetError(f"This checkpoint knows no '{target}'; {nearest(target, labels)}")
         target = int(target)
     if target not in by_index:
         raise TargetError(

@@ -22,7 +22,7 @@ class Entry:
     @property
     def details(self) -> tuple[str, ...]:
         """What its page says, a few words each."""
-        known = (self.classes, self.licence or "licence unknown", self.accuracy, self.size)
+        known = (self.classes, self.licence, self.accuracy, self.size)
         return tuple(words for words in known if words)
 
 

@@ -29,13 +29,17 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.command(name="explain")(explain_command)
-app.command(name="methods")(methods_command)
-app.command(name="evaluate")(evaluate_command)
-app.command(name="finetune")(finetune_command)
-app.command(name="publish")(publish_command)
-app.command(name="experiment")(experiment_command)
-app.command(name="faithfulness")(faithfulness_command)
+COMMANDS = {
+    "explain": explain_command,
+    "methods": methods_command,
+    "evaluate": evaluate_command,
+    "finetune": finetune_command,
+    "publish": publish_command,
+    "experiment": experiment_command,
+    "faithfulness": faithfulness_command,
+}
+for name, command in COMMANDS.items():
+    app.command(name=name)(command)
 
 
 def main() -> None:
@@ -45,7 +49,8 @@ def main() -> None:
     except DemoError as error:
         status = _refuse(str(error))
     except TyperException as error:
-        status = _refuse(f"{error.format_message()} Try: python -m vit_demo --help")
+        command = f" {sys.argv[1]}" if sys.argv[1:] and sys.argv[1] in COMMANDS else ""
+        status = _refuse(f"{error.format_message()} Try: python -m vit_demo{command} --help")
     if status == INTERRUPTED:
         typer.echo("Stopped.", err=True)
     sys.exit(status if isinstance(status, int) else 0)

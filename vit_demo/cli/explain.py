@@ -14,7 +14,6 @@ from vit_demo.analysis import TOP, Analysis, prepare
 from vit_demo.checkpoints import DEFAULT
 from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_with_progress
 from vit_demo.errors import OptionError, OutputError
-from vit_demo.explanations import DEFAULT_METHOD
 from vit_demo.explanations.capability import capabilities
 from vit_demo.faithfulness import ScoresVsRandom
 from vit_demo.figures.sheet import FORMATS, save_sheet
@@ -23,7 +22,10 @@ from vit_demo.figures.sheet import FORMATS, save_sheet
 def explain_command(
     photo: Annotated[Path, typer.Argument(help="The photo.")],
     checkpoint: CheckpointOption = DEFAULT,
-    method: Annotated[str, typer.Option(help="See: methods.")] = DEFAULT_METHOD,
+    method: Annotated[
+        str | None,
+        typer.Option(help="See: methods. [default: rollout; with a class to explain: relevance]"),
+    ] = None,
     target: Annotated[
         str | None, typer.Option(metavar="LABEL_OR_INDEX", help="Class to explain.")
     ] = None,

@@ -30,27 +30,32 @@ __all__ = [
     "run_with_trace",
 ]
 
+EVERY_CLASS = "The same for every class: it shows where the model looks, not why."
+
 METHODS: Mapping[str, Method] = {
     method.name: method
     for method in (
         Method(
             "rollout",
             rollout,
-            "Follows attention through all layers back to the patches.",
+            "CLS attention rollout: the attention of all layers, multiplied, with the residual "
+            "connections.",
             "Abnar & Zuidema 2020, arXiv 2005.00928",
             "1",
+            reading=EVERY_CLASS,
         ),
         Method(
             "attention",
             attention,
-            "What the read-out attends to in one layer, all heads or one.",
+            "What the CLS token attends to in one layer, all heads or one.",
             "Caron et al. 2021, arXiv 2104.14294",
             "1",
+            reading=EVERY_CLASS,
         ),
         Method(
             "relevance",
             relevance,
-            "Follows the attention that raises the score of one class through all layers.",
+            "Attention weighted by the gradient of one class, followed through all layers.",
             "Chefer et al. 2021, arXiv 2103.15679",
             "2 (one of them backward)",
             class_specific=True,
@@ -59,7 +64,8 @@ METHODS: Mapping[str, Method] = {
         Method(
             "legrad",
             legrad,
-            "To which attention weights of the last layers the score of one class answers.",
+            "The gradient of the score of one class with respect to the attention of the last "
+            "layers.",
             "Bousselham et al. 2024, arXiv 2404.03214",
             "1, and part of one backward",
             class_specific=True,
@@ -69,9 +75,10 @@ METHODS: Mapping[str, Method] = {
         Method(
             "occlusion",
             occlusion,
-            "How far the probability of one class falls when a block of patches is hidden.",
+            "How much the probability of one class drops when a block of patches is masked.",
             "Zeiler & Fergus 2014, arXiv 1311.2901",
             "1, and one for every block",
+            unit="decrease in probability when the block is masked",
             class_specific=True,
             signed=True,
             follows_flows=False,
@@ -80,9 +87,11 @@ METHODS: Mapping[str, Method] = {
         Method(
             "random",
             random,
-            "Noise. A map that says no more than this one says nothing.",
+            "Random noise, the control of every faithfulness score.",
             "control",
             "0",
+            reading="It knows neither the photo nor the model.",
+            heading="a random map, for comparison",
             follows_flows=False,
         ),
     )

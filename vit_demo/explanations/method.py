@@ -58,6 +58,10 @@ def _as_they_are(model: Classifier) -> Options:
     return {}
 
 
+# Of a map whose patches sum to one.
+SHARE = "share per patch"
+
+
 @dataclass(frozen=True)
 class Method:
     """One explanation, with what its reader must know before believing it.
@@ -67,8 +71,9 @@ class Method:
     a map that `follows_flows`. `cost` is in forward passes of the model. A method that
     `needs_gradients` starts from a pass with its graph, which ends with the call.
 
-    `unsupported_reason` says why an architecture does not fit, or None; `recommended_options`
-    which defaults suit a model better.
+    `unit` says what the map's values are, `reading` what to know of such a map, and `heading` what
+    a slide says above it. `unsupported_reason` says why an architecture does not fit, or None;
+    `recommended_options` which defaults suit a model better.
     """
 
     name: str
@@ -76,6 +81,9 @@ class Method:
     summary: str
     source: str
     cost: str
+    unit: str = SHARE
+    reading: str = ""
+    heading: str = "where the model looks"
     class_specific: bool = False
     signed: bool = False
     follows_flows: bool = True

@@ -29,10 +29,28 @@ class GuardedBlocks(gr.Blocks):
     def __init__(self, uploads: Uploads, **options: Any) -> None:
         super().__init__(**options)
         self.uploads = uploads
+        self.closing = False
 
     def known_events(self) -> Collection[int]:
         """The numbers by which a browser may name events."""
         return self.fns.keys()
+
+    @property
+    def running(self) -> int:
+        """How many events are being answered, or were and have not been fetched yet."""
+        active = sum(job is not None for job in self._queue.active_jobs)
+        return active + sum(not m.empty() for m in self._messages())
+
+    def _messages(self) -> list[Any]:
+        return list(self._queue.pending_messages_per_session.values())
+
+    def refuse_new_work(self) -> None:
+        """From now on no event is put into the queue. (A stopped queue would drop its answers.)"""
+        self.closing = True
+
+    def admits_work(self) -> bool:
+        """Whether events are still put into the queue."""
+        return not self.closing
 
     def waits(self, session: str) -> bool:
         """Whether a session has put an event into the queue and not yet heard its end."""

@@ -327,8 +327,15 @@ def _examples(photo: PhotoInput, uploads: Uploads) -> None:
 def launch(
     page: GuardedBlocks, host: str | None, port: int | None, share: bool, browser: bool
 ) -> None:
-    """Serve the page until it is stopped."""
-    limits = Middleware(RequestLimits, page.uploads, page.known_events, page.adopt, page.waits)
+    """Start serving the page; it goes on until `page.close()`."""
+    limits = Middleware(
+        RequestLimits,
+        page.uploads,
+        page.known_events,
+        page.adopt,
+        page.waits,
+        page.admits_work,
+    )
     page.queue(max_size=40, api_open=False, default_concurrency_limit=4)
     page.launch(
         server_name=host,
@@ -344,6 +351,9 @@ def launch(
         app_kwargs={"middleware": [limits]},
         ssr_mode=False,
         show_error=False,
+        prevent_thread_lock=True,
+        # Its own lines advise calls of launch(), where ours are flags of app.py.
+        quiet=True,
     )
 
 

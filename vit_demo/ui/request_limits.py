@@ -25,6 +25,7 @@ UPLOAD = "/gradio_api/upload"
 JOIN, ANSWERS = "/gradio_api/queue/join", "/gradio_api/queue/data"
 
 MALFORMED = b'{"detail":"This request does not fit the page; reload it."}'
+CLOSING = b'{"detail":"The page is being stopped; try again in a minute."}'
 TOO_LARGE = b'{"detail":"This request is too large."}'
 
 
@@ -32,8 +33,9 @@ class RequestLimits:
     """Refuses requests that are too large or that name no event, and takes uploads in.
 
     `adopted` hears of the files that were uploaded, and `waits` says whether a session has asked
-    for anything, without which Gradio has no answers to stream. A refusal is a status of 4xx
-    and a constant sentence, and leaves nothing in the log.
+    for anything, without which Gradio has no answers to stream. Nothing is put into the queue
+    unless the page `admits` it. A refusal is a status of 4xx, or 503, and a constant sentence,
+    and leaves nothing in the log.
     """
 
     def __init__(
@@ -43,9 +45,10 @@ class RequestLimits:
         events: Callable[[], Collection[int]],
         adopted: Callable[[Sequence[str]], None],
         waits: Callable[[str], bool],
+        admits: Callable[[], bool],
     ) -> None:
         self._app, self._uploads, self._events = app, uploads, events
-        self._adopted, self._waits = adopted, waits
+        self._adopted, self._waits, self._admits = adopted, waits, admits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -68,6 +71,8 @@ class RequestLimits:
             body = await _read(receive, limit)
             if body is None:
                 await _refuse(send, 413, TOO_LARGE)
+            elif path.endswith(JOIN) and not self._admits():
+                await _refuse(send, 503, CLOSING)
             elif path.endswith(JOIN) and not self._names_an_event(body):
                 await _refuse(send, 400, MALFORMED)
             else:
