@@ -85,7 +85,9 @@ def test_what_is_about_a_class_says_which(checkpoint, photo_file):
     against = explain(checkpoint, photo_file, "legrad", "roses", {"layers": 3}, versus="tulips")
     assert captions.title(against) == "legrad for roses compared with tulips (layers 3)"
     drawn = captions.picture(against)
-    assert "The map for roses minus the map for tulips: above zero it favors roses." in drawn.caption
+    assert (
+        "The map for roses minus the map for tulips: above zero it favors roses." in drawn.caption
+    )
     assert drawn.scale.signed
     assert drawn.unit == "share per patch, roses minus tulips"
 

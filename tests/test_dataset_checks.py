@@ -71,7 +71,9 @@ def test_of_a_pair_each_part_needs_a_readable_photo_of_every_class(three, tmp_pa
 
 
 def test_a_share_that_leaves_nothing_is_refused_before_a_photo_is_opened(three, monkeypatch):
-    monkeypatch.setattr(inspection, "read_photo", lambda path: pytest.fail(f"opened {path}"))
+    monkeypatch.setattr(
+        "vit_demo.data.dataset_checks.read_photo", lambda path: pytest.fail(f"opened {path}")
+    )
     with pytest.raises(DataError, match="leaves nothing"):
         check(three, 1.0, seed=0)
 

@@ -30,7 +30,7 @@ def test_each_set_is_dropped_as_if_it_were_alone(
     tiny_config, make_model, some, variant, monkeypatch
 ):
     """Sets of unlike sizes, more than go through at once, in every kind of ViT."""
-    monkeypatch.setattr(hiding, "TOKENS_AT_ONCE", 20)
+    monkeypatch.setattr("vit_demo.explanations.masking.TOKENS_AT_ONCE", 20)
     model = make_model(replace(tiny_config, **VARIANTS[variant]))
     pixels = torch.randn(1, 3, 32, 24)
     found = logits_dropping(model, pixels, some)
@@ -45,7 +45,7 @@ def test_each_set_is_dropped_as_if_it_were_alone(
 
 @torch.no_grad()
 def test_each_set_is_replaced_as_if_it_were_alone(tiny_model, some, monkeypatch):
-    monkeypatch.setattr(hiding, "TOKENS_AT_ONCE", 20)
+    monkeypatch.setattr("vit_demo.explanations.masking.TOKENS_AT_ONCE", 20)
     pixels, other = torch.randn(1, 3, 32, 24), torch.randn(1, 3, 32, 24)
     found = logits_replacing(tiny_model, pixels, other, some, (4, 3))
     for mask, logits in zip(some, found, strict=True):

@@ -232,7 +232,7 @@ def test_chunks_change_nothing(index, monkeypatch):
     layer, _ = attention(index)
     weight = torch.rand(BATCH, 3, TOKENS, dtype=torch.float64)
     whole = layer.apply_transpose(weight, mean_heads)
-    monkeypatch.setattr(flow, "CHUNK_NUMBERS", 1)
+    monkeypatch.setattr("vit_demo.trace.CHUNK_NUMBERS", 1)
     torch.testing.assert_close(layer.apply_transpose(weight, mean_heads), whole, rtol=0, atol=1e-14)
 
 
@@ -252,7 +252,7 @@ class Spy:
 def test_no_chunk_forms_more_numbers_than_allowed(monkeypatch):
     layer, _ = attention(INDICES["dense"])
     allowed = 2 * BATCH * HEADS * TOKENS  # two rows
-    monkeypatch.setattr(flow, "CHUNK_NUMBERS", allowed)
+    monkeypatch.setattr("vit_demo.trace.CHUNK_NUMBERS", allowed)
     spy = Spy()
     layer.apply_transpose(torch.rand(BATCH, 3, TOKENS, dtype=torch.float64), spy)
     assert spy.rows == [2, 2, 2, 1]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from vit_demo import explain, load
 from vit_demo.checkpoints import transformers as layout
 from vit_demo.checkpoints.files import CONFIG, PROCESSOR, WEIGHTS
 from vit_demo.checkpoints.state_dict import load_state_dict_strict
@@ -254,10 +255,10 @@ def test_odd_sizes_of_photos_are_read_alike(their_checkpoint, noise_photo, tmp_p
     assert_same_answer(their_checkpoint(), path)
 
 
-@pytest.mark.parametrize("kind", ["turned", "grey", "palette", "transparent", "cmyk"])
+@pytest.mark.parametrize("kind", ["turned", "grey", "palette", "cmyk"])
 def test_odd_kinds_of_photos_are_read_alike(their_checkpoint, noise_photo, tmp_path, kind):
     photo = noise_photo(101, 67)
-    path = tmp_path / ("photo.png" if kind in ("palette", "transparent") else "photo.jpg")
+    path = tmp_path / ("photo.png" if kind == "palette" else "photo.jpg")
     match kind:
         case "turned":
             exif = Image.Exif()
@@ -267,12 +268,22 @@ def test_odd_kinds_of_photos_are_read_alike(their_checkpoint, noise_photo, tmp_p
             photo.convert("L").save(path)
         case "palette":
             photo.convert("P").save(path)
-        case "transparent":
-            photo.putalpha(photo.convert("L"))
-            photo.save(path)
         case "cmyk":
             photo.convert("CMYK").save(path)
     assert_same_answer(their_checkpoint(), path)
+
+
+def test_what_is_transparent_is_read_as_white(their_checkpoint, noise_photo, tmp_path):
+    """The library reads whatever lies under transparent pixels, which nobody sees."""
+    photo, path = noise_photo(101, 67), tmp_path / "photo.png"
+    photo.putalpha(photo.convert("L"))
+    photo.save(path)
+    shown = Image.alpha_composite(Image.new("RGBA", photo.size, "white"), photo).convert("RGB")
+    shown.save(tmp_path / "shown.png")
+    ours = load(str(their_checkpoint()))
+    seen = [explain(ours, each).logits for each in (path, tmp_path / "shown.png")]
+    torch.testing.assert_close(*seen)
+    assert_same_answer(their_checkpoint(), tmp_path / "shown.png")
 
 
 def test_rollout_is_the_one_from_the_librarys_eager_attentions(their_checkpoint, photo_file):
