@@ -4,6 +4,7 @@ import gc
 import json
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 
@@ -38,6 +39,12 @@ def test_the_predictions_are_the_models_own(checkpoint, photo_file):
     for prediction in analysis.predictions:
         expected = logits.softmax(dim=-1)[prediction.index]
         assert prediction.probability == pytest.approx(float(expected))
+
+
+def test_an_array_is_analysed_like_its_photo(checkpoint, noise_photo):
+    photo = noise_photo(50, 40)
+    by_array = explain(checkpoint, np.asarray(photo))
+    assert torch.equal(by_array.logits, explain(checkpoint, photo).logits)
 
 
 def test_the_json_keeps_the_contract(checkpoint, photo_file):

@@ -126,6 +126,37 @@ def test_a_doubtful_answer_says_so_and_what_could_have_been_named(checkpoint, ph
     assert present.sheet(unsure).caption.startswith(present.doubt(unsure))
 
 
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        ((12, 9), "only 12 × 9 pixels; the model reads 32 × 32, so"),
+        ((1, 1), "only 1 × 1 pixel; the model"),
+        ((200, 7), "only 200 × 7 pixels"),
+        ((8, 8), ""),
+        ((101, 67), ""),
+    ],
+)
+def test_a_photo_far_smaller_than_the_models_input_is_called_small(
+    checkpoint, noise_photo, size, words
+):
+    analysis = explain(checkpoint, noise_photo(*size))
+    small = present.small_photo(analysis)
+    assert bool(small) == bool(words)
+    assert words in small
+    assert present.picture(analysis).caption.startswith(small)
+    assert small in present.sheet(analysis).caption
+
+
+def test_a_small_photo_that_is_not_enlarged_is_no_small_photo(checkpoint, noise_photo):
+    """Where the input is cut out of the photo as it is, what is missing is black instead."""
+    from dataclasses import replace
+
+    from vit_demo.preprocess import Preprocessing
+
+    cut = replace(checkpoint, preprocessing=Preprocessing(resize=None, crop=(32, 32)))
+    assert present.small_photo(explain(cut, noise_photo(6, 6))) == ""
+
+
 def test_the_verdict_counts_where_the_map_beats_noise(checkpoint, photo_file):
     def marks(deletion, insertion, saco):
         ends = torch.tensor([0.0, 1.0])
