@@ -4,6 +4,7 @@ import gc
 import json
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 
@@ -59,6 +60,12 @@ def test_a_map_that_is_no_numbers_is_never_shown(checkpoint, photo_file):
     assert explain(broken, photo_file, "rollout").logits.isfinite().all()
     with pytest.raises(CheckpointError, match="The map that 'relevance' makes of .* infinite"):
         explain(broken, photo_file, "relevance")
+
+
+def test_an_array_is_analysed_like_its_photo(checkpoint, noise_photo):
+    photo = noise_photo(50, 40)
+    by_array = explain(checkpoint, np.asarray(photo))
+    assert torch.equal(by_array.logits, explain(checkpoint, photo).logits)
 
 
 def test_the_json_keeps_the_contract(checkpoint, photo_file):

@@ -168,3 +168,34 @@ def test_the_words_of_a_map_belong_to_its_method(checkpoint, photo_file):
     assert "not why" in captions.picture(rollout).caption
     relevance = explain(checkpoint, photo_file, "relevance")
     assert "not why" not in captions.picture(relevance).caption
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        ((12, 9), "only 12 × 9 pixels; the model reads 32 × 32, so"),
+        ((1, 1), "only 1 × 1 pixel; the model"),
+        ((200, 7), "only 200 × 7 pixels"),
+        ((8, 8), ""),
+        ((101, 67), ""),
+    ],
+)
+def test_a_photo_far_smaller_than_the_models_input_is_called_small(
+    checkpoint, noise_photo, size, words
+):
+    analysis = explain(checkpoint, noise_photo(*size))
+    small = captions.small_photo(analysis)
+    assert bool(small) == bool(words)
+    assert words in small
+    assert captions.picture(analysis).caption.startswith(small)
+    assert small in captions.sheet(analysis).caption
+
+
+def test_a_small_photo_that_is_not_enlarged_is_no_small_photo(checkpoint, noise_photo):
+    """Where the input is cut out of the photo as it is, what is missing is black instead."""
+    from dataclasses import replace
+
+    from vit_demo.preprocess import Preprocessing
+
+    cut = replace(checkpoint, preprocessing=Preprocessing(resize=None, crop=(32, 32)))
+    assert captions.small_photo(explain(cut, noise_photo(6, 6))) == ""

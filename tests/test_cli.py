@@ -288,6 +288,22 @@ def test_a_picture_and_the_numbers_can_be_written(run, our_checkpoint, photo_fil
     assert json.loads((tmp_path / "map.json").read_text())["grid"] == [4, 4]
 
 
+def test_a_small_photo_is_told_in_the_table_and_not_in_the_json(
+    run, our_checkpoint, photo_file, tmp_path
+):
+    small = tmp_path / "small.png"
+    Image.new("RGB", (6, 5)).save(small)
+    asked = ("--checkpoint", our_checkpoint)
+    words = "The photo has only 6 × 5 pixels; the model reads 32 × 32"
+    assert words in run("explain", small, *asked)[1]
+    assert "The photo has only" not in run("explain", photo_file, *asked)[1]
+    keys = [
+        json.loads(run("explain", photo, *asked, "--json")[1]).keys()
+        for photo in (small, photo_file)
+    ]
+    assert keys[0] == keys[1]
+
+
 def test_pickled_weights_are_read_only_when_allowed(run, our_checkpoint, photo_file):
     asked = ("explain", photo_file, "--checkpoint", our_checkpoint, "--json", "--logits")
     before = json.loads(run(*asked)[1])["logits"]

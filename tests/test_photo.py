@@ -1,14 +1,19 @@
 """Every picture a person may have is read upright and in RGB; everything else is refused kindly."""
 
 import io
+import os
+import resource
+import struct
+import time
+from itertools import count
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image, ImageFile, TiffImagePlugin
 
 from vit_demo import photo as photo_module
 from vit_demo.errors import PhotoError
-from vit_demo.photo import MAX_PIXELS, read_photo
+from vit_demo.photo import DECODE_SECONDS, FORMATS, MAX_PIXELS, read_photo
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 ORIENTATION = 0x0112
@@ -269,3 +274,349 @@ def test_a_huge_heic_is_refused_before_it_is_decoded(quarters, monkeypatch):
     monkeypatch.setattr(BaseImage, "load", decode)
     with pytest.raises(PhotoError, match="make it smaller"):
         read_photo(content)
+
+
+def children_started() -> int:
+    """Grows with every child process that has run and ended."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
+
+
+@pytest.fixture
+def ghostscript(tmp_path, monkeypatch):
+    """A `gs` on the path that only notes that it was run, and where it notes it."""
+    note = tmp_path / "ghostscript-ran"
+    program = tmp_path / "bin" / "gs"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ntouch {note}\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+    return note
+
+
+def test_postscript_named_like_a_photo_is_refused_and_never_run(tmp_path, quarters, ghostscript):
+    path = tmp_path / "holiday.jpg"
+    path.write_bytes(encoded(quarters, "EPS"))
+    with pytest.raises(PhotoError, match="'holiday.jpg' is not a picture that can be read here"):
+        read_photo(path)
+    assert not ghostscript.exists()
+
+
+# What a plugin of Pillow takes for its own, for formats that Pillow does not write.
+HEADERS = {
+    "PSD": b"8BPS\0\1" + bytes(6) + b"\0\3\0\0\0\x18\0\0\0\x21\0\x08\0\3",
+    "FITS": b"".join(
+        line.ljust(80)
+        for line in (b"SIMPLE  = T", b"BITPIX  = 8", b"NAXIS   = 2", b"NAXIS1  = 4", b"NAXIS2  = 4")
+    )
+    + b"END".ljust(80),
+    "PCD": bytes(2048) + b"PCD_",
+    "CUR": b"\0\0\2\0\1\0",
+    "DCX": b"\xb1\x68\xde\x3a",
+    "FLI": b"\0\0\0\0\x12\xaf",
+    "FTEX": b"FTEX",
+    "GBR": b"\0\0\0\x1c\0\0\0\2",
+    "WMF": b"\xd7\xcd\xc6\x9a\0\0",
+    "XPM": b"/* XPM */",
+    "MPEG": b"\0\0\1\xb3",
+    "IPTC": b"\x1c\1",
+    "XVTHUMB": b"P7 332\n",
+    "MCIDAS": b"\0\0\0\0\0\0\0\4",
+    "HDF5": b"\x89HDF\r\n\x1a\n",
+}
+
+
+def written(kind: str, picture: Image.Image) -> bytes | None:
+    """A file of one of Pillow's formats, in the first mode that the format has."""
+    for mode in ("RGB", "L", "P", "1", "RGBA"):
+        try:
+            return encoded(picture.convert(mode), kind)
+        except (OSError, ValueError, KeyError, NotImplementedError):
+            continue
+    return None
+
+
+def all_kinds(picture: Image.Image) -> dict[str, bytes]:
+    """A file of every format that Pillow can write, and headers of those that it only reads."""
+    Image.init()
+    files = {kind: content for kind in Image.SAVE if (content := written(kind, picture))}
+    return files | {kind: header + bytes(600) for kind, header in HEADERS.items()}
+
+
+@pytest.mark.filterwarnings("ignore")  # a writer may well say that it loses something
+def test_only_the_promised_formats_are_read(noise_photo, ghostscript):
+    files = all_kinds(noise_photo(33, 24))
+    assert len(files) > 40
+    for kind, content in files.items():
+        if kind in {*FORMATS, "MPO", "DIB"}:
+            continue
+        with pytest.raises(PhotoError, match=r"not a picture .* give a JPEG, PNG"):
+            read_photo(content)
+    assert not ghostscript.exists()
+
+
+def mutated(content: bytes, random: np.random.Generator) -> bytes:
+    """A file with some of its bytes, mostly of its header, changed, repeated or cut off."""
+    damaged = bytearray(content)
+    for _ in range(random.integers(1, 7)):
+        place = int(random.integers(4, min(len(damaged), 200 if random.integers(2) else 9999999)))
+        how = random.integers(3)
+        if how == 0:
+            damaged[place] = random.integers(256)
+        elif how == 1:
+            number = int(random.choice([0, 2**16, 2**31 - 1, 2**32 - 1]))
+            damaged[place : place + 4] = number.to_bytes(
+                4, "big" if random.integers(2) else "little"
+            )
+        else:
+            damaged[place:place] = damaged[-int(random.integers(1, 50)) :]
+    return bytes(
+        damaged[: int(random.integers(5, len(damaged)))] if random.random() < 0.2 else damaged
+    )
+
+
+@pytest.mark.filterwarnings("ignore")  # decoders may well complain about what is done to them here
+def test_a_mutated_file_of_any_kind_ends_soon_in_a_photo_or_in_our_error(noise_photo, ghostscript):
+    picture = noise_photo(33, 24)
+    files = {**all_kinds(picture), "HEIC": heic(picture.resize((64, 48)))}
+    before, random, ends = children_started(), np.random.default_rng(1), {"photo": 0, "refused": 0}
+    for content in files.values():
+        for _ in range(25):
+            begin = time.thread_time()
+            try:
+                assert read_photo(mutated(content, random)).mode == "RGB"
+                ends["photo"] += 1
+            except PhotoError:
+                ends["refused"] += 1
+            assert time.thread_time() - begin < 5
+    assert min(ends.values()) > 50
+    assert children_started() == before
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP"])
+def test_a_decoder_that_reads_block_by_block_is_stopped_in_time(noise_photo, kind):
+    content = encoded(noise_photo(600, 500), kind)
+    seconds = count(0, 1 + DECODE_SECONDS)
+    with pytest.raises(
+        PhotoError, match=r"The picture takes longer than 3 seconds to decode; .*again"
+    ):
+        read_photo(content, clock=lambda: next(seconds))
+    assert read_photo(content, clock=lambda: 0.0).size == (600, 500)
+
+
+def rle_bitmap(width: int, height: int, body: bytes) -> bytes:
+    """A run-length BMP, which Pillow decodes in Python."""
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(body), 0, 0, 256, 0)
+    return b"BM" + struct.pack("<IHHI", 0, 0, 0, 1078) + header + bytes(1024) + body
+
+
+def test_a_bitmap_of_one_endless_row_is_refused():
+    with pytest.raises(PhotoError, match="make it smaller"):
+        read_photo(rle_bitmap(79_000_000, 1, b"\1\1\0\0\0\1"))
+    assert read_photo(rle_bitmap(2, 1, b"\2\1\0\0\0\1")).size == (2, 1)
+
+
+def test_deep_pictures_are_brought_to_eight_bits_a_few_rows_at_a_time(monkeypatch):
+    """All rows at once would need sixteen bytes a pixel in between, 1.3 GB for 80 megapixels."""
+    values = np.arange(700 * 3, dtype=np.float32).reshape(700, 3)
+    for deep in (Image.fromarray(values), Image.fromarray((values * 31).astype(np.uint16))):
+        few = np.asarray(read_photo(deep))
+        monkeypatch.setattr(photo_module, "ROWS_AT_ONCE", 10_000)
+        assert np.array_equal(few, np.asarray(read_photo(deep)))
+        monkeypatch.undo()
+    content = encoded(Image.new("I;16", (400, 3000), 128 * 257))
+    rows: list[int] = []
+    convert = np.asarray
+
+    def counted(values: object, *args: object, **kwargs: object) -> np.ndarray:
+        array = convert(values, *args, **kwargs)
+        rows.append(array.shape[0])
+        return array
+
+    monkeypatch.setattr(photo_module.np, "asarray", counted)
+    assert read_photo(content).getpixel((0, 0)) == (128, 128, 128)
+    assert max(rows) < 3000
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "AVIF", "TIFF", "HEIC"])
+def test_what_cannot_be_stopped_has_a_tighter_limit(quarters, monkeypatch, kind):
+    content = heic(quarters.resize((64, 64))) if kind == "HEIC" else encoded(quarters, kind)
+    assert photo_module.WITHOUT_STOP[kind][0] < MAX_PIXELS
+    read_photo(content)
+    for limit in ((48 * 32 - 1, len(content)), (64 * 64, len(content) - 1)):
+        monkeypatch.setitem(photo_module.WITHOUT_STOP, kind, limit)
+        with pytest.raises(PhotoError, match="make it smaller first"):
+            read_photo(content)
+
+
+@pytest.mark.parametrize("open_end", [True, False])
+def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path, open_end):
+    path = tmp_path / "pipe.jpg"
+    os.mkfifo(path)
+    writer = os.open(path, os.O_RDWR | os.O_NONBLOCK) if open_end else None
+    try:
+        with pytest.raises(PhotoError, match=r"cannot be read \(it is no regular file\); name a"):
+            read_photo(path)
+    finally:
+        if writer is not None:
+            os.close(writer)
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null", "/dev/stdin"])
+def test_a_device_is_refused(device):
+    with pytest.raises(PhotoError, match="name a picture file"):
+        read_photo(device)
+
+
+def test_a_file_that_turns_into_a_pipe_before_it_is_opened_is_refused(photo_file, monkeypatch):
+    """Looked at once more after opening, and opened without waiting for a writer."""
+    really_open = os.open
+
+    def replaced(path: str, flags: int) -> int:
+        photo_file.unlink()
+        os.mkfifo(photo_file)
+        return really_open(path, flags)
+
+    monkeypatch.setattr(os, "open", replaced)
+    with pytest.raises(PhotoError, match="no regular file"):
+        read_photo(photo_file)
+
+
+def test_a_file_of_too_many_bytes_is_refused_unread(tmp_path):
+    path = tmp_path / "huge.jpg"
+    with path.open("wb") as file:
+        file.truncate(10**13)
+    with pytest.raises(PhotoError, match=r"'huge.jpg' has more than 100 MB; make it smaller"):
+        read_photo(path)
+
+
+def test_a_file_that_grows_is_read_no_further_than_the_limit(photo_file, monkeypatch):
+    monkeypatch.setattr(photo_module, "MAX_BYTES", photo_file.stat().st_size)
+    read_photo(photo_file)
+    content = photo_file.read_bytes()
+    assert read_photo(content).size
+    with pytest.raises(PhotoError, match="make it smaller"):
+        read_photo(content + b"!")
+    photo_file.write_bytes(content + b"!")
+    with pytest.raises(PhotoError, match="make it smaller"):
+        read_photo(photo_file)
+
+
+@pytest.mark.parametrize("path", ["a\0b.jpg", "x" * 5000 + ".jpg"])
+def test_a_path_that_cannot_be_is_refused(path):
+    with pytest.raises(PhotoError, match="(check the path|name a picture file)"):
+        read_photo(path)
+
+
+@pytest.mark.parametrize("bug", [ValueError, TypeError, IndexError, OSError])
+@pytest.mark.parametrize("ours", ["_rgb", "_on_white", "_spread"])
+def test_a_bug_of_ours_is_no_damage_of_the_file(monkeypatch, ours, bug):
+    def broken(*_: object) -> Image.Image:
+        raise bug("ours")
+
+    mode = {"_rgb": "RGB", "_on_white": "RGBA", "_spread": "I;16"}[ours]
+    content = encoded(Image.new(mode, (5, 3)))
+    read_photo(content)
+    monkeypatch.setattr(photo_module, ours, broken)
+    with pytest.raises(bug, match="ours"):
+        read_photo(content)
+
+
+@pytest.mark.parametrize("fault", [ValueError, TypeError, KeyError, ZeroDivisionError, MemoryError])
+@pytest.mark.parametrize("step", ["_open", "load"])
+def test_any_error_of_a_decoder_is_told_in_a_sentence(quarters, monkeypatch, step, fault):
+    def broken(*_: object) -> None:
+        raise fault("theirs")
+
+    content = encoded(quarters, "TIFF")
+    owner = TiffImagePlugin.TiffImageFile if step == "_open" else ImageFile.ImageFile
+    monkeypatch.setattr(owner, step, broken)
+    with pytest.raises(PhotoError, match="The picture (is|has)"):
+        read_photo(content)
+
+
+def seen_on_white(colour: tuple[int, ...], alpha: int) -> tuple[int, ...]:
+    return tuple(round((value * alpha + 255 * (255 - alpha)) / 255) for value in colour)
+
+
+@pytest.mark.parametrize("alpha", [0, 1, 128, 254, 255])
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_what_is_transparent_shows_white_as_in_a_browser(kind, alpha):
+    colour = (200, 30, 60)
+    options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+    content = encoded(Image.new("RGBA", (4, 3), (*colour, alpha)), kind, **options)
+    found = read_photo(content).getpixel((1, 1))
+    assert np.abs(np.subtract(found, seen_on_white(colour, alpha))).max() <= 1
+    assert alpha < 255 or found == colour
+
+
+def test_grey_and_palettes_and_single_colours_may_be_transparent():
+    assert read_photo(Image.new("LA", (2, 2), (40, 0))).getpixel((0, 0)) == WHITE
+    assert read_photo(Image.new("LA", (2, 2), (40, 255))).getpixel((0, 0)) == (40, 40, 40)
+    assert read_photo(Image.new("PA", (2, 2), (40, 0))).getpixel((0, 0)) == WHITE
+    assert read_photo(Image.new("RGBa", (2, 2), (0, 0, 0, 0))).getpixel((0, 0)) == WHITE
+    palette = Image.new("P", (2, 2), 1)
+    palette.putpalette([*RED, *GREEN])
+    palette.putpixel((1, 1), 0)
+    clear = read_photo(encoded(palette, "GIF", transparency=1))
+    assert (clear.getpixel((0, 0)), clear.getpixel((1, 1))) == (WHITE, RED)
+    one = read_photo(encoded(Image.new("RGB", (2, 2), RED), transparency=RED))
+    assert one.getpixel((0, 0)) == WHITE
+
+
+def test_opaque_pictures_keep_every_bit(noise_photo):
+    picture = noise_photo(40, 30)
+    for mode in ("RGB", "RGBA", "P", "L", "CMYK", "YCbCr"):
+        wanted = np.asarray(picture.convert(mode).convert("RGB"))
+        assert np.array_equal(np.asarray(read_photo(picture.convert(mode))), wanted)
+
+
+def test_an_array_is_a_photo_too(noise_photo):
+    array = np.asarray(noise_photo(9, 7))
+    assert np.array_equal(np.asarray(read_photo(array)), array)
+    assert np.array_equal(np.asarray(read_photo(array[::-1, ::2])), array[::-1, ::2])
+    again = array.copy()
+    photo = read_photo(again)
+    again[:] = 0
+    assert np.array_equal(np.asarray(photo), array)
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros((4, 5), np.uint8), r"shape \(4, 5\) and the type uint8; give one of the shape"),
+        (np.zeros((4, 5, 4), np.uint8), r"shape \(4, 5, 4\)"),
+        (np.zeros((1, 4, 5, 3), np.uint8), r"shape \(1, 4, 5, 3\)"),
+        (np.zeros((4, 5, 3), np.float32), "type float32; give .* type uint8"),
+        (np.zeros((0, 5, 3), np.uint8), "no pixels"),
+        (np.broadcast_to(np.uint8(1), (9000, 9000, 3)), "80 million pixels"),
+    ],
+)
+def test_an_array_of_another_kind_is_refused(array, words):
+    with pytest.raises(PhotoError, match=words):
+        read_photo(array)
+
+
+def test_a_picture_without_pixels_is_refused():
+    with pytest.raises(PhotoError, match=r"has no pixels \(0 × 3\)"):
+        read_photo(Image.new("RGB", (0, 3)))
+
+
+def test_an_animation_shows_its_first_picture(quarters):
+    for kind in ("GIF", "PNG", "WEBP", "AVIF", "TIFF", "MPO"):
+        more = [Image.new("RGB", quarters.size, BLUE)]
+        content = encoded(quarters, kind, save_all=True, append_images=more)
+        found = corners(read_photo(content))
+        assert np.abs(np.subtract(found, (RED, GREEN, BLUE, WHITE))).max() < 40
+
+
+def test_exif_data_may_not_cost_more_than_it_weighs(quarters):
+    """Five hundred tags that all stand for the same 60 kB."""
+    tags = b"".join(struct.pack("<HHII", 1000 + tag, 3, 30_000, 0) for tag in range(500))
+    exif = (b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 500) + tags).ljust(60_000, b"\0")
+    for kind in ("JPEG", "PNG", "WEBP"):
+        with pytest.raises(PhotoError, match="metadata tags that share their data"):
+            read_photo(encoded(quarters, kind, exif=exif))
+    large = bytes(1_200_000)
+    with pytest.raises(PhotoError, match="bytes of EXIF data"):
+        read_photo(encoded(quarters, "PNG", exif=b"Exif\0\0" + large))

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from vit_demo.errors import ConfigError
-from vit_demo.preprocess import Prepared, Preprocessing
+from vit_demo.preprocess import Prepared, Preprocessing, enlargement
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -173,3 +173,9 @@ def test_a_photo_too_narrow_for_its_short_edge_is_refused_before_it_fills_the_me
 
     with pytest.raises(PhotoError, match="1 × 3000 pixels is too narrow"):
         Preprocessing(resize=224)(Image.new("RGB", (1, 3000)))
+
+
+def test_the_enlargement_is_that_of_the_side_that_grows_most():
+    assert enlargement((0, 0, 12, 9), (36, 36)) == 4
+    assert enlargement((0, 0, 12, 36), (36, 36)) == 3
+    assert enlargement((50, 0, 150, 100), (25, 25)) == 0.25

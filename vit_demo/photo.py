@@ -186,7 +186,7 @@ def _decode(content: bytes, name: str, clock: Clock) -> Image.Image:
         raise PhotoError(_too_many_bytes(name, MAX_BYTES))
     _refuse(name, excess(content))
     if _is_heic(content):
-        return upright_rgb(_read_heic(content, name), name)
+        return _upright_rgb(_read_heic(content, name), name, ours=True)
     with _decoding(name):
         picture = Image.open(_TimedFile(content, name, clock), formats=FORMATS)
     _check_opened(picture, len(content), name)
@@ -228,7 +228,7 @@ def _upright_rgb(picture: Image.Image, name: str, ours: bool) -> Image.Image:
     _check_size(picture.size, name, MAX_PIXELS)
     with _decoding(name):
         upright = ImageOps.exif_transpose(picture, in_place=ours) or picture
-        if upright.has_transparency_data and _is_8_bit(upright):
+        if upright.mode != "RGBA" and upright.has_transparency_data and _is_8_bit(upright):
             # Reads the file's palette and its transparent colour, which may be damaged too.
             upright = upright.convert("RGBA")
     return _rgb(upright)

@@ -20,6 +20,9 @@ MAX_JPEG_SEGMENTS = 10_000
 
 # A camera writes some kilobytes of EXIF data.
 MAX_EXIF_BYTES = 1_000_000
+# Data of all its tags together, as a multiple of the bytes that there are: a tag of a damaged
+# length may reach over others, and a bomb's thousands do.
+EXIF_OVERLAP = 4
 MAX_DIRECTORY_TAGS = 1_000
 MAX_DIRECTORIES = 8
 
@@ -126,14 +129,19 @@ class _TiffReader:
     def number(self, position: int, size: int) -> int:
         return int.from_bytes(self.content[position : position + size], self.order)
 
+    def layout(self) -> tuple[int, int, int]:
+        """Bytes of a directory's head, of one of its entries, and of an entry's place."""
+        return (8, 20, 8) if self.big else (2, 12, 4)
+
     def tags(self, offset: int) -> int:
-        return self.number(offset, 8 if self.big else 2)
+        """How many entries of a directory the file has room for, of those it states."""
+        head, width, _ = self.layout()
+        room = max(0, len(self.content) - offset - head) // width
+        return min(self.number(offset, head), room)
 
     def entries(self, offset: int) -> Iterator[_Entry]:
-        head, width, field_size = (8, 20, 8) if self.big else (2, 12, 4)
+        head, width, field_size = self.layout()
         for position in range(offset + head, offset + head + width * self.tags(offset), width):
-            if position + width > len(self.content):
-                return
             kind = self.number(position + 2, 2)
             count = self.number(position + 4, field_size)
             place = position + 4 + field_size
@@ -153,15 +161,18 @@ def _tiff_reader(content: bytes) -> _TiffReader | None:
 
 
 def exif_excess(exif: bytes) -> str | None:
-    """What a block of EXIF data asks too much of: its tags may share no data."""
-    while exif.startswith(EXIF_NAME):
-        exif = exif[len(EXIF_NAME) :]
+    """What a block of EXIF data asks too much of."""
     if len(exif) > MAX_EXIF_BYTES:
         return f"has more than {MAX_EXIF_BYTES} bytes of EXIF data"
+    if exif.startswith(EXIF_NAME * 3):
+        # Pillow takes off one after the other, and copies the rest each time.
+        return "names its EXIF data again and again"
+    while exif.startswith(EXIF_NAME):
+        exif = exif[len(EXIF_NAME) :]
     reader = _tiff_reader(exif)
     if reader is None:
         return None
-    return _directories_excess(reader, [reader.first_directory()], len(exif))
+    return _directories_excess(reader, [reader.first_directory()], EXIF_OVERLAP * len(exif))
 
 
 def _directories_excess(reader: _TiffReader, offsets: list[int], budget: int) -> str | None:
@@ -205,7 +216,7 @@ def _tiff_excess(content: bytes) -> str | None:
         if pixels > MAX_TIFF_TILE_PIXELS:
             return f"has tiles of more than {MAX_TIFF_TILE_PIXELS // 1_000_000} million pixels"
     further = [tags[tag].value for tag in (EXIF_IFD, GPS_IFD, INTEROP_IFD) if tag in tags]
-    return _directories_excess(reader, further, min(len(content), MAX_EXIF_BYTES))
+    return _directories_excess(reader, further, min(EXIF_OVERLAP * len(content), MAX_EXIF_BYTES))
 
 
 # --- AVIF and HEIC ------------------------------------------------------------------------------
