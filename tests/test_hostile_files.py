@@ -16,7 +16,7 @@ from vit_demo import explain, load
 from vit_demo.errors import DemoError
 
 # Of the thousands of changes to one checkpoint, so many are tried in one test.
-SAMPLE = 120
+SAMPLE = 60
 # A tiny model needs a few megabytes; a size that is not refused in time needs gigabytes.
 MEGABYTES = 600
 
