@@ -129,7 +129,7 @@ def test_a_doubtful_answer_says_so_and_what_could_have_been_named(checkpoint, ph
 @pytest.mark.parametrize(
     ("size", "words"),
     [
-        ((12, 9), "only 12 × 9 pixels; the model reads 32 × 32, so"),
+        ((9, 7), "only 9 × 7 pixels; the model reads 32 × 32, so"),
         ((1, 1), "only 1 × 1 pixel; the model"),
         ((200, 7), "only 200 × 7 pixels"),
         ((8, 8), ""),
