@@ -173,7 +173,7 @@ def test_the_words_of_a_map_belong_to_its_method(checkpoint, photo_file):
 @pytest.mark.parametrize(
     ("size", "words"),
     [
-        ((12, 9), "only 12 × 9 pixels; the model reads 32 × 32, so"),
+        ((9, 7), "only 9 × 7 pixels; the model reads 32 × 32, so"),
         ((1, 1), "only 1 × 1 pixel; the model"),
         ((200, 7), "only 200 × 7 pixels"),
         ((8, 8), ""),

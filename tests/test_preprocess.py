@@ -176,6 +176,6 @@ def test_a_photo_too_narrow_for_its_short_edge_is_refused_before_it_fills_the_me
 
 
 def test_the_enlargement_is_that_of_the_side_that_grows_most():
-    assert enlargement((0, 0, 12, 9), (36, 36)) == 4
-    assert enlargement((0, 0, 12, 36), (36, 36)) == 3
-    assert enlargement((50, 0, 150, 100), (25, 25)) == 0.25
+    assert enlargement((0.0, 0.0, 12.0, 9.0), (36, 36)) == 4
+    assert enlargement((0.0, 0.0, 12.0, 36.0), (36, 36)) == 3
+    assert enlargement((50.0, 0.0, 150.0, 100.0), (25, 25)) == 0.25
