@@ -49,6 +49,7 @@ NAMED_OTHERWISE = {
     "architecture",
     "docs",
     "golden",
+    "names",
     "hostile_files",
     "swin_trace",
     "transformers_layout",

@@ -245,6 +245,71 @@ def test_events_need_no_result_and_say_so(visitor):
         assert message["success"] or "press Run first" in message["output"]["error"]
 
 
+POSTSCRIPT = b"""%!PS-Adobe-3.0 EPSF-3.0
+%%BoundingBox: 0 0 10 10
+%%EndComments
+{ } loop
+"""
+
+
+def children(process):
+    """The process ids of a process's children, by any of its threads."""
+    tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
+    return [child for task in tasks for child in task.read_text().split()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no /proc to read it from")
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.eps", "photo.png"])
+def test_postscript_is_refused_and_starts_no_interpreter(app, visitor, tmp_path, name):
+    """Pillow would hand it to Ghostscript, which would never come back."""
+    path = tmp_path / name
+    path.write_bytes(POSTSCRIPT)
+    reference = photo(visitor.upload(path))
+    preview = visitor.events("photo", "upload")[0]
+    begin = time.monotonic()
+    for message in (visitor.run(reference), visitor.send(preview, [reference])):
+        refused = message["success"] is False and "cannot be read here" in str(message["output"])
+        # A browser shows these suffixes by itself, so there is no preview to make.
+        assert refused or message["output"]["data"][0].get("__type__") == "update"
+    assert visitor.run(reference)["success"] is False
+    assert time.monotonic() - begin < 5
+    assert children(app.process) == []
+
+
+def test_damaged_photos_end_in_a_picture_or_a_sentence(app, visitor, tmp_path):
+    """Bytes of an example changed at random: an answer each, and nothing in the log."""
+    chance, log = random.Random(0), app.log.stat().st_size
+    original = (EXAMPLES / "drawn-sunflower.png").read_bytes()
+    for number in range(20):
+        content = bytearray(original)
+        for _ in range(chance.randrange(1, 30)):
+            content[chance.randrange(len(content))] = chance.randrange(256)
+        path = tmp_path / f"{number}.png"
+        path.write_bytes(content[: chance.randrange(100, len(content))])
+        begin = time.monotonic()
+        message = visitor.run(photo(visitor.upload(path)))
+        assert message["success"] or "'photo.png'" in message["output"]["error"]
+        assert time.monotonic() - begin < 5
+    assert app.log.stat().st_size == log
+
+
+def test_a_checkpoint_without_finite_numbers_is_refused_in_words(
+    app, visitor, our_checkpoint, tmp_path
+):
+    """It used to answer NaN, for which no word was said."""
+    if app.space:
+        pytest.skip("a Space opens no folder")
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(our_checkpoint / "model.safetensors")
+    tensors["classifier.bias"][0] = float("nan")
+    save_file(tensors, our_checkpoint / "model.safetensors", metadata={"format": "pt"})
+    own = photo(visitor.upload(EXAMPLES / "honey-bee.jpg"))
+    message = visitor.run(own, str(our_checkpoint))
+    assert message["success"] is False
+    assert "classifier" in message["output"]["error"] or "NaN" in message["output"]["error"]
+
+
 def test_a_bombing_photo_stalls_nobody(visitor, other, tmp_path):
     """While one visitor's large photo is decoded, another's Run is answered as usual."""
     large = tmp_path / "large.png"

@@ -125,7 +125,7 @@ def test_strangers_are_told_of_where_there_were_any(write):
         "classes": {"orchids": 3, "roses": 4}, "confidence": 0.71, "confidence_in_known": 0.93,
         "told_apart": 0.875,
     }  # fmt: skip
-    text = write(strangers=met)
+    text = write(**{"strangers": met})
     assert (
         "classes it does not know, orchids (3), roses (4): 0.710; in those it does: 0.930" in text
     )

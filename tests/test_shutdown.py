@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 from browser.conftest import Served
@@ -81,3 +82,18 @@ def test_a_run_in_progress_is_answered_before_the_app_ends(number, tmp_path):
     assert "Traceback" not in app.log.read_text()
     assert "--share" in app.log.read_text()
     assert "launch()" not in app.log.read_text()
+
+
+def test_what_a_killed_app_left_is_gone_at_the_next_start(tmp_path):
+    uploads = tmp_path / "uploads"
+    environment = {"HF_HUB_OFFLINE": "1", "GRADIO_TEMP_DIR": str(uploads)}
+    app = Served(environment=environment)
+    visitor = Visitor(app.url)
+    left = Path(visitor.upload("assets/examples/honey-bee.jpg"))
+    visitor.close()
+    app.process.kill()
+    app.process.wait(10)
+    assert left.exists()
+    Served(environment=environment).stop()
+    assert not left.exists()
+    assert list(uploads.glob("vit_demo-run-*")) == []

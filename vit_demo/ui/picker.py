@@ -168,5 +168,5 @@ def remember(recent: Any, ref: str) -> list[str]:
 def read_recent(value: Any) -> list[str]:
     """What a browser says was used recently; it may say anything."""
     given = value if isinstance(value, list) else []
-    fit = [ref for ref in given if isinstance(ref, str) and 0 < len(ref) <= LONGEST_REF]
-    return fit[:MOST_RECENT]
+    usable = [ref for ref in given if isinstance(ref, str) and 0 < len(ref) <= LONGEST_REF]
+    return usable[:MOST_RECENT]
