@@ -325,7 +325,7 @@ def learn(world):
     recipe = replace(QUICK, head_epochs=1, ema_decay=0.9)
     trainer = Trainer(model, *photos, PREPROCESSING, recipe, world)
     steps = list(trainer)
-    if world.leads:
+    if world.is_main:
         torch.save([trainer.result.state_dict(), [s.loss for s in steps], steps[-1].score.loss],
             {out!r})
 with joined() as world:

@@ -61,7 +61,8 @@ class Visitor:
     def wait_for_all(self, event_ids):
         """The outputs of events of this session.
 
-        All in one connection: a page that closes it has left, and its other events are dropped.
+        All in one connection, read until the server ends it, as a browser does: a page that closes
+        it has left, and its events are dropped, also those that it sends right after.
         """
         answers = {}
         end = time.monotonic() + SECONDS
@@ -73,7 +74,7 @@ class Visitor:
                 message = json.loads(line[len("data:") :]) if line else {}
                 if message.get("msg") == "process_completed":
                     answers[message["event_id"]] = message
-                if answers.keys() >= set(event_ids):
+                if message.get("msg") == "close_stream":
                     break
         return [answers[event_id] for event_id in event_ids]
 
