@@ -12,12 +12,53 @@ OWN = Path(__file__).name
 
 # As identifiers, anywhere. Keys of JSON files, which are frozen, are strings.
 FORMER_NAMES = frozenset(
-    """
-    Sharing pull carry straight Watched watched leave raising answering knobs suited why_not
-    Case Marks Trust Trial Judged Likeness Forgetting Study Look Stored Outline Offer hollow
-    fit MisfitError dice World leads Strangeness told_apart strangers _laid_over _set_in
-    Chosen _Errand settle silence lend_letters MENDABLE our_names gathered hiding learned
-    """.split()
+    [
+        "Sharing",
+        "pull",
+        "carry",
+        "straight",
+        "Watched",
+        "watched",
+        "leave",
+        "raising",
+        "answering",
+        "knobs",
+        "suited",
+        "why_not",
+        "Case",
+        "Marks",
+        "Trust",
+        "Trial",
+        "Judged",
+        "Likeness",
+        "Forgetting",
+        "Study",
+        "Look",
+        "Stored",
+        "Outline",
+        "Offer",
+        "hollow",
+        "fit",
+        "MisfitError",
+        "dice",
+        "World",
+        "leads",
+        "Strangeness",
+        "told_apart",
+        "strangers",
+        "_laid_over",
+        "_set_in",
+        "Chosen",
+        "_Errand",
+        "settle",
+        "silence",
+        "lend_letters",
+        "MENDABLE",
+        "our_names",
+        "gathered",
+        "hiding",
+        "learned",
+    ]
 )
 FORMER_MODULES = (
     "flow", "present", "watched", "hiding", "learned", "marks", "randomise", "stored", "outline",
