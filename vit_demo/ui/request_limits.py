@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 
 from gradio.route_utils import upload_fn
 from gradio.routes import file_upload_statuses
+from python_multipart.exceptions import FormParserError
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
@@ -23,10 +24,43 @@ LONGEST_SESSION = 64
 
 UPLOAD = "/gradio_api/upload"
 JOIN, ANSWERS = "/gradio_api/queue/join", "/gradio_api/queue/data"
+# An event that does not wait in the queue, like a click on an example.
+UNQUEUED = "/gradio_api/run/predict"
+EVENTS = frozenset({JOIN, UNQUEUED})
+# All that the page's own scripts ask for. Gradio serves more: a video converter, a proxy, calls
+# outside the queue, statistics. No page of ours needs them, so they do not exist here.
+READ = frozenset(
+    {
+        "",
+        "/config",
+        "/favicon.ico",
+        "/manifest.json",
+        "/robots.txt",
+        "/theme.css",
+        "/gradio_api/info",
+        "/gradio_api/startup-events",
+        "/gradio_api/theme.css",
+        "/gradio_api/upload_progress",
+        ANSWERS,
+    }
+)
+READ_BELOW = (
+    "/assets/",
+    "/pwa_icon",
+    "/static/",
+    "/svelte/",
+    "/gradio_api/file=",
+    "/gradio_api/heartbeat/",
+)
+WRITTEN = EVENTS | {UPLOAD, "/gradio_api/cancel", "/gradio_api/reset"}
 
 MALFORMED = b'{"detail":"This request does not fit the page; reload it."}'
 CLOSING = b'{"detail":"The page is being stopped; try again in a minute."}'
 TOO_LARGE = b'{"detail":"This request is too large."}'
+NOT_FOUND = b'{"detail":"Not Found"}'
+
+# What the parser of uploads raises for a body that is none.
+UNREADABLE_UPLOAD = (MultiPartException, FormParserError, HTTPException, TypeError)
 
 
 class RequestLimits:
@@ -54,14 +88,17 @@ class RequestLimits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        path = str(scope["path"]).rstrip("/")
+        path = str(scope["path"]).removeprefix(scope.get("root_path", "")).rstrip("/")
+        if not _serves(scope["method"], path):
+            await _refuse(send, 404, NOT_FOUND)
+            return
         if scope["method"] != "POST":
-            if path.endswith(ANSWERS) and not self._waits(_query(scope, b"session_hash")):
+            if path == ANSWERS and not self._waits(_query(scope, "session_hash")):
                 await _refuse(send, 404, MALFORMED)
             else:
                 await self._app(scope, receive, send)
             return
-        upload = path.endswith(UPLOAD)
+        upload = path == UPLOAD
         limit = UPLOAD_BYTES + MULTIPART_BYTES if upload else BODY_BYTES
         if _declared_bytes(scope) > limit:
             await _refuse(send, 413, TOO_LARGE)
@@ -71,9 +108,9 @@ class RequestLimits:
             body = await _read(receive, limit)
             if body is None:
                 await _refuse(send, 413, TOO_LARGE)
-            elif path.endswith(JOIN) and not self._admits():
+            elif path in EVENTS and not self._admits():
                 await _refuse(send, 503, CLOSING)
-            elif path.endswith(JOIN) and not self._names_an_event(body):
+            elif path in EVENTS and not self._names_an_event(body):
                 await _refuse(send, 400, MALFORMED)
             else:
                 await self._app(scope, _replayed(body, receive), send)
@@ -81,6 +118,8 @@ class RequestLimits:
     def _names_an_event(self, body: bytes) -> bool:
         try:
             content = json.loads(body)
+            # Half of a surrogate pair is no text: no answer that repeats it could be sent.
+            json.dumps(content, ensure_ascii=False).encode()
         except (ValueError, RecursionError):
             return False
         match content:
@@ -95,7 +134,10 @@ class RequestLimits:
         Gradio names a folder after a file's content, where two visitors' equal photos, and an
         example's copy, would take each other's place.
         """
-        upload_id = _query(scope, b"upload_id") or None
+        upload_id = _query(scope, "upload_id") or None
+        if upload_id and not (upload_id.isalnum() and len(upload_id) <= LONGEST_SESSION):
+            await _refuse(send, 400, MALFORMED)
+            return
         with self._uploads.arriving() as folder:
             try:
                 files, _, _ = await upload_fn(
@@ -106,7 +148,7 @@ class RequestLimits:
                     force_move=True,
                     upload_progress=file_upload_statuses if upload_id else None,
                 )
-            except (MultiPartException, HTTPException, TypeError) as error:
+            except UNREADABLE_UPLOAD as error:
                 too_large = "maximum allowed size" in str(error)
                 await _refuse(send, *((413, TOO_LARGE) if too_large else (400, MALFORMED)))
                 return
@@ -117,14 +159,20 @@ class RequestLimits:
         await _answer(send, 200, json.dumps(references).encode())
 
 
+def _serves(method: str, path: str) -> bool:
+    """Whether the page has a use for such a request."""
+    if method == "POST":
+        return path in WRITTEN
+    return method in ("GET", "HEAD") and (path in READ or path.startswith(READ_BELOW))
+
+
 def _declared_bytes(scope: Scope) -> int:
     stated = dict(scope["headers"]).get(b"content-length", b"0")
     return int(stated) if stated.isdigit() else 0
 
 
-def _query(scope: Scope, name: bytes) -> str:
-    values = parse_qs(scope["query_string"]).get(name, [b""])
-    return values[0].decode("utf-8", "replace")
+def _query(scope: Scope, name: str) -> str:
+    return parse_qs(scope["query_string"].decode("latin-1")).get(name, [""])[0]
 
 
 async def _read(receive: Receive, limit: int) -> bytes | None:

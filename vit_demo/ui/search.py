@@ -88,8 +88,12 @@ def listed(found: Sequence[Found]) -> str:
 
 
 def picked(event: gr.EventData) -> str:
-    """The reference of the result that was clicked, as the browser says."""
-    return str(getattr(event, "ref", ""))[:LONGEST_REF]
+    """The reference of the result that was clicked, as the browser says; or none."""
+    # Attribute access on the event fails where the request came without any data.
+    match event._data:
+        case {"ref": str(ref)}:
+            return ref[:LONGEST_REF]
+    return ""
 
 
 def _words(text: str) -> str:
