@@ -15,7 +15,7 @@ from torch.nn import functional
 from vit_demo.data.augmentation import Augmentation
 from vit_demo.data.dataset import Photos, split
 from vit_demo.data.folder import scan
-from vit_demo.errors import DataError
+from vit_demo.errors import CheckpointError, DataError
 from vit_demo.models.vit import VisionTransformer
 from vit_demo.preprocess import Preprocessing
 from vit_demo.training.distributed import DistributedContext
@@ -282,6 +282,15 @@ def test_the_score_is_the_share_named_correctly_and_the_mean_loss(fresh, colours
     labels = torch.tensor([label for _, label in uneven])
     expected = functional.cross_entropy(logits, labels, reduction="sum").item()
     assert loss == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_answers_that_are_not_finite_are_not_scored(fresh, colours, value):
+    model = fresh()
+    with torch.no_grad():
+        model.head.bias.fill_(value)
+    with pytest.raises(CheckpointError, match="train again with a lower learning rate"):
+        summed_score(model, colours[1], PREPROCESSING, QUICK)
 
 
 def test_held_out_photos_are_never_augmented(trainer, colours, monkeypatch):
