@@ -13,7 +13,7 @@ from PIL import Image
 from torch.nn import functional
 
 from vit_demo.data.augmentation import Augmentation
-from vit_demo.data.dataset import Photos, split
+from vit_demo.data.dataset import split
 from vit_demo.data.folder import scan
 from vit_demo.errors import CheckpointError, DataError
 from vit_demo.models.vit import VisionTransformer
@@ -370,10 +370,3 @@ def test_two_processes_learn_what_one_learns(colours, tmp_path):
     assert score_together == pytest.approx(score, rel=1e-4)
     for name, value in alone.items():
         torch.testing.assert_close(together[name], value, rtol=1e-3, atol=1e-4)
-
-
-def test_photos_are_scored_as_they_are_read_in_use(colours):
-    path, label = colours[1][0]
-    pixels, said = Photos(colours[1], PREPROCESSING)[0]
-    assert said == label
-    assert torch.equal(pixels, PREPROCESSING(Image.open(path)).pixels[0])
