@@ -112,6 +112,20 @@ def test_photos_that_cannot_be_read_are_left_out_and_listed(checkpoint, photos, 
     assert torch.equal(scores.logits, whole.logits[same])
 
 
+def test_a_photo_smaller_than_a_patch_is_left_out_and_listed(checkpoint, photos, tmp_path):
+    """Where the preprocessing does not resize, its size is that of the photo."""
+    small = tmp_path / "roses" / "small.png"
+    shutil.copytree(photos, tmp_path, dirs_exist_ok=True)
+    Image.new("RGB", (40, 3)).save(small)
+    unresized = replace(
+        checkpoint, preprocessing=replace(checkpoint.preprocessing, resize=None, crop=None)
+    )
+    scores = score(unresized, tmp_path)
+    assert len(scores.samples) == sum(COUNTS.values())
+    assert list(scores.unreadable) == [small]
+    assert "40 × 3 pixels is smaller than one patch of 8 × 8" in scores.unreadable[small]
+
+
 def test_where_no_photo_can_be_read_that_is_said(checkpoint, tmp_path):
     for label in ("daisy", "roses"):
         (tmp_path / label).mkdir()

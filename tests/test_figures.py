@@ -11,6 +11,7 @@ from PIL import Image
 from vit_demo.errors import OutputError
 from vit_demo.figures import ColourScale, Sheet, draw_overlay, draw_patches
 from vit_demo.figures.curves import draw_comparison, spread
+from vit_demo.figures.scores import Tile, draw_contact_sheet
 from vit_demo.figures.sheet import DOTS_PER_INCH, save_sheet
 
 WHITE = (255, 255, 255)
@@ -210,3 +211,19 @@ def test_no_last_score_is_written_over_another_or_outside_the_axes(ends, dots_pe
     for (one, first), (other, second) in combinations(zip(ends, boxes, strict=True), 2):
         assert not first.overlaps(second)
         assert one == other or (one > other) == (first.y0 > second.y0)
+
+
+@pytest.mark.parametrize(("photos", "across"), [(1, 1), (2, 2), (4, 4), (5, 4)])
+def test_a_contact_sheet_is_as_large_as_its_photos(photos, across):
+    """A single photo fills its page; the heading stays on the page."""
+    tile = Tile(Image.new("RGB", (40, 40), "black"), "is roses\nsaid daisy")
+    figure = draw_contact_sheet("1 of 1 mistakes, the surest first", [tile] * photos)
+    width, height = figure.get_size_inches()
+    assert width / across < 4
+    figure.canvas.draw()
+    heading = figure.texts[0].get_window_extent()
+    assert heading.x0 >= 0
+    assert heading.x1 <= width * figure.dpi
+    drawn = np.asarray(figure.canvas.buffer_rgba())[..., :3]
+    black = (drawn == 0).all(axis=-1).any(axis=0).nonzero()[0]
+    assert black.max() - black.min() > (0.6 if photos == 1 else 0.8) * drawn.shape[1]

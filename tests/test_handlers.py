@@ -12,7 +12,7 @@ from PIL import Image
 from vit_demo import captions, explain, prepare
 from vit_demo.checkpoints import CheckpointCache, load
 from vit_demo.errors import DemoError, PhotoError
-from vit_demo.explanations import DEFAULT_METHOD
+from vit_demo.explanations import DEFAULT_METHOD, masking
 from vit_demo.ui import faithfulness_panel, handlers
 from vit_demo.ui.handlers import Question
 from vit_demo.ui.legend import about, legend
@@ -353,3 +353,67 @@ def test_a_map_is_judged_as_in_python_and_drawn_beside_noise(
 def test_there_must_be_a_map_to_judge(events):
     with pytest.raises(gr.Error, match="press Run first"):
         events.score_map(None)
+
+
+@pytest.fixture
+def slices(monkeypatch):
+    """Occlusion runs the model on one block at a time."""
+    monkeypatch.setattr(masking, "TOKENS_AT_ONCE", 1)
+
+
+class Bar(gr.Progress):
+    """Hands every step to a function instead of to a browser."""
+
+    def __init__(self, note):
+        super().__init__()
+        self.note = note
+
+    def __call__(self, progress, **_):
+        self.note(progress)
+
+
+@pytest.mark.usefixtures("slices")
+def test_others_come_in_between_the_passes_of_a_slow_method(events, token):
+    """A visitor who comes after the first slice is served before the second one."""
+    steps, other = [], None
+
+    def visit():
+        with events.model_lock:
+            steps.append("other")
+
+    def note(step):
+        nonlocal other
+        steps.append(step)
+        if other is None:
+            other = threading.Thread(target=visit)
+            other.start()
+            while not events.model_lock._waiting:
+                other.join(0.01)
+
+    shown = events.ask(token, Question("occlusion"), Bar(note))
+    other.join(30)
+    assert steps == [(1, 4), "other", (2, 4), (3, 4), (4, 4)]
+    assert events.results.get(token) is shown
+
+
+@pytest.mark.usefixtures("slices")
+@pytest.mark.parametrize("moves_on", ["asks anew", "runs anew"])
+def test_a_slow_method_ends_early_once_nobody_waits_for_it(events, token, moves_on):
+    """The lock is free again, and the answer that nobody waits for never comes."""
+    before = events.results.get(token)
+    steps = []
+
+    def note(step):
+        steps.append(step)
+        if moves_on == "asks anew":
+            events.results.begin_question(token)
+        else:
+            events.results.drop(token)
+
+    with pytest.raises(SupersededError):
+        events.ask(token, Question("occlusion"), Bar(note))
+    assert steps == [(1, 4)]
+    if moves_on == "asks anew":
+        assert events.results.get(token) is before
+    with events.model_lock:
+        pass

@@ -10,9 +10,9 @@ from test_swin_trace import lively, tiny
 from test_vit import VARIANTS
 
 from vit_demo.errors import MethodError, OptionError
-from vit_demo.explanations import METHODS, run_with_trace
+from vit_demo.explanations import METHODS, masking, run_with_trace
 from vit_demo.explanations.masking import gaussian
-from vit_demo.explanations.occlusion import blocks
+from vit_demo.explanations.occlusion import MOST_BLOCKS, blocks, number_of_blocks
 from vit_demo.trace import Trace
 
 TARGET = torch.tensor([0, 3])
@@ -135,12 +135,42 @@ def test_planted_evidence_is_found_and_its_sign_is_right(tiny_config):
 
 
 def test_defaults_suit_the_model(tiny_config, make_model):
-    """About 16 pixels at a time, and dropped where tokens can be dropped."""
+    """About 16 pixels at a time or at most 64 blocks, dropped where tokens can be dropped."""
     for patch, block in ((8, 2), (16, 1), (32, 1)):
         model = make_model(replace(tiny_config, patch_size=patch, image_size=(64, 64)))
         assert OCCLUSION.options({}, model) == {"hide": "drop", "block": block}
     assert OCCLUSION.options({}, swin()[0]) == {"hide": "blur", "block": 8}
-    assert OCCLUSION.options({}, mobile()[0]) == {"hide": "blur", "block": 2}
+    assert OCCLUSION.options({}, mobile()[0]) == {"hide": "blur", "block": 4}
+
+
+@pytest.mark.parametrize(("side", "patch", "block"), [(256, 16, 2), (384, 16, 3), (224, 32, 1)])
+def test_no_default_runs_the_model_more_than_64_times(tiny_config, make_model, side, patch, block):
+    model = make_model(replace(tiny_config, patch_size=patch, image_size=(side, side)))
+    options = OCCLUSION.options({}, model)
+    assert options["block"] == block
+    count = number_of_blocks(model.config.grid, options)
+    assert count == len(blocks(model.config.grid, block)) <= MOST_BLOCKS
+
+
+@pytest.mark.parametrize("hide", ["drop", "blur"])
+def test_the_work_comes_in_slices_and_can_be_broken_off(tiny_model, monkeypatch, hide):
+    """`between` hears every slice, changes no number, and what it raises ends the passes."""
+    monkeypatch.setattr(masking, "TOKENS_AT_ONCE", 40)
+    seen = run_with_trace(tiny_model, torch.randn(2, 3, 32, 32))
+    options = {"hide": hide, "block": 1}
+    heard = []
+    found = OCCLUSION(seen, TARGET, options, lambda *slices: heard.append(slices))
+    torch.testing.assert_close(found, OCCLUSION(seen, TARGET, options), rtol=0, atol=0)
+    assert heard == [(done, 32) for done in range(2, 33, 2)]
+
+    def stop(done, total):
+        heard.append((done, total))
+        raise KeyboardInterrupt
+
+    heard.clear()
+    with pytest.raises(KeyboardInterrupt):
+        OCCLUSION(seen, TARGET, options, stop)
+    assert heard == [(2, 32)]
 
 
 class Untold(torch.nn.Module):

@@ -30,6 +30,9 @@ def shown(make_handlers, uploaded, our_checkpoint, photo_file):
 def test_all_that_fits_is_offered_and_the_top_prediction_is_explained(question, shown):
     offered = question.update(shown)
     assert [value for _, value in offered[question.method].choices] == list(METHODS)
+    names = {value: name for name, value in offered[question.method].choices}
+    assert names.pop("occlusion") == "occlusion (4 model passes)"
+    assert all(name == value for value, name in names.items())
     best = shown.main.predictions[0]
     assert offered[question.target].value == ""
     assert offered[question.target].choices[:2] == [

@@ -13,9 +13,9 @@ from PIL import Image
 from torch.nn import functional
 
 from vit_demo.data.augmentation import Augmentation
-from vit_demo.data.dataset import Photos, split
+from vit_demo.data.dataset import split
 from vit_demo.data.folder import scan
-from vit_demo.errors import DataError
+from vit_demo.errors import CheckpointError, DataError
 from vit_demo.models.vit import VisionTransformer
 from vit_demo.preprocess import Preprocessing
 from vit_demo.training.distributed import DistributedContext
@@ -284,6 +284,15 @@ def test_the_score_is_the_share_named_correctly_and_the_mean_loss(fresh, colours
     assert loss == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_answers_that_are_not_finite_are_not_scored(fresh, colours, value):
+    model = fresh()
+    with torch.no_grad():
+        model.head.bias.fill_(value)
+    with pytest.raises(CheckpointError, match="train again with a lower learning rate"):
+        summed_score(model, colours[1], PREPROCESSING, QUICK)
+
+
 def test_held_out_photos_are_never_augmented(trainer, colours, monkeypatch):
     """Training photos go through the recipe's augmentation, held-out photos do not."""
     seen = []
@@ -361,10 +370,3 @@ def test_two_processes_learn_what_one_learns(colours, tmp_path):
     assert score_together == pytest.approx(score, rel=1e-4)
     for name, value in alone.items():
         torch.testing.assert_close(together[name], value, rtol=1e-3, atol=1e-4)
-
-
-def test_photos_are_scored_as_they_are_read_in_use(colours):
-    path, label = colours[1][0]
-    pixels, said = Photos(colours[1], PREPROCESSING)[0]
-    assert said == label
-    assert torch.equal(pixels, PREPROCESSING(Image.open(path)).pixels[0])

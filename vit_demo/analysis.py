@@ -26,6 +26,7 @@ from vit_demo.explanations import (
     find_method,
     run_with_trace,
 )
+from vit_demo.explanations.masking import Between
 from vit_demo.faithfulness import (
     MapSimilarity,
     MaskedClassifier,
@@ -152,8 +153,12 @@ class PreparedPhoto:
         target: str | int | None = None,
         options: Options | None = None,
         versus: str | int | None = None,
+        between: Between | None = None,
     ) -> Analysis:
-        """Ask one method; see `explain` for its default and for what it raises."""
+        """Ask one method; see `explain` for its default and for what it raises.
+
+        `between` is called while a method runs the model many times; see `Method`.
+        """
         chosen = _method(method, target, versus, self.checkpoint.model)
         complete = chosen.options(options or {}, self.checkpoint.model)
         needs = chosen.needs_gradients
@@ -168,7 +173,7 @@ class PreparedPhoto:
         asked = _target(chosen, target, ranked)
         index = (asked or ranked[0]).index
         other = None if versus is None else _other(versus, index, ranked)
-        heatmap = _map(chosen, seen, index, complete, other)
+        heatmap = _map(chosen, seen, index, complete, other, between)
         if not heatmap.isfinite().all():
             raise CheckpointError(
                 f"The map that '{chosen.name}' makes of '{self.checkpoint.ref}' has infinite "
@@ -264,15 +269,20 @@ def _method(
 
 
 def _map(
-    method: Method, traced: TracedPass, index: int, options: Options, versus: Prediction | None
+    method: Method,
+    traced: TracedPass,
+    index: int,
+    options: Options,
+    versus: Prediction | None,
+    between: Between | None = None,
 ) -> Float[Tensor, "rows cols"]:
     """One class's map, or how it differs from that of another."""
-    heatmap = method(traced, torch.tensor([index]), options)[0]
+    heatmap = method(traced, torch.tensor([index]), options, between)[0]
     if versus is None:
         return heatmap
     # A graph is good for one answer.
     again = method.run_with_trace(traced.model, traced.pixels) if method.needs_gradients else traced
-    return heatmap - method(again, torch.tensor([versus.index]), options)[0]
+    return heatmap - method(again, torch.tensor([versus.index]), options, between)[0]
 
 
 def _other(versus: str | int, index: int, ranked: tuple[Prediction, ...]) -> Prediction:

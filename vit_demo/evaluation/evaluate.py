@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vit_demo.checkpoints import Checkpoint
 from vit_demo.data.dataset import Photos, Sample
-from vit_demo.errors import DataError, PhotoError
+from vit_demo.errors import ConfigError, DataError, PhotoError
 from vit_demo.evaluation.eval_set import EvalSet
 from vit_demo.evaluation.metrics import Reliability, Share, reliability
 from vit_demo.evaluation.ood import OodReport, confidence, ood_report
@@ -185,11 +185,15 @@ def _answers(
         for place, sample in enumerate(samples):
             try:
                 pixels, _ = photos[place]
+                answer = checkpoint.model(pixels[None])
             except PhotoError as error:
                 unreadable[sample[0]] = str(error)
+            except ConfigError as error:
+                # Without a resizing step, a photo can be smaller than one patch of the model.
+                unreadable[sample[0]] = f"'{sample[0]}' cannot be scored: {error}"
             else:
                 read.append(sample)
-                logits.append(checkpoint.model(pixels[None]))
+                logits.append(answer)
             if report is not None:
                 report(place + 1, len(samples))
     answers = torch.cat(logits)

@@ -10,7 +10,7 @@ from vit_demo.errors import MethodError, nearest
 from vit_demo.explanations.attention import attention
 from vit_demo.explanations.legrad import legrad, unsupported_by_legrad
 from vit_demo.explanations.method import Method, Option, Options, Value
-from vit_demo.explanations.occlusion import occlusion, recommended_block
+from vit_demo.explanations.occlusion import number_of_blocks, occlusion, recommended_block
 from vit_demo.explanations.random import random
 from vit_demo.explanations.relevance import relevance
 from vit_demo.explanations.rollout import rollout
@@ -83,6 +83,7 @@ METHODS: Mapping[str, Method] = {
             signed=True,
             follows_flows=False,
             recommended_options=recommended_block,
+            passes=number_of_blocks,
         ),
         Method(
             "random",

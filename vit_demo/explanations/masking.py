@@ -6,7 +6,7 @@ masks   sets of patches to hide, each tried apart
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -21,6 +21,8 @@ from vit_demo.trace import Trace
 
 Grid = tuple[int, int]
 Masks = Bool[Tensor, "masks patches"]
+# Called after every batch of masks: how many masks are done, and how many there are.
+Between = Callable[[int, int], None]
 
 # Tokens that go through the model at once: faster than larger batches, which leave the processor's
 # caches, and the memory stays flat.
@@ -29,10 +31,13 @@ TOKENS_AT_ONCE = 2048
 
 @runtime_checkable
 class Celled(Protocol):
-    """A configuration that says how many pixels a cell of the map is wide."""
+    """A configuration that says how wide a cell of the map is in pixels, and how many there are."""
 
     @property
     def cell(self) -> int: ...
+
+    @property
+    def grid(self) -> Grid: ...
 
 
 @runtime_checkable
@@ -66,17 +71,21 @@ def cell_of(model: Classifier) -> int:
 
 
 def logits_dropping(
-    model: Droppable, pixels: Float[Tensor, "1 channels h w"], masks: Masks
+    model: Droppable,
+    pixels: Float[Tensor, "1 channels h w"],
+    masks: Masks,
+    between: Between | None = None,
 ) -> Float[Tensor, "masks classes"]:
     """What the model says of a photo when the patches of each mask never enter it.
 
     Prefix tokens, which stand first, all stay. Only masks that hide equally many patches fit into
-    one batch.
+    one batch. `between` is called after each batch; what it raises ends the work.
     """
     tokens = model.embed(pixels)
     kept = functional.pad(~masks, (tokens.shape[1] - masks.shape[1], 0), value=True)
     counts = kept.sum(dim=1)
     logits: Float[Tensor, "masks classes"] | None = None
+    done = 0
     for count in counts.unique().tolist():
         for places in _at_once((counts == count).nonzero()[:, 0], count):
             every = repeat(tokens, "1 n d -> masks n d", masks=len(places))
@@ -84,6 +93,9 @@ def logits_dropping(
             said = model.encode(left)
             logits = said.new_empty(len(masks), said.shape[1]) if logits is None else logits
             logits[places] = said
+            done += len(places)
+            if between is not None:
+                between(done, len(masks))
     return torch.empty(0, 0) if logits is None else logits
 
 
@@ -93,16 +105,19 @@ def logits_replacing(
     other: Float[Tensor, "1 channels h w"],
     masks: Masks,
     grid: Grid,
+    between: Between | None = None,
 ) -> Float[Tensor, "masks classes"]:
     """What the model says of a photo when the pixels of each mask are those of `other`.
 
-    Raises MethodError for a model that does not say how large its patches are.
+    `between` is called after each batch; what it raises ends the work. Raises MethodError for
+    a model that does not say how large its patches are.
     """
     cell, size = cell_of(model), (pixels.shape[2], pixels.shape[3])
-    said = [
-        model(torch.where(covered(masks[places], grid, cell, size), other, pixels))
-        for places in _at_once(torch.arange(len(masks)), math.prod(grid))
-    ]
+    said = []
+    for places in _at_once(torch.arange(len(masks)), math.prod(grid)):
+        said.append(model(torch.where(covered(masks[places], grid, cell, size), other, pixels)))
+        if between is not None:
+            between(int(places[-1]) + 1, len(masks))
     return torch.cat(said)
 
 

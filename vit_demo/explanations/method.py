@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vit_demo.errors import MethodError, OptionError
+from vit_demo.explanations.masking import Between, Grid
 from vit_demo.explanations.traced_pass import Classifier, Heatmap, TracedPass, run_with_trace
 
 Value = int | float | str
@@ -73,7 +74,8 @@ class Method:
 
     `unit` says what the map's values are, `reading` what to know of such a map, and `heading` what
     a slide says above it. `unsupported_reason` says why an architecture does not fit, or None;
-    `recommended_options` which defaults suit a model better.
+    `recommended_options` which defaults suit a model better. `passes` is there for methods that run
+    the model many times: how often on a grid with some options. Their `run` takes `between`.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Method:
     needs_gradients: bool = False
     unsupported_reason: Callable[[type], str | None] = _fits
     recommended_options: Callable[[Classifier], Options] = _as_they_are
+    passes: Callable[[Grid, Options], int] | None = None
 
     @property
     def declared_options(self) -> tuple[Option, ...]:
@@ -129,12 +132,19 @@ class Method:
         """The one pass that this method starts from."""
         return run_with_trace(model, pixels, gradients=self.needs_gradients)
 
-    def __call__(self, traced: TracedPass, target: Int[Tensor, " b"], options: Options) -> Heatmap:
+    def __call__(
+        self,
+        traced: TracedPass,
+        target: Int[Tensor, " b"],
+        options: Options,
+        between: Between | None = None,
+    ) -> Heatmap:
         """The maps of a watched batch, without any graph.
 
         A pass with gradients is good for one answer; given one without where some are needed, the
-        model is run again. Raises OptionError for an option, and MethodError for a model, that
-        does not fit.
+        model is run again. A method with many `passes` calls `between` after every few of them with
+        how many are done and how many there are; what it raises ends the work.
+        Raises OptionError for an option, and MethodError for a model, that does not fit.
         """
         complete = self.options(options, traced.model)
         if reason := self.unsupported_reason(type(traced.model)):
@@ -142,4 +152,6 @@ class Method:
         if self.needs_gradients and not traced.trace.gradients:
             traced = self.run_with_trace(traced.model, traced.pixels)
         with torch.no_grad():
+            if self.passes is not None:
+                return self.run(traced, target, between, **complete)
             return self.run(traced, target, **complete)

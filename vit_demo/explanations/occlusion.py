@@ -4,6 +4,8 @@ b   batch            rows, cols   the patch grid
 masks   blocks of patches, each hidden apart
 """
 
+import math
+from collections.abc import Mapping
 from itertools import product
 from typing import Literal
 
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from vit_demo.errors import OptionError
 from vit_demo.explanations.masking import (
+    Between,
     Droppable,
     Grid,
     Masks,
@@ -30,16 +33,39 @@ Hide = Literal["drop", "blur", "mean"]
 
 # Pixels along one side of what is hidden when nothing is said: a usual patch.
 USUAL_PATCH = 16
+# Blocks at the model's own input size when nothing is said: each costs one forward pass.
+MOST_BLOCKS = 64
 
 
 def recommended_block(model: Classifier) -> dict[str, int | str]:
-    """What suits a model: drop tokens where that can be, and hide about a usual patch at a time."""
-    block = max(1, USUAL_PATCH // model.config.cell) if isinstance(model, Tiled) else 1
+    """What suits a model: drop tokens where that can be, and blocks that are not too many.
+
+    A block is as wide as a usual patch, or wider where there would be more than MOST_BLOCKS.
+    """
+    block = 1
+    if isinstance(model, Tiled):
+        block = max(1, USUAL_PATCH // model.config.cell)
+        while _count(model.config.grid, block) > MOST_BLOCKS:
+            block += 1
     return {"hide": "drop" if isinstance(model, Droppable) else "blur", "block": block}
 
 
+def number_of_blocks(grid: Grid, options: Mapping[str, int | float | str]) -> int:
+    """How many blocks tile a grid, and so how often the model is run."""
+    return _count(grid, int(options["block"]))
+
+
+def _count(grid: Grid, block: int) -> int:
+    return math.ceil(grid[0] / block) * math.ceil(grid[1] / block)
+
+
 def occlusion(
-    traced: TracedPass, target: Int[Tensor, " b"], *, hide: Hide = "drop", block: int = 1
+    traced: TracedPass,
+    target: Int[Tensor, " b"],
+    between: Between | None = None,
+    *,
+    hide: Hide = "drop",
+    block: int = 1,
 ) -> Heatmap:
     """How far the class's probability falls when a block of patches is hidden: signed.
 
@@ -48,7 +74,9 @@ def occlusion(
     probability: above zero where it spoke for the class, below where it spoke against it.
 
     `hide` drops the block's tokens, so that the others never meet them; or blurs its pixels until
-    nothing of its size is left; or gives them the photo's mean colour. Raises OptionError for
+    nothing of its size is left; or gives them the photo's mean colour. `between` is called after
+    every batch of blocks with how many are done and how many there are; what it raises ends the
+    work. Raises OptionError for
     blocks that leave nothing of the photo, and for dropping in a model that cannot.
     """
     rows, cols = traced.grid
@@ -61,10 +89,16 @@ def occlusion(
     maps = []
     for photo, wanted in enumerate(target.tolist()):
         pixels = traced.pixels[photo : photo + 1]
-        without = _logits(traced, pixels, masks, hide, block).softmax(dim=-1)[:, wanted]
+        after = None if between is None else _of_all(between, photo, len(target))
+        without = _logits(traced, pixels, masks, hide, block, after).softmax(dim=-1)[:, wanted]
         # The blocks tile the grid: every patch lies in one of them.
         maps.append((likely[photo, wanted] - without) @ masks.to(likely))
     return rearrange(torch.stack(maps), "b (rows cols) -> b rows cols", rows=rows)
+
+
+def _of_all(between: Between, photo: int, photos: int) -> Between:
+    """Progress within one photo as progress within all of them."""
+    return lambda done, total: between(photo * total + done, photos * total)
 
 
 def blocks(grid: Grid, block: int) -> Masks:
@@ -84,15 +118,16 @@ def _logits(
     masks: Masks,
     hide: Hide,
     block: int,
+    between: Between | None,
 ) -> Float[Tensor, "masks classes"]:
     """What the model says of one photo without each of some blocks."""
     model = traced.model
     if hide != "drop":
         sigma = cell_of(model) * block / 2
         other = mean_colour(pixels) if hide == "mean" else gaussian(pixels, sigma)
-        return logits_replacing(model, pixels, other, masks, traced.grid)
+        return logits_replacing(model, pixels, other, masks, traced.grid, between)
     if not isinstance(model, Droppable):
         raise OptionError(
             "hide=drop, but this architecture needs its whole grid of tokens; use hide=blur."
         )
-    return logits_dropping(model, pixels, masks)
+    return logits_dropping(model, pixels, masks, between)

@@ -22,6 +22,8 @@ MOST_NUMBERED, MOST_NAMED = 25, 60
 
 PANEL, HEADROOM = 4.4, 1.25
 TILE_WIDTH, TILE_HEIGHT, TILES_ACROSS = 2.6, 3.1, 4
+# The heading has to fit above a single photo.
+LEAST_SHEET = 3.6
 
 
 @runtime_checkable
@@ -121,11 +123,12 @@ def draw_reliability(panels: Sequence[Panel]) -> Figure:
 
 def draw_contact_sheet(title: str, tiles: Sequence[Tile]) -> Figure:
     """Photos in rows, each over its words."""
-    rows = max(1, math.ceil(len(tiles) / TILES_ACROSS))
-    figure = _figure(TILE_WIDTH * TILES_ACROSS, TILE_HEIGHT * rows + 0.5)
+    across = max(1, min(len(tiles), TILES_ACROSS))
+    rows = max(1, math.ceil(len(tiles) / across))
+    figure = _figure(max(TILE_WIDTH * across, LEAST_SHEET), TILE_HEIGHT * rows + 0.5)
     figure.suptitle(title, fontsize=12, color=INK, parse_math=False)
     for number, tile in enumerate(tiles, start=1):
-        axes = figure.add_subplot(rows, TILES_ACROSS, number)
+        axes = figure.add_subplot(rows, across, number)
         axes.imshow(tile.photo)
         axes.set(xticks=(), yticks=(), frame_on=False)
         axes.set_xlabel(tile.words, fontsize=8, color=INK, parse_math=False)

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from vit_demo.data.augmentation import mix
 from vit_demo.data.dataset import Photos, Sample, Views, batches
 from vit_demo.data.seeding import seeded_rng, torch_seed
-from vit_demo.errors import DataError
+from vit_demo.errors import CheckpointError, DataError
 from vit_demo.models.vit import VisionTransformer
 from vit_demo.preprocess import Preprocessing
 from vit_demo.training.distributed import DistributedContext
@@ -219,7 +219,10 @@ def summed_score(
     preprocessing: Preprocessing,
     recipe: Recipe,
 ) -> tuple[float, float]:
-    """How many samples are named correctly, and the sum of their losses; in float32, as in use."""
+    """How many samples are named correctly, and the sum of their losses; in float32, as in use.
+
+    Raises CheckpointError where the answers are not finite.
+    """
     was_training = model.training
     model.eval()
     device = model.pos_embed.device
@@ -235,6 +238,12 @@ def summed_score(
     with torch.inference_mode():
         for pixels, labels in loader:
             logits, labels = model(pixels.to(device)), labels.to(device)
+            if not logits.isfinite().all():
+                raise CheckpointError(
+                    "The model answers the held-out photos with infinite values or none at all, "
+                    "so no score can be measured; train again with a lower learning rate, or "
+                    "start from another checkpoint."
+                )
             right += (logits.argmax(dim=-1) == labels).sum().item()
             loss += functional.cross_entropy(logits, labels, reduction="sum").item()
     model.train(was_training)

@@ -21,6 +21,7 @@ from vit_demo.checkpoints.cache import Progress
 from vit_demo.errors import DemoError, PhotoError
 from vit_demo.explanations import DEFAULT_METHOD, find_method
 from vit_demo.explanations.capability import capabilities
+from vit_demo.explanations.masking import Between
 from vit_demo.faithfulness import ScoresVsRandom
 from vit_demo.figures.overlay import LONG_SIDE
 from vit_demo.figures.sheet import save_sheet
@@ -42,6 +43,7 @@ NO_PHOTO = "There is no photo yet; upload one or click an example."
 
 # Gradio recognises this default and hands in the bar of the visitor who pressed Run.
 NO_PROGRESS = gr.Progress()
+PASSES = "Running the model with parts of the photo masked"
 
 
 @dataclass(frozen=True)
@@ -118,19 +120,27 @@ class Handlers:
         def report(name: str, done: int, total: int) -> None:
             progress(done / max(total, 1), desc=f"Fetching {name}, {total / MEGABYTE:.0f} MB")
 
+        def between(done: int, total: int) -> None:
+            progress((done, total), desc=PASSES, unit="passes")
+            self.model_lock.let_others_through()
+
         with toasts():
             source = self._source(photo, session)
             checkpoint = self.get((ref or "").strip(), report)
             prepared = reduced(checkpoint.preprocessing(read_photo(source)))
             asked = self._still_applies(question or Question(), previous, checkpoint)
             with self.model_lock:
-                shown = _shown(PreparedPhoto(checkpoint, prepared), asked)
+                shown = _shown(PreparedPhoto(checkpoint, prepared), asked, between)
             return_freed_memory()
         return self.results.add(shown, replaces=previous), shown
 
-    def ask(self, token: str | None, question: Question) -> Shown:
+    def ask(
+        self, token: str | None, question: Question, progress: gr.Progress = NO_PROGRESS
+    ) -> Shown:
         """Another map of the photo that is shown, by the checkpoint that classified it.
 
+        A method that runs the model many times lets others through between its passes, and ends
+        early once nobody waits for the answer.
         Raises SupersededError when the visitor has asked something else meanwhile, and DemoError
         for what cannot be asked; the result is then what it was.
         """
@@ -138,9 +148,15 @@ class Handlers:
         token = token or ""
         ticket = self.results.begin_question(token)
         checkpoint = self.get(shown.main.checkpoint.ref, None)
+
+        def between(done: int, total: int) -> None:
+            progress((done, total), desc=PASSES, unit="passes")
+            self.model_lock.let_others_through()
+            self.results.check_question(token, ticket)
+
         with self.model_lock:
             self.results.check_question(token, ticket)
-            answer = _answer(PreparedPhoto(checkpoint, shown.prepared), question, shown)
+            answer = _answer(PreparedPhoto(checkpoint, shown.prepared), question, shown, between)
         self.results.answer(token, ticket, answer)
         return answer
 
@@ -209,9 +225,9 @@ def _class_index(value: Any) -> int | None:
     return int(value) if isinstance(value, str) and value.isdecimal() else None
 
 
-def _shown(seen: PreparedPhoto, question: Question) -> Shown:
+def _shown(seen: PreparedPhoto, question: Question, between: Between) -> Shown:
     """All maps of one look, which keep neither the weights nor the flows alive."""
-    main, question = _first_map(seen, question)
+    main, question = _first_map(seen, question, between)
     without_weights = seen.checkpoint.without_weights
     layers = (
         seen.explain("attention", options={"layer": layer + 1}) for layer in range(seen.layers)
@@ -231,23 +247,25 @@ def _shown(seen: PreparedPhoto, question: Question) -> Shown:
     )
 
 
-def _first_map(seen: PreparedPhoto, question: Question) -> tuple[Analysis, Question]:
+def _first_map(
+    seen: PreparedPhoto, question: Question, between: Between
+) -> tuple[Analysis, Question]:
     """What the visitor had asked for before, or the default where that cannot be asked here."""
     try:
-        return _explain(seen, question), question
+        return _explain(seen, question, between), question
     except DemoError:
         # The photo was asked about, and another map of it is worth seeing.
-        return _explain(seen, Question()), Question()
+        return _explain(seen, Question(), between), Question()
 
 
-def _explain(seen: PreparedPhoto, question: Question) -> Analysis:
+def _explain(seen: PreparedPhoto, question: Question, between: Between) -> Analysis:
     method = find_method(question.method or DEFAULT_METHOD)
     target, versus = (question.target, question.versus) if method.class_specific else (None, None)
-    return seen.explain(method.name, target, versus=versus)
+    return seen.explain(method.name, target, versus=versus, between=between)
 
 
-def _answer(seen: PreparedPhoto, question: Question, shown: Shown) -> Shown:
-    analysis = _explain(seen, question)
+def _answer(seen: PreparedPhoto, question: Question, shown: Shown, between: Between) -> Shown:
+    analysis = _explain(seen, question, between)
     return replace(
         shown,
         main=replace(analysis, checkpoint=shown.main.checkpoint),

@@ -210,9 +210,11 @@ def build_page(
             method: str | None,
             target: str | None,
             versus: str | None,
+            progress: gr.Progress = handlers.NO_PROGRESS,
         ) -> dict[Any, Any]:
+            asked = Question.read(method, target, versus)
             try:
-                return map_of(events.ask(current, Question.read(method, target, versus)), soft)
+                return map_of(events.ask(current, asked, progress), soft)
             except SupersededError:
                 return {overlay: gr.skip()}
             except DemoError as error:

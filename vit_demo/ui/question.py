@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from vit_demo.explanations import DEFAULT_METHOD, METHODS
-from vit_demo.explanations.capability import capabilities
+from vit_demo.explanations.capability import Capability, capabilities
 from vit_demo.ui.shown import Shown
 
 # Likeliest classes that are offered; a list of thousands helps nobody, and the terminal has all.
@@ -38,7 +38,7 @@ class QuestionControls:
         """The methods that fit, the classes by probability, and what the map in sight answers."""
         main = shown.main
         fitting = [
-            able.method.name
+            (_with_cost(able, main.grid), able.method.name)
             for able in capabilities(main.checkpoint.model)
             if able.unsupported_reason is None
         ]
@@ -47,9 +47,7 @@ class QuestionControls:
         explained = str(best.index if shown.target is None else shown.target)
         others = [choice for choice in classes if choice[1] != explained]
         return {
-            self.method: gr.Dropdown(
-                choices=[(METHODS[name].name, name) for name in fitting], value=main.method
-            ),
+            self.method: gr.Dropdown(choices=fitting, value=main.method),
             self.target: gr.Dropdown(
                 choices=[(f"Top prediction: {best.label}", TOP_CLASS), *classes],
                 value=TOP_CLASS if shown.target is None else str(shown.target),
@@ -60,6 +58,12 @@ class QuestionControls:
             ),
             self.classes: gr.Row(visible=METHODS[main.method].class_specific),
         }
+
+
+def _with_cost(able: Capability, grid: tuple[int, int]) -> str:
+    """A method's name, and how often it runs the model where that is often."""
+    passes = able.method.passes
+    return able.method.name + (f" ({passes(grid, able.options)} model passes)" if passes else "")
 
 
 def build_question() -> QuestionControls:
