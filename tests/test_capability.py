@@ -22,6 +22,7 @@ def test_every_method_of_the_table_is_there_and_as_exact_as_the_flows_it_follows
 def test_what_does_not_fit_says_why():
     reasons = {one.method.name: one.unsupported_reason for one in capabilities(MobileViT)}
     assert "convolutions" in reasons.pop("legrad")
+    assert "convolutions" in reasons.pop("evidence")
     assert set(reasons.values()) == {None}
     assert {one.unsupported_reason for one in capabilities(VisionTransformer)} == {None}
 

@@ -14,6 +14,7 @@ from vit_demo.analysis import TOP, Analysis, prepare
 from vit_demo.checkpoints import DEFAULT
 from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_with_progress
 from vit_demo.errors import OptionError, OutputError
+from vit_demo.explanations import METHODS
 from vit_demo.explanations.capability import capabilities
 from vit_demo.faithfulness import ScoresVsRandom
 from vit_demo.figures.sheet import FORMATS, save_sheet
@@ -139,13 +140,16 @@ def _print_analysis(
         console.print(Text(small))
     rows, cols = analysis.grid
     row, col = divmod(int(analysis.heatmap.argmax()), cols)
+    most = captions.written(float(analysis.heatmap.max()), METHODS[analysis.method].percent)
     evenly = "" if analysis.signed else f"; evenly {1 / (rows * cols):.2%}"
     console.print(
         Text(
             f"{captions.title(analysis)} on {rows} × {cols} patches: most on row {row + 1}, "
-            f"column {col + 1} ({float(analysis.heatmap.max()):.2%}{evenly})."
+            f"column {col + 1} ({most}{evenly})."
         )
     )
+    if account := captions.account(analysis):
+        console.print(Text(account))
     if measured:
         lines = (figure.words for figure in captions.evidence(measured))
         for line in (captions.verdict(measured), *lines, captions.protocol(measured, analysis)):
