@@ -133,9 +133,9 @@ class Analysis:
 class PreparedPhoto:
     """One photo, ready for the model; any number of methods can be asked about it.
 
-    The watched pass is made once, when it is first asked for, and holds the queries and keys of
-    every layer, so keep the analyses and let it go. A method that needs gradients makes a pass of
-    its own instead, whose graph ends with the answer.
+    The watched pass is made once, when it is first asked for, and holds the queries, keys and
+    tokens of every layer, so keep the analyses and let it go. A method that needs gradients
+    makes a pass of its own instead, whose graph ends with the answer.
     """
 
     checkpoint: Checkpoint
@@ -143,8 +143,8 @@ class PreparedPhoto:
 
     @cached_property
     def traced(self) -> TracedPass:
-        """One pass without gradients, and what it moved."""
-        return run_with_trace(self.checkpoint.model, self.prepared.pixels)
+        """One pass without gradients, what it moved, and the tokens after every layer."""
+        return run_with_trace(self.checkpoint.model, self.prepared.pixels, hidden_states=True)
 
     @property
     def layers(self) -> int:

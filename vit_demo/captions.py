@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from vit_demo.analysis import TOP, Analysis
+from vit_demo.checkpoints import Checkpoint
 from vit_demo.explanations import METHODS
 from vit_demo.faithfulness import FIGURES, ScoresVsRandom
 from vit_demo.figures import ColourScale, Sheet, draw_overlay, draw_patches
@@ -240,7 +241,11 @@ def protocol(trust: ScoresVsRandom, analysis: Analysis) -> str:
 
 def source(analysis: Analysis) -> str:
     """Which checkpoint spoke, at which commit."""
-    checkpoint = analysis.checkpoint
+    return source_of(analysis.checkpoint)
+
+
+def source_of(checkpoint: Checkpoint) -> str:
+    """A checkpoint, at which commit, and its architecture."""
     commit = f" at {checkpoint.revision}" if checkpoint.revision else ""
     return f"{checkpoint.ref}{commit} · {checkpoint.architecture}"
 

@@ -54,7 +54,7 @@ def explain_command(
 ) -> None:
     """Name the flower in a photo and show where the model looked."""
     if out is not None:
-        _check_out(out)
+        check_out(out)
     options = _options(option or [])
     loaded = load_with_progress(checkpoint, allow_pickle)
     seen = prepare(loaded, photo)
@@ -67,7 +67,7 @@ def explain_command(
             **measured.as_json(),
         }
     if out is not None and out.suffix.lower() == ".json":
-        _write_text(out, json.dumps(content) + "\n")
+        write_text(out, json.dumps(content) + "\n")
     elif out is not None:
         save_sheet(captions.sheet(analysis, smooth), out)
     if as_json:
@@ -107,7 +107,7 @@ def _options(given: list[str]) -> dict[str, str]:
     return options
 
 
-def _check_out(out: Path) -> None:
+def check_out(out: Path) -> None:
     """Refuse what cannot be written before any work is done."""
     kinds = ("json", *FORMATS)
     if out.suffix.lower().removeprefix(".") not in kinds:
@@ -118,7 +118,7 @@ def _check_out(out: Path) -> None:
         raise OutputError(f"There is no folder '{out.parent}' to write to; make it first.")
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
