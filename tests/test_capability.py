@@ -12,6 +12,7 @@ from vit_demo.models.vit import VisionTransformer
 def test_what_does_not_fit_says_why():
     reasons = {one.method.name: one.unsupported_reason for one in capabilities(MobileViT)}
     assert "convolutions" in reasons.pop("legrad")
+    assert "convolutions" in reasons.pop("evidence")
     assert set(reasons.values()) == {None}
     assert {one.unsupported_reason for one in capabilities(VisionTransformer)} == {None}
 

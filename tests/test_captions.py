@@ -199,3 +199,21 @@ def test_a_small_photo_that_is_not_enlarged_is_no_small_photo(checkpoint, noise_
 
     cut = replace(checkpoint, preprocessing=Preprocessing(resize=None, crop=(32, 32)))
     assert captions.small_photo(explain(cut, noise_photo(6, 6))) == ""
+
+
+def test_the_sum_that_a_map_is_part_of_is_written_in_one_line(checkpoint, photo_file):
+    """In units of the logit, and not in percent."""
+    whole = explain(checkpoint, photo_file, "evidence", "roses")
+    words = captions.account(whole)
+    assert words.startswith("The logit of roses minus the mean of all classes is ")
+    for part in ("patches", "class token", "MLPs", "embedding", "biases"):
+        assert part in words
+    drawn = captions.picture(whole)
+    assert drawn.unit == "evidence, in units of the logit"
+    assert drawn.number(-0.0512) == "\u22120.0512"
+    assert not captions.sheet(whole).percent
+    against = explain(checkpoint, photo_file, "evidence", "roses", versus="tulips")
+    assert captions.account(against).startswith("The logit of roses minus that of tulips is ")
+    other = explain(checkpoint, photo_file, "relevance", "roses")
+    assert captions.account(other) == ""
+    assert captions.picture(other).number(0.0512) == "5.12%"

@@ -58,7 +58,7 @@ def test_methods_say_which_do_not_fit_and_why(run, tmp_path):
     status, out, _ = run("methods", "--checkpoint", tmp_path, "--json")
     assert status == 0
     rows = {row["name"]: row for row in json.loads(out)["methods"]}
-    assert [name for name, row in rows.items() if not row["fits"]] == ["legrad"]
+    assert [name for name, row in rows.items() if not row["fits"]] == ["legrad", "evidence"]
     assert "convolutions" in rows["legrad"]["why_not"]
     assert rows["relevance"]["exact"] is False
     assert rows["occlusion"]["options"] == {"hide": "blur", "block": 2}

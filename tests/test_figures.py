@@ -218,7 +218,7 @@ def test_a_contact_sheet_is_as_large_as_its_photos(photos, across):
     """A single photo fills its page; the heading stays on the page."""
     tile = Tile(Image.new("RGB", (40, 40), "black"), "is roses\nsaid daisy")
     figure = draw_contact_sheet("1 of 1 mistakes, the surest first", [tile] * photos)
-    width, height = figure.get_size_inches()
+    width, _ = figure.get_size_inches()
     assert width / across < 4
     figure.canvas.draw()
     heading = figure.texts[0].get_window_extent()

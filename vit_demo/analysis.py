@@ -26,6 +26,7 @@ from vit_demo.explanations import (
     find_method,
     run_with_trace,
 )
+from vit_demo.explanations.evidence import Account
 from vit_demo.explanations.masking import Between
 from vit_demo.faithfulness import (
     MapSimilarity,
@@ -54,7 +55,8 @@ class Analysis:
     `grid_box` is where the grid lies on the upright `photo`, in its pixels, and `input_box` the
     part that went into the model: patches at the edge may be padded, and reach beyond it. `target`
     is the class that is explained, None for a method whose map is the same for every class. With
-    `versus`, another class, the map is the difference of the two maps, and signed.
+    `versus`, another class, the map is the difference of the two maps, and signed. `account` is the
+    whole sum that the map is a part of, for a method that has one.
     """
 
     checkpoint: Checkpoint = field(repr=False)
@@ -71,6 +73,7 @@ class Analysis:
     grid_box: Box
     input_box: Box
     versus: Prediction | None = None
+    account: Account | None = None
 
     def __repr__(self) -> str:
         best, (rows, cols) = self.predictions[0], self.grid
@@ -120,6 +123,8 @@ class Analysis:
         }
         if self.versus:
             content["versus"] = {"index": self.versus.index, "label": self.versus.label}
+        if self.account:
+            content["account"] = self.account.as_json()
         if logits:
             content["logits"] = self.logits.tolist()
         return content
@@ -129,9 +134,9 @@ class Analysis:
 class PreparedPhoto:
     """One photo, ready for the model; any number of methods can be asked about it.
 
-    The watched pass is made once, when it is first asked for, and holds the queries and keys of
-    every layer, so keep the analyses and let it go. A method that needs gradients makes a pass of
-    its own instead, whose graph ends with the answer.
+    The watched pass is made once, when it is first asked for, and holds the queries, keys and
+    tokens of every layer, so keep the analyses and let it go. A method that needs gradients
+    makes a pass of its own instead, whose graph ends with the answer.
     """
 
     checkpoint: Checkpoint
@@ -139,8 +144,8 @@ class PreparedPhoto:
 
     @cached_property
     def traced(self) -> TracedPass:
-        """One pass without gradients, and what it moved."""
-        return run_with_trace(self.checkpoint.model, self.prepared.pixels)
+        """One pass without gradients, what it moved, and the tokens after every layer."""
+        return run_with_trace(self.checkpoint.model, self.prepared.pixels, hidden_states=True)
 
     @property
     def layers(self) -> int:
@@ -194,6 +199,7 @@ class PreparedPhoto:
             grid_box=self.prepared.grid_box(seen.grid, self.checkpoint.model.config.cell),
             input_box=self.prepared.box,
             versus=other,
+            account=_account(chosen, seen, index, other),
         )
 
     def scores_vs_random(self, analysis: Analysis) -> ScoresVsRandom:
@@ -254,9 +260,7 @@ def _method(
     names_a_class = target is not None or versus is not None
     if name is None and names_a_class:
         return next(
-            METHODS[each]
-            for each in CLASS_SPECIFIC
-            if METHODS[each].unsupported_reason(type(model)) is None
+            METHODS[each] for each in CLASS_SPECIFIC if METHODS[each].reason_against(model) is None
         )
     method = find_method(name or DEFAULT_METHOD)
     if names_a_class and not method.class_specific:
@@ -283,6 +287,18 @@ def _map(
     # A graph is good for one answer.
     again = method.run_with_trace(traced.model, traced.pixels) if method.needs_gradients else traced
     return heatmap - method(again, torch.tensor([versus.index]), options, between)[0]
+
+
+def _account(
+    method: Method, traced: TracedPass, index: int, versus: Prediction | None
+) -> Account | None:
+    """The whole sum that the map is a part of, or None for a method without one."""
+    if method.account is None:
+        return None
+    whole = method.account(traced, torch.tensor([index]))[0]
+    if versus is None:
+        return whole
+    return whole - method.account(traced, torch.tensor([versus.index]))[0]
 
 
 def _other(versus: str | int, index: int, ranked: tuple[Prediction, ...]) -> Prediction:

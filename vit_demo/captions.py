@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from vit_demo.analysis import TOP, Analysis
+from vit_demo.checkpoints import Checkpoint
 from vit_demo.explanations import METHODS
 from vit_demo.faithfulness import FIGURES, ScoresVsRandom
 from vit_demo.figures import ColourScale, Sheet, draw_overlay, draw_patches
@@ -28,6 +29,11 @@ class Picture:
     scale: ColourScale
     unit: str
     caption: str
+    percent: bool = True
+
+    def number(self, value: float) -> str:
+        """One value of the map, as it is written."""
+        return written(value, self.percent)
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ def picture(analysis: Analysis, smooth: bool = False) -> Picture:
         smooth=smooth,
     )
     words = caption(analysis, scale) + (f" {SMOOTHED}" if smooth else "")
-    return Picture(image, scale, unit(analysis), words)
+    return Picture(image, scale, unit(analysis), words, METHODS[analysis.method].percent)
 
 
 def patches(analysis: Analysis) -> Image.Image:
@@ -102,6 +108,7 @@ def sheet(analysis: Analysis, smooth: bool = False) -> Sheet:
         overlay=drawn.image,
         scale=drawn.scale,
         classes=[(p.label, p.probability) for p in analysis.predictions[:TOP]],
+        percent=drawn.percent,
     )
 
 
@@ -126,6 +133,11 @@ def unit(analysis: Analysis) -> str:
     return f"{measure} (uniform: {1 / (rows * cols):.2%})"
 
 
+def written(value: float, percent: bool) -> str:
+    """A value of a map: a share or a probability in percent, a part of a logit as it is."""
+    return (f"{value:.2%}" if percent else f"{value:.3g}").replace("-", "\u2212")
+
+
 def caption(analysis: Analysis, scale: ColourScale) -> str:
     """Where the map comes from and how its colours were chosen."""
     method = METHODS[analysis.method]
@@ -148,6 +160,28 @@ def caption(analysis: Analysis, scale: ColourScale) -> str:
             "beyond."
         )
     return " ".join(parts)
+
+
+def account(analysis: Analysis) -> str:
+    """The sum that the map is a part of, in one line; empty for a map that is part of none."""
+    whole = analysis.account
+    if whole is None or analysis.target is None:
+        return ""
+    parts = {
+        "patches": float(whole.patches.sum()),
+        "class token" if len(whole.prefix_tokens) == 1 else "prefix tokens": float(
+            whole.prefix_tokens.sum()
+        ),
+        "MLPs": whole.mlps,
+        "embedding": whole.embedding,
+        "biases": whole.biases,
+    }
+    terms = ", ".join(f"{name} {_number(value)}" for name, value in parts.items())
+    less = analysis.versus.label if analysis.versus else "the mean of all classes"
+    return (
+        f"The logit of {analysis.target.label} minus {'that of ' if analysis.versus else ''}{less} "
+        f"is {_number(whole.centred_logit)}: {terms}."
+    )
 
 
 def small_photo(analysis: Analysis) -> str:
@@ -207,7 +241,11 @@ def protocol(trust: ScoresVsRandom, analysis: Analysis) -> str:
 
 def source(analysis: Analysis) -> str:
     """Which checkpoint spoke, at which commit."""
-    checkpoint = analysis.checkpoint
+    return source_of(analysis.checkpoint)
+
+
+def source_of(checkpoint: Checkpoint) -> str:
+    """A checkpoint, at which commit, and its architecture."""
     commit = f" at {checkpoint.revision}" if checkpoint.revision else ""
     return f"{checkpoint.ref}{commit} · {checkpoint.architecture}"
 

@@ -185,13 +185,14 @@ class Trace:
 
     The first flow starts at the patch grid, the last one is the read-out, so that every method
     begins with a weight of one. A trace serves one pass: two passes can never share one.
-    With `gradients` the pass leaves a graph, and `outputs` holds what the tokens were after each
-    layer, for models whose head can read them there.
+    With `gradients` the pass leaves a graph. With either that or `hidden_states`, `outputs` holds
+    what the tokens were after each layer, for models whose head can read them there.
     """
 
     flows: list[Flow] = field(default_factory=list)
     grid: tuple[int, int] | None = None
     gradients: bool = False
+    hidden_states: bool = False
     outputs: dict[Attention, Float[Tensor, "b n d"]] = field(default_factory=dict)
 
     def begin(self, grid: tuple[int, int]) -> None:
@@ -207,8 +208,8 @@ class Trace:
         self.flows.append(flow)
 
     def record_hidden_state(self, tokens: Float[Tensor, "b n d"]) -> None:
-        """Say what the tokens are after the latest layer; kept for gradients alone."""
-        if self.gradients:
+        """Say what the tokens are after the latest layer; kept where someone asks for it."""
+        if self.gradients or self.hidden_states:
             self.outputs[self.layers[-1]] = tokens
 
     @property

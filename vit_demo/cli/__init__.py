@@ -11,6 +11,7 @@ from vit_demo.cli.explain import explain_command, methods_command
 from vit_demo.cli.faithfulness import faithfulness_command
 from vit_demo.cli.finetune import finetune_command
 from vit_demo.cli.publish import publish_command
+from vit_demo.cli.tokens import tokens_command
 from vit_demo.errors import DemoError
 
 USAGE_ERROR, INTERRUPTED = 2, 130
@@ -32,6 +33,7 @@ app = typer.Typer(
 COMMANDS = {
     "explain": explain_command,
     "methods": methods_command,
+    "tokens": tokens_command,
     "evaluate": evaluate_command,
     "finetune": finetune_command,
     "publish": publish_command,

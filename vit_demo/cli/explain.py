@@ -14,6 +14,7 @@ from vit_demo.analysis import TOP, Analysis, prepare
 from vit_demo.checkpoints import DEFAULT
 from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_with_progress
 from vit_demo.errors import OptionError, OutputError
+from vit_demo.explanations import METHODS
 from vit_demo.explanations.capability import capabilities
 from vit_demo.faithfulness import ScoresVsRandom
 from vit_demo.figures.sheet import FORMATS, save_sheet
@@ -53,7 +54,7 @@ def explain_command(
 ) -> None:
     """Name the flower in a photo and show where the model looked."""
     if out is not None:
-        _check_out(out)
+        check_out(out)
     options = _options(option or [])
     loaded = load_with_progress(checkpoint, allow_pickle)
     seen = prepare(loaded, photo)
@@ -66,7 +67,7 @@ def explain_command(
             **measured.as_json(),
         }
     if out is not None and out.suffix.lower() == ".json":
-        _write_text(out, json.dumps(content) + "\n")
+        write_text(out, json.dumps(content) + "\n")
     elif out is not None:
         save_sheet(captions.sheet(analysis, smooth), out)
     if as_json:
@@ -106,7 +107,7 @@ def _options(given: list[str]) -> dict[str, str]:
     return options
 
 
-def _check_out(out: Path) -> None:
+def check_out(out: Path) -> None:
     """Refuse what cannot be written before any work is done."""
     kinds = ("json", *FORMATS)
     if out.suffix.lower().removeprefix(".") not in kinds:
@@ -117,7 +118,7 @@ def _check_out(out: Path) -> None:
         raise OutputError(f"There is no folder '{out.parent}' to write to; make it first.")
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -139,13 +140,16 @@ def _print_analysis(
         console.print(Text(small))
     rows, cols = analysis.grid
     row, col = divmod(int(analysis.heatmap.argmax()), cols)
+    most = captions.written(float(analysis.heatmap.max()), METHODS[analysis.method].percent)
     evenly = "" if analysis.signed else f"; evenly {1 / (rows * cols):.2%}"
     console.print(
         Text(
             f"{captions.title(analysis)} on {rows} × {cols} patches: most on row {row + 1}, "
-            f"column {col + 1} ({float(analysis.heatmap.max()):.2%}{evenly})."
+            f"column {col + 1} ({most}{evenly})."
         )
     )
+    if account := captions.account(analysis):
+        console.print(Text(account))
     if measured:
         lines = (figure.words for figure in captions.evidence(measured))
         for line in (captions.verdict(measured), *lines, captions.protocol(measured, analysis)):

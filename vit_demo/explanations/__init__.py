@@ -8,6 +8,12 @@ from collections.abc import Mapping
 
 from vit_demo.errors import MethodError, nearest
 from vit_demo.explanations.attention import attention
+from vit_demo.explanations.evidence import (
+    accounts,
+    evidence,
+    unsupported_architecture,
+    unsupported_head,
+)
 from vit_demo.explanations.legrad import legrad, unsupported_by_legrad
 from vit_demo.explanations.method import Method, Option, Options, Value
 from vit_demo.explanations.occlusion import number_of_blocks, occlusion, recommended_block
@@ -71,6 +77,25 @@ METHODS: Mapping[str, Method] = {
             class_specific=True,
             needs_gradients=True,
             unsupported_reason=unsupported_by_legrad,
+        ),
+        Method(
+            "evidence",
+            evidence,
+            "What each patch adds to the score of one class, by the attention of all layers: an "
+            "exact sum.",
+            "the logit as a sum over tokens, as in Elhage et al. 2021, A Mathematical Framework "
+            "for Transformer Circuits",
+            "1, and part of another",
+            unit="evidence, in units of the logit",
+            reading="With the class token, the MLPs, the embedding and the biases it adds up to "
+            "the logit of the class less the mean of all classes. Most of it comes from the last "
+            "layers, whose tokens already hold parts of other patches.",
+            percent=False,
+            class_specific=True,
+            signed=True,
+            unsupported_reason=unsupported_architecture,
+            unsupported_model=unsupported_head,
+            account=accounts,
         ),
         Method(
             "occlusion",

@@ -52,7 +52,7 @@ def capabilities(
         Capability(
             method,
             method.exact(architecture.exact_flows),
-            method.unsupported_reason(architecture),
+            method.reason_against(model),
             method.options({}, instance),
         )
         for method in methods.values()

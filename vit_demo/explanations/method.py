@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vit_demo.errors import MethodError, OptionError
+from vit_demo.explanations.evidence import Account
 from vit_demo.explanations.masking import Between, Grid
 from vit_demo.explanations.traced_pass import Classifier, Heatmap, TracedPass, run_with_trace
 
@@ -54,6 +55,11 @@ def _fits(architecture: type) -> str | None:
     return None
 
 
+def _fits_too(model: Classifier) -> str | None:
+    del model
+    return None
+
+
 def _as_they_are(model: Classifier) -> Options:
     del model
     return {}
@@ -73,9 +79,12 @@ class Method:
     `needs_gradients` starts from a pass with its graph, which ends with the call.
 
     `unit` says what the map's values are, `reading` what to know of such a map, and `heading` what
-    a slide says above it. `unsupported_reason` says why an architecture does not fit, or None;
-    `recommended_options` which defaults suit a model better. `passes` is there for methods that run
-    the model many times: how often on a grid with some options. Their `run` takes `between`.
+    a slide says above it; `percent` whether a value is written as a percentage.
+    `unsupported_reason` says why an architecture does not fit, or None; `unsupported_model` why
+    one model of a fitting architecture does not; `recommended_options` which defaults suit a model
+    better. `account` gives the rest of the sum that a map is a part of, for each photo. `passes` is
+    there for methods that run the model many times: how often on a grid with some options. Their
+    `run` takes `between`.
     """
 
     name: str
@@ -86,13 +95,16 @@ class Method:
     unit: str = SHARE
     reading: str = ""
     heading: str = "where the model looks"
+    percent: bool = True
     class_specific: bool = False
     signed: bool = False
     follows_flows: bool = True
     needs_gradients: bool = False
     unsupported_reason: Callable[[type], str | None] = _fits
+    unsupported_model: Callable[[Classifier], str | None] = _fits_too
     recommended_options: Callable[[Classifier], Options] = _as_they_are
     passes: Callable[[Grid, Options], int] | None = None
+    account: Callable[[TracedPass, Int[Tensor, " b"]], list[Account]] | None = None
 
     @property
     def declared_options(self) -> tuple[Option, ...]:
@@ -122,6 +134,12 @@ class Method:
         recommended_options = self.recommended_options(model) if model is not None else {}
         return {**self.defaults, **recommended_options, **read}
 
+    def reason_against(self, model: Classifier | type) -> str | None:
+        """Why a model, or every model of an architecture, does not fit; None when it does."""
+        if isinstance(model, type):
+            return self.unsupported_reason(model)
+        return self.unsupported_reason(type(model)) or self.unsupported_model(model)
+
     def exact(self, exact_flows: bool) -> bool:
         """Whether the map is what it says on a model whose flows are exact, or are not."""
         return exact_flows or not self.follows_flows
@@ -147,7 +165,7 @@ class Method:
         Raises OptionError for an option, and MethodError for a model, that does not fit.
         """
         complete = self.options(options, traced.model)
-        if reason := self.unsupported_reason(type(traced.model)):
+        if reason := self.reason_against(traced.model):
             raise MethodError(f"'{self.name}' does not fit this checkpoint: {reason}.")
         if self.needs_gradients and not traced.trace.gradients:
             traced = self.run_with_trace(traced.model, traced.pixels)

@@ -85,13 +85,17 @@ class TracedPass:
 
 
 def run_with_trace(
-    model: Classifier, pixels: Float[Tensor, "b channels h w"], gradients: bool = False
+    model: Classifier,
+    pixels: Float[Tensor, "b channels h w"],
+    gradients: bool = False,
+    hidden_states: bool = False,
 ) -> TracedPass:
     """Run the model once and keep what it moved; the logits are those of an unwatched pass.
 
     With `gradients` the pass leaves its graph too, several times as large and good for one answer.
+    With `hidden_states` it keeps the tokens after every layer.
     """
-    trace = Trace(gradients=gradients)
+    trace = Trace(gradients=gradients, hidden_states=hidden_states)
     if not gradients:
         with torch.no_grad():
             return TracedPass(model, pixels, model(pixels, trace), trace)

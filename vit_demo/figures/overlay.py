@@ -1,6 +1,7 @@
 """A map laid over the photo that it belongs to."""
 
-from jaxtyping import Float
+import numpy as np
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageEnhance
 from torch import Tensor
 
@@ -27,7 +28,24 @@ def draw_overlay(
     smooth: bool = False,
     long_side: int = LONG_SIDE,
 ) -> Image.Image:
-    """Colour the part of the photo inside `box` (in its pixels) patch by patch.
+    """Colour the part of the photo inside `box` (in its pixels) by the values of its patches.
+
+    See `draw_patch_colors` for the rest.
+    """
+    colours = scale.colours(heatmap)
+    return draw_patch_colors(photo, colours, box, seen, opacity, smooth, long_side)
+
+
+def draw_patch_colors(
+    photo: Image.Image,
+    colors: UInt8[np.ndarray, "rows cols 3"],
+    box: Box,
+    seen: Box | None = None,
+    opacity: float = 0.65,
+    smooth: bool = False,
+    long_side: int = LONG_SIDE,
+) -> Image.Image:
+    """Lay one RGB color per patch over the part of the photo inside `box` (in its pixels).
 
     Patches at the edge may reach beyond what the model has `seen` of the photo (`box`, if left
     out): they keep their size and are cut off there. What lies outside was never seen: it is dark,
@@ -40,7 +58,7 @@ def draw_overlay(
     left, top, right, bottom = (round(edge * zoom) for edge in box)
     size = max(right - left, 1), max(bottom - top, 1)
     resample = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
-    colours = Image.fromarray(scale.colours(heatmap)).resize(size, resample)
+    colours = Image.fromarray(colors).resize(size, resample)
     inner = _inner((left, top, left + size[0], top + size[1]), seen, zoom)
     colours = colours.crop((inner[0] - left, inner[1] - top, inner[2] - left, inner[3] - top))
     drawn = ImageEnhance.Brightness(base).enhance(UNSEEN)

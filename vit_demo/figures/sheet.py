@@ -43,6 +43,7 @@ class Sheet:
     overlay: Image.Image
     scale: ColourScale
     classes: Sequence[tuple[str, float]]
+    percent: bool = True
 
 
 def draw_sheet(sheet: Sheet) -> Figure:
@@ -107,7 +108,7 @@ def _draw_colour_bar(figure: Figure, axes: Axes, sheet: Sheet) -> None:
         cax=axes,
         orientation="horizontal",
         extend="both" if scale.signed else "max",
-        format="{x:.2%}",
+        format="{x:.2%}" if sheet.percent else "{x:.3g}",
         ticks=MaxNLocator(5),
     )
     bar.ax.tick_params(labelsize=9, colors=QUIET)

@@ -12,7 +12,7 @@ def legend(picture: Picture) -> str:
     scale = picture.scale
     step = (scale.high - scale.low) / (TICKS - 1)
     values = (scale.low + step * tick for tick in range(TICKS))
-    ticks = [f"{value:.2%}".replace("-", "\u2212") for value in values]
+    ticks = [picture.number(value) for value in values]
     if scale.clipped:
         ticks[-1] = f"≥ {ticks[-1]}"
         ticks[0] = f"≤ {ticks[0]}" if scale.signed else ticks[0]

@@ -1,0 +1,259 @@
+"""`tokens`: what the tokens of one photo look like to the model."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vit_demo import captions
+from vit_demo.analysis import TOP, PreparedPhoto, prepare
+from vit_demo.checkpoints import DEFAULT
+from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_with_progress
+from vit_demo.cli.explain import check_out, write_text
+from vit_demo.errors import OptionError
+from vit_demo.explanations.attention import layer_at
+from vit_demo.explanations.depth_lens import depends_on_photo, depth_lens, largest_difference
+from vit_demo.explanations.similarity import token_colors, token_similarity
+from vit_demo.figures import ColourScale, Sheet, draw_overlay, draw_sheet
+from vit_demo.figures.overlay import draw_patch_colors
+from vit_demo.figures.sheet import FORMATS, save_figure
+from vit_demo.figures.tokens import draw_depth_lens, draw_token_colors, mark_patch
+from vit_demo.predictions import rank
+from vit_demo.settings import ASSETS
+
+# The depth lens compares a photo with these, to tell which layers answer the same to all.
+EXAMPLES = ("dahlia.jpg", "honey-bee.jpg", "drawn-sunflower.png")
+
+# How many of the most similar patches are listed.
+MOST_SIMILAR = 5
+
+
+def tokens_command(
+    photo: Annotated[Path, typer.Argument(help="The photo.")],
+    like: Annotated[
+        str | None,
+        typer.Option(metavar="ROW,COLUMN", help="How similar all patches are to this one."),
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="With --like: the patches of this second photo.")
+    ] = None,
+    colors: Annotated[
+        bool, typer.Option("--colors", help="Principal components of the tokens as colors.")
+    ] = False,
+    lens: Annotated[
+        bool, typer.Option("--lens", help="What the head answers after each layer.")
+    ] = False,
+    layer: Annotated[
+        int, typer.Option(help="Tokens after this layer, from 1; −1 is the last one.")
+    ] = -1,
+    checkpoint: CheckpointOption = DEFAULT,
+    as_json: JsonOption = False,
+    allow_pickle: PickleOption = False,
+    out: Annotated[
+        Path | None, typer.Option(help=f"Write .json, or a picture as .{', .'.join(FORMATS)}.")
+    ] = None,
+) -> None:
+    """Show what tokens look like to the model. Rows, columns and layers are counted from 1."""
+    if sum((like is not None, colors, lens)) != 1:
+        raise OptionError("Choose one of --like ROW,COLUMN, --colors and --lens.")
+    if to is not None and like is None:
+        raise OptionError("--to names the photo to compare with; give --like ROW,COLUMN too.")
+    if out is not None:
+        check_out(out)
+    patch = _patch(like) if like is not None else None
+    loaded = load_with_progress(checkpoint, allow_pickle)
+    seen = prepare(loaded, photo)
+    loaded.check_answers(seen.traced.logits)
+    if patch is not None:
+        content, figure = _similarity(seen, patch, layer, prepare(loaded, to) if to else None)
+    elif colors:
+        content, figure = _colors(seen, layer)
+    else:
+        content, figure = _lens(seen)
+    content = {"checkpoint": loaded.ref, "grid": list(seen.traced.grid), **content}
+    if out is not None and out.suffix.lower() == ".json":
+        write_text(out, json.dumps(content) + "\n")
+    elif out is not None:
+        save_figure(figure, out)
+    if as_json:
+        typer.echo(json.dumps(content))
+        return
+    console = Console()
+    _print(content, loaded.labels, console)
+    saved = (
+        f"Saved to {out}" if out else "Add --out tokens.png for the picture, --json for numbers."
+    )
+    console.print(Text(saved))
+
+
+def _similarity(
+    seen: PreparedPhoto, patch: tuple[int, int], layer: int, other: PreparedPhoto | None
+) -> tuple[dict[str, Any], Figure]:
+    shown = other or seen
+    row, col = patch
+    rows, cols = seen.traced.grid
+    if row > rows or col > cols:
+        raise OptionError(
+            f"There is no patch in row {row}, column {col}; rows are 1 to {rows} and columns 1 to "
+            f"{cols}."
+        )
+    heatmap = token_similarity(
+        seen.traced, (row - 1, col - 1), layer, other.traced if other else None
+    )[0]
+    number = _layer_number(seen, layer)
+    scale = ColourScale.of(heatmap)
+    box, first_box = _grid_box(shown), _grid_box(seen)
+    overlay = draw_overlay(shown.prepared.photo, heatmap, box, scale, shown.prepared.box)
+    ranked = rank(
+        seen.traced.logits[0], seen.checkpoint.labels, seen.checkpoint.calibration.temperature
+    )
+    where = "the second photo" if other else "this photo"
+    sheet = Sheet(
+        title=f"Patches of {where} like row {row}, column {col}",
+        caption=f"Cosine similarity of the tokens after layer {number} to the marked patch. "
+        "Similar tokens look alike to the model; that says nothing of a class.\n"
+        f"{captions.source_of(seen.checkpoint)}",
+        unit="cosine similarity",
+        photo=mark_patch(seen.prepared.photo, first_box, seen.traced.grid, (row - 1, col - 1)),
+        overlay=overlay,
+        scale=scale,
+        classes=[(p.label, p.probability) for p in ranked[:TOP]],
+        percent=False,
+    )
+    content = {
+        "view": "similarity",
+        "layer": number,
+        "patch": [row, col],
+        "second_photo": other is not None,
+        "similarity": heatmap.tolist(),
+        "similarity_grid": list(heatmap.shape),
+        "box": list(box),
+    }
+    return content, draw_sheet(sheet)
+
+
+def _colors(seen: PreparedPhoto, layer: int) -> tuple[dict[str, Any], Figure]:
+    colors = token_colors(seen.traced, layer)[0]
+    number, box = _layer_number(seen, layer), _grid_box(seen)
+    painted = draw_patch_colors(
+        seen.prepared.photo,
+        (colors * 255).round().to(torch.uint8).numpy(),
+        box,
+        seen.prepared.box,
+        opacity=1.0,
+    )
+    figure = draw_token_colors(
+        seen.prepared.photo,
+        painted,
+        f"First three principal components of the tokens after layer {number}",
+        f"The colors compare the patches of this photo only. {captions.source_of(seen.checkpoint)}",
+    )
+    content = {"view": "colors", "layer": number, "colors": colors.tolist(), "box": list(box)}
+    return content, figure
+
+
+def _lens(seen: PreparedPhoto) -> tuple[dict[str, Any], Figure]:
+    checkpoint = seen.checkpoint
+    temperature = checkpoint.calibration.temperature
+    found = depth_lens(seen.traced)
+    examples = [
+        depth_lens(prepare(checkpoint, ASSETS / "examples" / name).traced).logits
+        for name in EXAMPLES
+    ]
+    compared = torch.cat([found.logits, *examples])
+    depends = depends_on_photo(compared).tolist()
+    probabilities = (found.logits[0] / temperature).softmax(dim=-1)
+    shown = probabilities[-1].argsort(descending=True)[:TOP]
+    figure = draw_depth_lens(
+        found.layers,
+        [checkpoint.labels[index] for index in shown.tolist()],
+        probabilities[:, shown],
+        depends,
+        "What the head answers after each layer",
+        "Grey: the most likely class is the same for this photo and three examples, so it does "
+        f"not depend on the photo. {captions.source_of(checkpoint)}",
+    )
+    content = {
+        "view": "lens",
+        "layers": list(found.layers),
+        "labels": list(checkpoint.labels),
+        "logits": found.logits[0].tolist(),
+        "probabilities": probabilities.tolist(),
+        "depends_on_photo": depends,
+        "largest_difference": largest_difference(compared, temperature).tolist(),
+    }
+    return content, figure
+
+
+def _print(content: dict[str, Any], labels: tuple[str, ...], console: Console) -> None:
+    match content["view"]:
+        case "similarity":
+            _print_similarity(content, console)
+        case "colors":
+            rows, cols = content["grid"]
+            console.print(
+                Text(
+                    f"Principal components of {rows} × {cols} tokens after layer "
+                    f"{content['layer']}; the colors compare the patches of this photo only."
+                )
+            )
+        case _:
+            _print_lens(content, labels, console)
+
+
+def _print_similarity(content: dict[str, Any], console: Console) -> None:
+    row, col = content["patch"]
+    rows, cols = content["similarity_grid"]
+    where = " of the second photo" if content["second_photo"] else ""
+    values = torch.tensor(content["similarity"]).flatten()
+    if not content["second_photo"]:
+        values[(row - 1) * cols + col - 1] = -torch.inf
+    best = values.argsort(descending=True, stable=True)[: min(MOST_SIMILAR, rows * cols)]
+    console.print(
+        Text(
+            f"Patches{where} whose tokens after layer {content['layer']} are most similar to row "
+            f"{row}, column {col}:"
+        )
+    )
+    table = Table("row", "column", "cosine", box=None, header_style="dim")
+    for place in best.tolist():
+        if values[place].isfinite():
+            at_row, at_col = divmod(place, cols)
+            table.add_row(str(at_row + 1), str(at_col + 1), f"{float(values[place]):.3f}")
+    console.print(table)
+
+
+def _print_lens(content: dict[str, Any], labels: tuple[str, ...], console: Console) -> None:
+    table = Table("layer", "class", "probability", "", box=None, header_style="dim")
+    rows = zip(
+        content["layers"], content["probabilities"], content["depends_on_photo"], strict=True
+    )
+    for layer, probabilities, depends in rows:
+        best = max(range(len(labels)), key=probabilities.__getitem__)
+        note = "" if depends else "the same for the three examples"
+        table.add_row(str(layer), Text(labels[best]), f"{probabilities[best]:7.2%}", note)
+    console.print(table)
+
+
+def _layer_number(seen: PreparedPhoto, layer: int) -> int:
+    return seen.traced.trace.layers.index(layer_at(seen.traced, layer)) + 1
+
+
+def _grid_box(seen: PreparedPhoto) -> tuple[float, float, float, float]:
+    return seen.prepared.grid_box(seen.traced.grid, seen.checkpoint.model.config.cell)
+
+
+def _patch(text: str) -> tuple[int, int]:
+    """Row and column of a patch, from 1, as in "6,7"."""
+    row, comma, col = text.partition(",")
+    if not (comma and row.strip().isdecimal() and col.strip().isdecimal()):
+        raise OptionError(f"--like={text}, but it is a row and a column from 1, such as 6,7.")
+    if not (int(row) and int(col)):
+        raise OptionError(f"--like={text}, but rows and columns are counted from 1.")
+    return int(row), int(col)
