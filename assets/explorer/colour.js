@@ -2,6 +2,9 @@
 
 const PERCENTILE = 0.99;
 
+// A dark color covers a little too: otherwise a low value and no map would look the same.
+const LEAST = 0.1;
+
 /** The value at a percentile, interpolated linearly between neighbors. */
 export function quantile(values, share) {
   const sorted = Float64Array.from(values).sort();
@@ -45,7 +48,9 @@ export function overlayPixels(values, scale, table, opacity) {
   values.forEach((value, i) => {
     const place = placed(value, scale);
     pixels.set(colourAt(table, place), 4 * i);
-    pixels[4 * i + 3] = 255 * opacity * Math.min(1, 0.12 + 1.1 * strength(place, scale.signed));
+    const least = scale.signed ? 0 : LEAST;
+    const cover = Math.min(1, least + (1 + LEAST) * strength(place, scale.signed));
+    pixels[4 * i + 3] = 255 * opacity * cover;
   });
   return pixels;
 }

@@ -32,6 +32,7 @@ const KEYS = [
   ["← ↑ → ↓", "keys.arrows"],
   ["[ ]", "keys.layers"],
   ["h", "keys.heads"],
+  ["g", "keys.lines"],
   ["1 … 9", "keys.views"],
   ["Enter / Esc", "keys.pin"],
 ];

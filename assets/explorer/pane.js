@@ -59,7 +59,6 @@ export class Pane {
   }
 
   describe(data, words, view) {
-    write(this.heading, say(words, `title.${this.name}`));
     const rows = data.views.map(({ name, label, reason }) => ({
       value: name,
       label: text(words, label),
@@ -72,6 +71,7 @@ export class Pane {
 
   relabel(words, view) {
     this.menu.value = view.name;
+    write(this.heading, say(words, `title.${view.label.parameters?.target ? "class" : view.kind}`));
     this.canvas.setAttribute("aria-label", say(words, "pane.describe", { view: text(words, view.label) }));
   }
 

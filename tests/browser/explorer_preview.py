@@ -1,6 +1,6 @@
 """Photograph the explorer with the bundled checkpoint: desk, dark and Chinese, phone.
 
-    python tests/browser/explorer_preview.py FOLDER [PHOTO]
+python tests/browser/explorer_preview.py FOLDER [PHOTO]
 """
 
 import argparse
@@ -17,8 +17,7 @@ from browser.chromium import FLAGS, find_or_install  # noqa: E402
 from browser.explorer_page import StaticPage, write_page  # noqa: E402
 
 import vit_demo  # noqa: E402
-from vit_demo.captions import FIGURES  # noqa: E402
-from vit_demo.ui.explorer.payload import explorer_data, layer_rows  # noqa: E402
+from vit_demo.ui.explorer.payload import explorer_data, layer_rows, trust_data  # noqa: E402
 from vit_demo.ui.explorer.words import words  # noqa: E402
 
 PHOTO = ROOT / "assets" / "examples" / "dahlia.jpg"
@@ -26,8 +25,8 @@ DESK, PHONE = (1440, 900), (390, 844)
 SHOTS = (
     ("light-en", "en", DESK, "", ""),
     ("dark-zh", "zh", DESK, "?dark", ""),
-    ("looks-at", "en", DESK, "", "explorer.choose({layer: 8, views: {a: 'looks_at', b: 'attention'}})"),
-    ("class-map", "en", DESK, "?dark", "explorer.choose({views: {b: 'occlusion'}})"),
+    ("looks-at", "en", DESK, "", "explorer.choose({layer: 8, views: {a: 'looks_at'}})"),
+    ("class-map", "en", DESK, "?dark", "explorer.choose({views: {b: 'relevance'}})"),
     ("phone-en", "en", PHONE, "", ""),
     ("phone-dark-zh", "zh", PHONE, "?dark", ""),
 )  # fmt: skip
@@ -36,14 +35,10 @@ SHOTS = (
 def contents(photo: Path, ref: str = "flowers"):
     """Data and all layers of one photo, with the maps of a first Run and the quick test."""
     look = vit_demo.prepare(vit_demo.load(ref), photo)
-    analyses = [look.explain(name) for name in ("rollout", "relevance", "legrad", "occlusion")]
+    analyses = [look.explain(name) for name in ("rollout", "relevance", "legrad")]
     trust = look.scores_vs_random(analyses[0])
     data = explorer_data(look.traced, analyses)
-    data["trust"] = {
-        "better": sum(trust.better(figure) for figure in FIGURES),
-        "all": len(FIGURES),
-        "curves": [],
-    }
+    data["trust"] = trust_data(trust)
     return data, [layer_rows(look.traced, number + 1) for number in range(look.layers)]
 
 

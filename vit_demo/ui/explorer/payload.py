@@ -24,10 +24,12 @@ from vit_demo.errors import MethodError, OptionError
 from vit_demo.explanations import METHODS, TracedPass
 from vit_demo.explanations.attention import layer_at
 from vit_demo.explanations.capability import capabilities
+from vit_demo.faithfulness import FIGURES, ScoresVsRandom
+from vit_demo.faithfulness.curves import Curve
 from vit_demo.figures import ColourScale
 from vit_demo.figures.colour import PERCENTILE
 from vit_demo.preprocess import Box
-from vit_demo.trace import Attention, propagate_back
+from vit_demo.trace import Attention, Rule, mean_heads, one_head, propagate_back
 
 Json = dict[str, Any]
 
@@ -107,6 +109,26 @@ def explorer_data(traced: TracedPass, analyses: Sequence[Analysis]) -> Json:
     }
 
 
+def trust_data(trust: ScoresVsRandom) -> Json:
+    """What the quick faithfulness test says of a map, with its curves and those of noise."""
+    return {
+        "better": sum(trust.better(figure) for figure in FIGURES),
+        "all": len(FIGURES),
+        "curves": [
+            {
+                "name": name,
+                "map": _points(getattr(trust.scores, name)),
+                "noise": _points(getattr(trust.control, name)),
+            }
+            for name in ("deletion", "insertion")
+        ],
+    }
+
+
+def _points(curve: Curve) -> list[list[float]]:
+    return torch.stack([curve.shares, curve.probabilities], dim=1).tolist()
+
+
 def layer_rows(traced: TracedPass, layer: int) -> Json:
     """What every patch attends to in one layer (from 1): the mean of the heads, then each head.
 
@@ -178,18 +200,23 @@ def read_out_rows(traced: TracedPass) -> list[Float[Tensor, "rows patches"]]:
 
 
 def _read_out_of(traced: TracedPass, layer: Attention) -> Float[Tensor, "rows patches"]:
-    read = _read(traced)
-    live = read.nonzero().flatten()
+    """As the method `attention`: one head of a layer goes with the same head of the pooling."""
+    read = torch.stack(
+        [_read(traced, mean_heads), *(_read(traced, one_head(h)) for h in range(layer.heads))]
+    )
+    live = read.amax(dim=0).nonzero().flatten()
     span = slice(int(live[0]), int(live[-1]) + 1)
     with torch.no_grad():
-        by_head = einsum(read[span], layer.weights(span)[0], "q, heads q n -> heads n")
-    return _on_patches(_with_mean(by_head), prefix_tokens(traced))
+        weights = _with_mean(layer.weights(span)[0])
+        rows = einsum(read[:, span], weights, "rows q, rows q n -> rows n")
+    return _on_patches(rows, prefix_tokens(traced))
 
 
-def _read(traced: TracedPass) -> Float[Tensor, " tokens"]:
+def _read(traced: TracedPass, rule: Rule = mean_heads) -> Float[Tensor, " tokens"]:
     """How much of the read-out rests on each token after the last layer."""
     last = traced.trace.flows.index(traced.trace.layers[-1])
-    return propagate_back(traced.trace.flows[last + 1 :], traced.read_out)[0, 0]
+    after = traced.trace.flows[last + 1 :]
+    return propagate_back(after, traced.read_out, rule, keep=0.0, gain=1.0)[0, 0]
 
 
 def _dense_layer(traced: TracedPass, layer: int) -> Attention:
@@ -205,9 +232,7 @@ def _with_mean(weights: Float[Tensor, "heads *q tokens"]) -> Float[Tensor, "rows
     return torch.cat([weights.mean(dim=0, keepdim=True), weights])
 
 
-def _on_patches(
-    rows: Float[Tensor, "*rows tokens"], prefix: int
-) -> Float[Tensor, "*rows patches"]:
+def _on_patches(rows: Float[Tensor, "*rows tokens"], prefix: int) -> Float[Tensor, "*rows patches"]:
     """Without the prefix tokens; what is left of every row sums to one."""
     patches = rows[..., prefix:]
     total = patches.sum(dim=-1, keepdim=True)
@@ -299,9 +324,9 @@ def _map_view(analysis: Analysis) -> Json:
         "note": [clipped] if scale.clipped else [],
         "clipped": scale.clipped,
         "signed": analysis.signed,
-        "unit": _text("unit.drop") if method.signed else _text(
-            "unit.share", uniform=f"{1 / (rows * cols):.2%}".replace("%", " %")
-        ),
+        "unit": _text("unit.drop")
+        if method.signed
+        else _text("unit.share", uniform=f"{1 / (rows * cols):.2%}".replace("%", " %")),
         "source": method.source,
     }
 
