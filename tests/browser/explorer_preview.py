@@ -13,10 +13,9 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+import vit_demo  # noqa: E402
 from browser.chromium import FLAGS, find_or_install  # noqa: E402
 from browser.explorer_page import StaticPage, write_page  # noqa: E402
-
-import vit_demo  # noqa: E402
 from vit_demo.ui.explorer.payload import explorer_data, layer_rows, trust_data  # noqa: E402
 from vit_demo.ui.explorer.words import words  # noqa: E402
 
