@@ -1,6 +1,7 @@
 """The explorer in a real Chromium, on a static page: no model and no Gradio behind it."""
 
 import json
+import re
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -107,6 +108,13 @@ def pixel(page, pane, point):
 
 def loaded(page, count):
     page.wait_for_function(f"explorer.maps.layers.size === {count}")
+
+
+def test_no_selector_has_a_comma_in_parentheses():
+    """Gradio splits selectors at commas when it adds its scope, and breaks such a rule."""
+    style = (ASSETS / "explorer" / "explorer.css").read_text(encoding="utf-8")
+    selectors = re.findall(r"([^{}]+)\{", re.sub(r"/\*.*?\*/", "", style, flags=re.DOTALL))
+    assert [each for each in selectors if re.search(r"\([^)]*,", each)] == []
 
 
 def test_hovering_every_patch_asks_for_nothing_and_redraws_quickly(chromium, flowers, tmp_path):
