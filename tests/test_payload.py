@@ -21,7 +21,14 @@ from vit_demo.models.swin import Swin, SwinConfig
 from vit_demo.preprocess import Preprocessing
 from vit_demo.settings import ASSETS
 from vit_demo.ui.explorer import payload
-from vit_demo.ui.explorer.payload import explorer_data, layer_rows, patch_rows
+from vit_demo.ui.explorer.payload import (
+    colours_view,
+    explorer_data,
+    layer_rows,
+    map_view,
+    pairs_view,
+    patch_rows,
+)
 from vit_demo.ui.explorer.words import LANGUAGES, words
 
 VARIANTS = {
@@ -101,6 +108,31 @@ def test_maps_are_sent_as_they_are_with_the_scale_of_the_figures(look):
     scale = ColourScale.of(analysis.heatmap, signed=True)
     assert (view["low"], view["high"], view["signed"]) == (scale.low, scale.high, True)
     assert view["label"]["key"] == "view.relevance.versus"
+
+
+def test_pairs_are_within_a_step_and_colours_are_rounded():
+    pairs = torch.rand(12, 12) * 2 - 1
+    view = pairs_view("looks_like", pairs, "unit.cosine")
+    sent = np.frombuffer(base64.b64decode(view["bytes"]), np.uint8).reshape(12, 12)
+    found = view["least"] + torch.from_numpy(sent / 255) * (view["most"] - view["least"])
+    assert (found - pairs).abs().max() <= (view["most"] - view["least"]) / 255
+    shades = colours_view("token_colours", torch.tensor([[[0.0, 0.5, 1.0], [2.0, -1.0, 0.25]]]))
+    assert list(base64.b64decode(shades["bytes"])) == [0, 128, 255, 255, 0, 64]
+
+
+def test_a_small_photo_is_said_to_be_small(look, tiny_model, noise_photo):
+    captions = [looked(tiny_model, noise_photo(side, side)).explain() for side in (3, 40)]
+    traced = look.traced
+    said = [
+        [text["key"] for text in explorer_data(traced, [each])["views"][0]["caption"]]
+        for each in captions
+    ]
+    assert said == [["caption.patches", "caption.small"], ["caption.patches"]]
+
+
+def test_a_map_can_be_sent_by_itself(look):
+    analysis = look.explain("relevance")
+    assert map_view(analysis) == explorer_data(look.traced, [look.explain(), analysis])["views"][2]
 
 
 def test_colours_are_those_of_the_figures(look):

@@ -6,6 +6,7 @@
  *   const explorer = mount(element, data, { loadLayer, loadPatch, change });
  *   explorer.update(data)          another result; what was chosen stays where it can
  *   explorer.setLayer(layer)       all rows of one layer, unasked
+ *   explorer.addView(view)         another view, or another content of the view of that name
  *   explorer.setTrust(trust)       the quick faithfulness test
  *   explorer.setWords(words)       another language, without another result
  *   explorer.setState("busy")      or ("error", message), ("empty")
@@ -224,6 +225,20 @@ class Explorer {
     this.trust.replaceChildren(...this.trustContent());
   }
 
+  addView(view) {
+    if (!this.data) return;
+    const there = this.data.views.some(({ name }) => name === view.name);
+    const views = there
+      ? this.data.views.map((each) => (each.name === view.name ? view : each))
+      : [...this.data.views, view];
+    this.data = { ...this.data, views };
+    this.maps.forget(view.name);
+    for (const [name, pane] of Object.entries(this.panes)) {
+      pane.describe(this.data, this.words, choices.viewNamed(this.data, this.state.views[name]));
+    }
+    this.render();
+  }
+
   async setLayer(layer) {
     const run = this.run;
     const maps = this.maps;
@@ -303,7 +318,7 @@ class Explorer {
     if (state === this.state) return;
     const before = this.state;
     this.state = state;
-    this.want();
+    this.want(before);
     this.render();
     if (announce && state.pin && !choices.same(before.pin, state.pin)) write(this.live, this.card.node.innerText);
     const { hover: _, ...chosen } = state;
@@ -406,11 +421,13 @@ class Explorer {
   }
 
   /** Ask for what the chosen layer and the pinned patch still need; each thing once. */
-  want() {
+  want(before) {
     const { data, state } = this;
     if (!data.rows) return;
-    this.load(state.layer);
+    const moved = before.layer !== state.layer;
+    if (moved) this.load(state.layer);
     if (data.whole_layers || !state.pin || !this.hooks.loadPatch) return;
+    if (!moved && choices.same(before.pin, state.pin)) return;
     const name = `${state.layer},${state.pin}`;
     if (this.asked.has(name) || this.maps.hasPatch(state.layer, state.pin)) return;
     this.asked.add(name);

@@ -31,6 +31,12 @@ export class Maps {
     this.single.set(`${rows.layer},${this.number(rows.patch)}`, content);
   }
 
+  /** Forget what was decoded of a view that is replaced. */
+  forget(name) {
+    for (const kind of ["map", "pairs", "rgb"]) this.kept.delete(`${kind} ${name}`);
+    this.latestPair = null;
+  }
+
   has(layer) {
     return this.layers.has(layer);
   }

@@ -17,7 +17,14 @@ from vit_demo.models.vit import ViTConfig
 from vit_demo.preprocess import Preprocessing
 from vit_demo.settings import ASSETS
 from vit_demo.ui.explorer import payload
-from vit_demo.ui.explorer.payload import explorer_data, layer_rows, patch_rows
+from vit_demo.ui.explorer.payload import (
+    colours_view,
+    explorer_data,
+    layer_rows,
+    map_view,
+    pairs_view,
+    patch_rows,
+)
 from vit_demo.ui.explorer.words import words
 
 pytestmark = pytest.mark.browser
@@ -336,6 +343,53 @@ def test_above_600_tokens_only_a_pin_asks_for_a_row(
         assert page.evaluate("asked") == ["patch 3 2 4"]
         assert "loaded" not in page.locator("[data-caption=b]").inner_text()
         assert "Looks at (layer 3" in page.locator(".card").inner_text()
+
+
+def test_views_are_added_to_a_result_and_replaced(chromium, make_model, noise_photo, tmp_path):
+    look = looked(make_model(TINY), noise_photo(101, 67))
+    data = explorer_data(look.traced, [look.explain("rollout"), look.explain("relevance")])
+    near = torch.eye(24) * 0.5 + 0.5
+    shades = torch.zeros(4, 6, 3)
+    shades[..., 1] = 1
+    added = (
+        pairs_view("looks_like", near, "unit.cosine"),
+        colours_view("token_colours", shades),
+        map_view(look.explain("relevance", target="d", versus="e")),
+    )
+    layers = [layer_rows(look.traced, layer) for layer in (1, 2, 3)]
+    with shown(chromium, tmp_path, data, layers) as page:
+        page.select_option("[data-view-menu=b]", "relevance")
+        for view in added:
+            page.evaluate(f"explorer.addView({json.dumps(view)})")
+        label = page.locator("[data-view-menu=b] option:checked").inner_text()
+        assert label == "Relevance: d or e?"
+        page.evaluate("explorer.choose({opacity: 1, views: {a: 'looks_like', b: 'token_colours'}})")
+        points = middles(page, "a", data["grid"])
+        page.mouse.move(*points[1, 2])
+        last = page.evaluate("[...explorer.tables.sequential.slice(-3)]")
+        assert pixel(page, "a", points[1, 2])[:3] == pytest.approx(last, abs=2)
+        assert pixel(page, "a", points[3, 3])[:3] != pytest.approx(last, abs=50)
+        other = middles(page, "b", data["grid"])[3, 3]
+        assert pixel(page, "b", other)[:3] == [0, 255, 0]
+        assert "Looks like: 0 patches" in page.locator(".card").inner_text()
+
+
+def test_a_server_that_fails_is_not_asked_again_by_the_pointer(chromium, tiny, tmp_path):
+    data, layers = tiny
+    with shown(chromium, tmp_path, data, layers) as page:
+        loaded(page, 3)
+        page.evaluate(
+            "window.asked = []; window.failing = mount(document.querySelector('#host'), "
+            "explorer.data, { loadLayer: async (n) => { asked.push(`layer ${n}`); throw n; } })"
+        )
+        page.wait_for_function("asked.length >= 4")  # every layer, and the chosen one again
+        page.wait_for_timeout(300)
+        page.evaluate("window.explorer = failing; asked.length = 0")
+        for point in middles(page, "a", data["grid"]).values():
+            page.mouse.move(*point)
+        assert page.evaluate("asked") == []
+        page.click("[data-cell='1,2']")
+        assert page.evaluate("asked") == ["layer 1"]
 
 
 def test_another_language_needs_no_other_result(chromium, tiny, tmp_path):

@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from vit_demo.analysis import TOP, Analysis
+from vit_demo.captions import small_photo
 from vit_demo.errors import MethodError, OptionError
 from vit_demo.explanations import METHODS, TracedPass
 from vit_demo.explanations.attention import layer_at
@@ -274,13 +275,19 @@ def _patches_view(analysis: Analysis) -> Json:
         "name": "patches",
         "kind": "patches",
         "label": _text("view.patches", **numbers),
-        "caption": [_text("caption.patches", **numbers)],
+        "caption": [_text("caption.patches", **numbers), *_small(analysis)],
     }
+
+
+def _small(analysis: Analysis) -> list[Json]:
+    photo = analysis.photo
+    small = small_photo(analysis)
+    return [_text("caption.small", width=photo.width, height=photo.height)] if small else []
 
 
 def _map_views(analyses: Sequence[Analysis]) -> list[Json]:
     """One view for every analysis, and a disabled one for every method that does not fit."""
-    views = [_map_view(each) for each in analyses if each.method != "attention"]
+    views = [map_view(each) for each in analyses if each.method != "attention"]
     there = {view["name"] for view in views}
     for capability in capabilities(analyses[0].checkpoint.model):
         name = capability.method.name
@@ -297,7 +304,8 @@ def _map_views(analyses: Sequence[Analysis]) -> list[Json]:
     return views
 
 
-def _map_view(analysis: Analysis) -> Json:
+def map_view(analysis: Analysis) -> Json:
+    """The map of one analysis as a view; the page can add it to what is shown already."""
     scale = ColourScale.of(analysis.heatmap, analysis.signed)
     method = METHODS[analysis.method]
     classes = {}
@@ -328,6 +336,42 @@ def _map_view(analysis: Analysis) -> Json:
         if method.signed
         else _text("unit.share", uniform=f"{1 / (rows * cols):.2%}".replace("%", " %")),
         "source": method.source,
+    }
+
+
+def pairs_view(name: str, pairs: Float[Tensor, "patches patches"], unit: str) -> Json:
+    """A value for every pair of patches, such as a cosine; row i is the map of patch i.
+
+    `name` is that of the view's words, `unit` of the words for its values. With 256 patches it
+    takes 87 kB, so that it is added after the first answer.
+    """
+    least, most = float(pairs.min()), float(pairs.max())
+    placed = (pairs - least) / max(most - least, torch.finfo(pairs.dtype).tiny)
+    content = (placed * BYTE).round().to(torch.uint8).cpu().numpy().tobytes()
+    return {
+        "name": name,
+        "kind": "pairs",
+        "label": _text(f"view.{name}"),
+        "caption": [_text(f"caption.{name}")],
+        "bytes": _base64(content),
+        "least": least,
+        "most": most,
+        "low": least,
+        "high": most,
+        "format": "number",
+        "unit": _text(unit),
+    }
+
+
+def colours_view(name: str, colours: Float[Tensor, "rows cols 3"]) -> Json:
+    """A color for every patch, from 0 to 1, as a view."""
+    content = (colours.clamp(0, 1) * BYTE).round().to(torch.uint8).cpu().numpy().tobytes()
+    return {
+        "name": name,
+        "kind": "rgb",
+        "label": _text(f"view.{name}"),
+        "caption": [_text(f"caption.{name}")],
+        "bytes": _base64(content),
     }
 
 
