@@ -37,9 +37,22 @@ export function strength(place, signed) {
   return signed ? Math.abs(2 * place - 1) : place;
 }
 
+function entryAt(table, place) {
+  return Math.round(place * (table.length / 3 - 1)) * 3;
+}
+
 export function colourAt(table, place) {
-  const entry = Math.round(place * (table.length / 3 - 1)) * 3;
+  const entry = entryAt(table, place);
   return [table[entry], table[entry + 1], table[entry + 2]];
+}
+
+/** Write one color; no array is made, since this runs for every patch under the pointer. */
+function put(pixels, i, table, place, alpha) {
+  const entry = entryAt(table, place);
+  pixels[4 * i] = table[entry];
+  pixels[4 * i + 1] = table[entry + 1];
+  pixels[4 * i + 2] = table[entry + 2];
+  pixels[4 * i + 3] = alpha;
 }
 
 /** RGBA of every patch, for an overlay whose opacity grows with the value. */
@@ -47,10 +60,9 @@ export function overlayPixels(values, scale, table, opacity) {
   const pixels = new Uint8ClampedArray(values.length * 4);
   values.forEach((value, i) => {
     const place = placed(value, scale);
-    pixels.set(colourAt(table, place), 4 * i);
     const least = scale.signed ? 0 : LEAST;
     const cover = Math.min(1, least + (1 + LEAST) * strength(place, scale.signed));
-    pixels[4 * i + 3] = 255 * opacity * cover;
+    put(pixels, i, table, place, 255 * opacity * cover);
   });
   return pixels;
 }
@@ -59,8 +71,7 @@ export function overlayPixels(values, scale, table, opacity) {
 export function solidPixels(values, scale, table) {
   const pixels = new Uint8ClampedArray(values.length * 4);
   values.forEach((value, i) => {
-    pixels.set(colourAt(table, placed(value, scale)), 4 * i);
-    pixels[4 * i + 3] = 255;
+    put(pixels, i, table, placed(value, scale), 255);
   });
   return pixels;
 }
