@@ -1,0 +1,113 @@
+/** Drawing on a 2D context; everything that is drawn is an argument. */
+
+import { common, patchBox } from "./geometry.js";
+
+export const STAGE = "#0b0d12";
+const UNSEEN = "rgb(8 10 14 / 0.72)";
+const BELOW_MAP = "rgb(8 10 14 / 0.36)";
+const FRAME = "rgb(255 255 255 / 0.28)";
+
+function covers(context, box) {
+  context.drawImage(box.image, box.x, box.y, box.width, box.height);
+}
+
+/** The dark stage, the photo on it, and a shadow over what the model never sees. */
+export function drawPhoto(context, photo, layout, size) {
+  context.fillStyle = STAGE;
+  context.fillRect(0, 0, size.width, size.height);
+  context.imageSmoothingEnabled = true;
+  context.imageSmoothingQuality = "high";
+  covers(context, { image: photo, ...layout.photo });
+  const lit = common(layout.grid, layout.input);
+  context.fillStyle = UNSEEN;
+  context.beginPath();
+  context.rect(0, 0, size.width, size.height);
+  context.rect(lit.x, lit.y, lit.width, lit.height);
+  context.fill("evenodd");
+}
+
+/** The photo steps back under a map. */
+export function drawShade(context, layout) {
+  const lit = common(layout.grid, layout.input);
+  context.fillStyle = BELOW_MAP;
+  context.fillRect(lit.x, lit.y, lit.width, lit.height);
+  context.strokeStyle = FRAME;
+  context.lineWidth = 1;
+  context.strokeRect(lit.x - 0.5, lit.y - 0.5, lit.width + 1, lit.height + 1);
+}
+
+/** The pixels that the model is given, with gaps between the patches. */
+export function drawPatches(context, picture, layout, grid) {
+  const lit = common(layout.grid, layout.input);
+  context.save();
+  context.beginPath();
+  context.rect(lit.x, lit.y, lit.width, lit.height);
+  context.clip();
+  context.imageSmoothingEnabled = true;
+  context.imageSmoothingQuality = "high";
+  covers(context, { image: picture, ...layout.input });
+  drawGrid(context, layout.grid, grid, STAGE, 0.085);
+  context.restore();
+}
+
+/** Lines between patches; `share` is their width as a share of a patch. */
+export function drawGrid(context, box, [rows, cols], colour, share) {
+  const width = Math.max(1, Math.round((box.width / cols) * share));
+  context.fillStyle = colour;
+  for (let col = 0; col <= cols; col++) {
+    const x = Math.round(box.x + (col * box.width) / cols - width / 2);
+    context.fillRect(x, box.y, width, box.height);
+  }
+  for (let row = 0; row <= rows; row++) {
+    const y = Math.round(box.y + (row * box.height) / rows - width / 2);
+    context.fillRect(box.x, y, box.width, width);
+  }
+}
+
+/** A canvas with one pixel a patch. */
+export function patchCanvas(pixels, [rows, cols]) {
+  const canvas = document.createElement("canvas");
+  canvas.width = cols;
+  canvas.height = rows;
+  canvas.getContext("2d").putImageData(new ImageData(pixels, cols, rows), 0, 0);
+  return canvas;
+}
+
+/** A map over the photo, cut off where the model sees nothing. */
+export function drawOverlay(context, map, layout) {
+  const lit = common(layout.grid, layout.input);
+  context.save();
+  context.beginPath();
+  context.rect(lit.x, lit.y, lit.width, lit.height);
+  context.clip();
+  context.imageSmoothingEnabled = false;
+  covers(context, { image: map, ...layout.grid });
+  context.restore();
+}
+
+/** A ring round one patch. */
+export function drawMark(context, layout, grid, patch, { colour, ratio }) {
+  const box = patchBox(layout.grid, grid, patch);
+  const line = 2 * ratio;
+  context.lineJoin = "round";
+  context.strokeStyle = "rgb(0 0 0 / 0.55)";
+  context.lineWidth = line + 2 * ratio;
+  context.strokeRect(box.x, box.y, box.width, box.height);
+  context.strokeStyle = colour;
+  context.lineWidth = line;
+  context.strokeRect(box.x, box.y, box.width, box.height);
+}
+
+/** The pixels of one patch, enlarged. Where the input is padded there is nothing to draw. */
+export function drawPatch(context, picture, cell, [row, col], side) {
+  context.fillStyle = STAGE;
+  context.fillRect(0, 0, side, side);
+  context.imageSmoothingEnabled = false;
+  const x = col * cell.width;
+  const y = row * cell.height;
+  const width = Math.min(cell.width, picture.naturalWidth - x);
+  const height = Math.min(cell.height, picture.naturalHeight - y);
+  if (width <= 0 || height <= 0) return;
+  const drawn = [(side * width) / cell.width, (side * height) / cell.height];
+  context.drawImage(picture, x, y, width, height, 0, 0, ...drawn);
+}

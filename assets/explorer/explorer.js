@@ -1,0 +1,484 @@
+/**
+ * The explorer: two linked panes, a wall of all layers and heads, and the followed patch.
+ *
+ * It draws a data object and never asks where it comes from:
+ *
+ *   const explorer = mount(element, data, { loadLayer, loadPatch, change });
+ *   explorer.update(data)          another result; what was chosen stays where it can
+ *   explorer.setLayer(layer)       all rows of one layer, unasked
+ *   explorer.addView(view)         another view, or another content of the view of that name
+ *   explorer.setTrust(trust)       the quick faithfulness test
+ *   explorer.setWords(words)       another language, without another result
+ *   explorer.setState("busy")      or ("error", message), ("empty")
+ *   explorer.choose({layer: 3})    views, layer, head, pin, whole, opacity
+ *   explorer.destroy()
+ *
+ * `loadLayer(number)` and `loadPatch(layer, row, col)` are optional and return promises of the
+ * objects of payload.py's layer_rows and patch_rows. `change(state)` hears every choice.
+ */
+
+import { Card } from "./card.js";
+import { bytesOf } from "./decode.js";
+import { element, fillMenu, write } from "./dom.js";
+import { Maps } from "./maps.js";
+import { Pane } from "./pane.js";
+import * as choices from "./state.js";
+import { trustPanel } from "./trust.js";
+import { Wall } from "./wall.js";
+import { say, text } from "./words.js";
+
+const FRAME_MS = 700;
+const TIMINGS = 1024;
+const KEYS = [
+  ["← ↑ → ↓", "keys.arrows"],
+  ["[ ]", "keys.layers"],
+  ["h", "keys.heads"],
+  ["g", "keys.lines"],
+  ["1 … 9", "keys.views"],
+  ["Enter / Esc", "keys.pin"],
+];
+
+export function mount(host, data, hooks = {}) {
+  return new Explorer(host, data, hooks);
+}
+
+class Explorer {
+  constructor(host, data, hooks) {
+    this.hooks = hooks;
+    this.words = hooks.words ?? data?.words ?? {};
+    this.run = 0;
+    this.timings = [];
+    this.asked = new Set();
+    this.build(host);
+    this.listen();
+    if (data) this.update(data);
+    else this.setState("empty");
+  }
+
+  build(host) {
+    this.root = host.id === "explorer" ? host : element("section", { id: "explorer" });
+    if (this.root !== host) host.replaceChildren(this.root);
+    this.root.classList.add("explorer");
+    this.panes = { a: new Pane("a"), b: new Pane("b") };
+    this.card = new Card();
+    this.wall = new Wall((layer, head) => this.pick(layer, head), (layer, head) => this.cellName(layer, head));
+    this.trust = element("section", { class: "box trust" });
+    this.message = element("p", { class: "message", role: "status" });
+    this.live = element("p", { class: "unseen", "aria-live": "polite" });
+    this.buildControls();
+    this.wallTitle = element("h3");
+    this.wallNone = element("p", { class: "quiet" });
+    this.wallBox = element(
+      "section",
+      { class: "box wall" },
+      element("header", {}, this.wallTitle, this.controls),
+      this.wallNone,
+      this.wall.node,
+    );
+    this.keys = element("dialog", { class: "keys" });
+    this.root.replaceChildren(
+      this.message,
+      element("div", { class: "panes" }, this.panes.a.node, this.panes.b.node),
+      element("div", { class: "lower" }, this.wallBox, element("div", { class: "aside" }, this.card.node, this.trust)),
+      this.live,
+      this.keys,
+    );
+  }
+
+  buildControls() {
+    this.layerMenu = element("select", { "data-control": "layer" });
+    this.headMenu = element("select", { "data-control": "head" });
+    this.play = element("button", { type: "button", class: "play", "data-control": "play" }, "▶");
+    this.opacity = element("input", { type: "range", min: "0", max: "1", step: "0.05", "data-control": "opacity" });
+    this.whole = element("input", { type: "checkbox", "data-control": "whole" });
+    this.names = {
+      layer: element("span"),
+      head: element("span"),
+      opacity: element("span"),
+      whole: element("span"),
+    };
+    this.wholeLabel = element("label", {}, this.whole, this.names.whole);
+    this.controls = element(
+      "div",
+      { class: "controls" },
+      this.wholeLabel,
+      element("label", {}, this.names.opacity, this.opacity),
+      element("label", {}, this.names.layer, this.layerMenu),
+      element("label", {}, this.names.head, this.headMenu),
+      this.play,
+    );
+  }
+
+  listen() {
+    for (const pane of Object.values(this.panes)) this.listenTo(pane);
+    this.layerMenu.addEventListener("change", () =>
+      this.set(choices.withLayer(this.state, this.data, Number(this.layerMenu.value))),
+    );
+    this.headMenu.addEventListener("change", () =>
+      this.set(choices.withHead(this.state, this.data, Number(this.headMenu.value))),
+    );
+    this.opacity.addEventListener("input", () => this.set({ ...this.state, opacity: Number(this.opacity.value) }));
+    this.whole.addEventListener("change", () => this.set({ ...this.state, whole: this.whole.checked }));
+    this.play.addEventListener("click", () => (this.timer ? this.stop() : this.start()));
+    this.root.addEventListener("keydown", (press) => this.press(press));
+    this.observer = new ResizeObserver(() => this.fit());
+    for (const pane of Object.values(this.panes)) this.observer.observe(pane.canvas);
+  }
+
+  listenTo(pane) {
+    pane.menu.addEventListener("change", () =>
+      this.set(choices.withView(this.state, this.data, pane.name, pane.menu.value)),
+    );
+    const canvas = pane.canvas;
+    const follow = (pointer) => {
+      if (this.data) this.set(choices.withHover(this.state, pane.patchAt(pointer, this.data)));
+    };
+    canvas.addEventListener("pointermove", follow);
+    canvas.addEventListener("pointerdown", (pointer) => {
+      // A finger that was pressed is followed, also when it moves on to the next pane.
+      if (pointer.pointerType !== "mouse") canvas.setPointerCapture(pointer.pointerId);
+      if (this.state) this.state = { ...this.state, active: pane.name };
+      follow(pointer);
+    });
+    canvas.addEventListener("pointerleave", () => this.state && this.set(choices.withHover(this.state, null)));
+    canvas.addEventListener("focus", () => {
+      if (this.state) this.state = { ...this.state, active: pane.name };
+    });
+    canvas.addEventListener("click", (click) => {
+      const patch = this.data && pane.patchAt(click, this.data);
+      if (patch) this.set(choices.pinned(this.state, patch), true);
+    });
+  }
+
+  press(press) {
+    if (!this.state || press.ctrlKey || press.metaKey || press.altKey) return;
+    const form = press.target.closest("select, input, dialog");
+    if (press.key === "?" && !this.keys.open) {
+      this.keys.showModal();
+      press.preventDefault();
+      return;
+    }
+    if (form) return;
+    if (press.key === "Enter" && press.target.matches("canvas")) {
+      const patch = this.state.pin ? null : choices.followed(this.state);
+      const next = patch ? { ...this.state, pin: patch } : choices.movedPin({ ...this.state, pin: null }, this.data, 0, 0);
+      this.set(next, true);
+      press.preventDefault();
+      return;
+    }
+    const next = choices.afterKey(this.state, this.data, press.key);
+    if (!next) return;
+    press.preventDefault();
+    this.set(next, true);
+  }
+
+  /** Another result. It is drawn when its pictures have been decoded. */
+  async update(data) {
+    this.stop();
+    this.run += 1;
+    const run = this.run;
+    this.setState("busy");
+    try {
+      const images = await loadImages(data);
+      if (run !== this.run) return;
+      this.words = data.words ?? this.words;
+      this.data = { ...data, run };
+      this.images = images;
+      this.maps = new Maps(data);
+      this.asked = new Set();
+      this.tables = { sequential: bytesOf(data.colours.sequential), diverging: bytesOf(data.colours.diverging) };
+      this.state = choices.begin(data, this.state);
+      this.trustResult = data.trust ?? null;
+      this.relabel();
+      this.setState("ready");
+    } catch (error) {
+      if (run === this.run) this.setState("error", error.message);
+      throw error;
+    }
+    this.prefetch(run);
+  }
+
+  setState(name, message = "") {
+    this.root.dataset.state = name;
+    this.root.setAttribute("aria-busy", String(name === "busy"));
+    write(this.message, name === "ready" ? "" : say(this.words, `state.${name}`, { message }));
+    if (name === "ready") {
+      this.root.dataset.run = this.run;
+      this.fit();
+      this.render();
+    } else if (!this.data) {
+      this.root.dataset.run = 0;
+      this.root.dataset.patch = "";
+    }
+  }
+
+  setWords(words) {
+    this.words = words;
+    if (this.data) {
+      this.relabel();
+      this.render();
+    } else this.setState(this.root.dataset.state);
+  }
+
+  setTrust(trust) {
+    this.trustResult = trust;
+    this.trust.replaceChildren(...this.trustContent());
+  }
+
+  addView(view) {
+    if (!this.data) return;
+    const there = this.data.views.some(({ name }) => name === view.name);
+    const views = there
+      ? this.data.views.map((each) => (each.name === view.name ? view : each))
+      : [...this.data.views, view];
+    this.data = { ...this.data, views };
+    this.maps.forget(view.name);
+    for (const [name, pane] of Object.entries(this.panes)) {
+      pane.describe(this.data, this.words, choices.viewNamed(this.data, this.state.views[name]));
+    }
+    this.render();
+  }
+
+  async setLayer(layer) {
+    const run = this.run;
+    const maps = this.maps;
+    await maps.add(layer);
+    if (run !== this.run) return;
+    if (this.data.rows && this.data.rows.heads < this.data.heads[layer.layer - 1]) {
+      this.wall.draw(maps, this.tables.sequential, layer.layer);
+    }
+    this.render();
+  }
+
+  choose(changes) {
+    if (!this.state) return;
+    const wanted = { ...this.state, ...changes, views: { ...this.state.views, ...changes.views } };
+    this.set({ ...choices.begin(this.data, wanted), hover: this.state.hover });
+  }
+
+  destroy() {
+    this.stop();
+    this.run += 1;
+    this.observer.disconnect();
+    this.root.replaceChildren();
+  }
+
+  trustContent() {
+    return [element("h3", {}, say(this.words, "trust.title")), ...trustPanel(this.trustResult, this.words)];
+  }
+
+  /** Everything that depends on the language or on the data, but on no choice. */
+  relabel() {
+    const { data, words } = this;
+    for (const [name, pane] of Object.entries(this.panes)) {
+      pane.describe(data, words, choices.viewNamed(data, this.state.views[name]));
+    }
+    for (const name of ["layer", "head", "opacity", "whole"]) write(this.names[name], say(words, `control.${name}`));
+    this.wholeLabel.hidden = !data.photo.whole;
+    const heading = data.rows ? say(words, `wall.title.${data.rows.reader.replace("reader.", "")}`) : "";
+    const attention = choices.viewNamed(data, "attention");
+    this.wallBox.toggleAttribute("data-none", !data.rows);
+    write(this.wallTitle, heading);
+    write(
+      this.wallNone,
+      data.rows || !attention?.reason ? "" : say(words, "wall.none", { reason: text(words, attention.reason) }),
+    );
+    if (data.rows) {
+      this.wall.build(data, heading, (head) => say(words, head ? "wall.head" : "wall.mean", { head }));
+      this.wall.draw(this.maps, this.tables.sequential);
+    } else this.wall.node.replaceChildren();
+    const layers = Array.from({ length: data.layers }, (_, i) => ({ value: i + 1, label: String(i + 1) }));
+    fillMenu(this.layerMenu, layers, this.state.layer);
+    this.headsOf = null;
+    this.trust.replaceChildren(...this.trustContent());
+    this.playing(Boolean(this.timer));
+    this.keys.replaceChildren(
+      element("h3", {}, say(words, "keys.title")),
+      element("dl", {}, ...KEYS.flatMap(([key, name]) => [element("dt", {}, key), element("dd", {}, say(words, name))])),
+      element("form", { method: "dialog" }, element("button", {}, say(words, "keys.close"))),
+    );
+  }
+
+  cellName(layer, head) {
+    return say(this.words, "wall.cell", { layer, head: this.headName(head, layer) });
+  }
+
+  headName(head, layer) {
+    if (head) return say(this.words, "head.one", { head });
+    return say(this.words, "head.mean", { heads: this.data.heads[layer - 1] });
+  }
+
+  pick(layer, head) {
+    this.stop();
+    this.set(choices.withCell(this.state, this.data, layer, head));
+  }
+
+  /** Take a new state and draw it; `announce` tells a screen reader of the pinned patch. */
+  set(state, announce = false) {
+    if (state === this.state) return;
+    const before = this.state;
+    this.state = state;
+    this.want(before);
+    this.render();
+    if (announce && state.pin && !choices.same(before.pin, state.pin)) write(this.live, this.card.node.innerText);
+    const { hover: _, ...chosen } = state;
+    if (!choices.same(before.hover, state.hover)) return;
+    this.hooks.change?.(chosen);
+  }
+
+  /** Draw the state: attributes and pictures at once. */
+  render() {
+    if (!this.data || this.root.dataset.state !== "ready") return;
+    const began = performance.now();
+    const { data, state, words, maps, images, tables } = this;
+    const patch = choices.followed(state);
+    this.root.dataset.patch = state.hover ? state.hover.join(",") : "";
+    this.root.dataset.pin = state.pin ? state.pin.join(",") : "";
+    this.root.dataset.layer = state.layer;
+    this.root.dataset.head = state.head;
+    let shown = null;
+    for (const [name, pane] of Object.entries(this.panes)) {
+      const view = choices.viewNamed(data, state.views[name]);
+      const map = maps.of(view, state, patch);
+      if (pane.canvas.width && pane.ratio) pane.draw({ data, state, view, map, images, tables });
+      pane.relabel(words, view);
+      pane.explain({ words, view, map, tables, sentences: this.sentences(view, map, patch) });
+      if (map?.values && view.kind !== "pairs") shown = { view, map };
+    }
+    this.card.draw({
+      data,
+      words,
+      maps,
+      state,
+      picture: images.picture,
+      patch,
+      headName: (head, layer) => this.headName(head, layer),
+      shown,
+    });
+    this.controlsFollow();
+    this.timings.push(performance.now() - began);
+    if (this.timings.length > TIMINGS) this.timings.shift();
+  }
+
+  sentences(view, map, patch) {
+    const { words, state } = this;
+    const said = view.caption.map((sentence) => text(words, sentence));
+    if (view.kind === "attention" || view.kind === "looks") {
+      said.unshift(say(words, "caption.place", { layer: state.layer, head: this.headName(state.head, state.layer) }));
+    }
+    const follows = view.kind === "looks" || view.kind === "pairs";
+    if (follows && !patch) return [say(words, "caption.no_patch")];
+    if ((follows || view.kind === "attention") && !map) said.push(say(words, "caption.loading"));
+    return said;
+  }
+
+  controlsFollow() {
+    const { data, state, words } = this;
+    const heads = data.heads[state.layer - 1];
+    if (this.headsOf !== heads) {
+      this.headsOf = heads;
+      const rows = Array.from({ length: heads + 1 }, (_, head) => ({
+        value: head,
+        label: head ? String(head) : say(words, "wall.mean"),
+      }));
+      fillMenu(this.headMenu, rows, state.head);
+    }
+    this.layerMenu.value = state.layer;
+    this.headMenu.value = state.head;
+    this.opacity.value = state.opacity;
+    this.whole.checked = state.whole;
+    this.wall.select(state.layer, state.head);
+  }
+
+  fit() {
+    let changed = false;
+    for (const pane of Object.values(this.panes)) changed = pane.resize() || changed;
+    if (changed) this.render();
+  }
+
+  /** Play the row of means: one layer after another, once. */
+  start() {
+    if (!this.data?.rows) return;
+    this.pick(1, 0);
+    this.playing(true);
+    this.timer = setInterval(() => {
+      if (this.state.layer >= this.data.layers) this.stop();
+      else this.set(choices.withLayer(this.state, this.data, this.state.layer + 1));
+    }, FRAME_MS);
+  }
+
+  stop() {
+    clearInterval(this.timer);
+    this.timer = null;
+    this.playing(false);
+  }
+
+  playing(on) {
+    write(this.play, on ? "■" : "▶");
+    const name = say(this.words, on ? "control.stop" : "control.play");
+    this.play.setAttribute("aria-label", name);
+    this.play.title = name;
+  }
+
+  /** Ask for what the chosen layer and the pinned patch still need; each thing once. */
+  want(before) {
+    const { data, state } = this;
+    if (!data.rows) return;
+    const moved = before.layer !== state.layer;
+    if (moved) this.load(state.layer);
+    if (data.whole_layers || !state.pin || !this.hooks.loadPatch) return;
+    if (!moved && choices.same(before.pin, state.pin)) return;
+    const name = `${state.layer},${state.pin}`;
+    if (this.asked.has(name) || this.maps.hasPatch(state.layer, state.pin)) return;
+    this.asked.add(name);
+    const { maps, run } = this;
+    this.hooks
+      .loadPatch(state.layer, ...state.pin)
+      .then((rows) => rows && maps.addPatch(rows))
+      .then(() => run === this.run && this.render())
+      .catch(() => this.asked.delete(name));
+  }
+
+  async load(layer) {
+    if (!this.hooks.loadLayer || this.asked.has(layer) || this.maps.has(layer)) return;
+    this.asked.add(layer);
+    const { asked, run } = this;
+    try {
+      const rows = await this.hooks.loadLayer(layer);
+      if (rows && run === this.run) await this.setLayer(rows);
+    } catch {
+      asked.delete(layer); // The layer is asked for again when it is next looked at.
+    }
+  }
+
+  /** All layers, the chosen one first, each when the page is idle. */
+  async prefetch(run) {
+    if (!this.data?.rows) return;
+    const order = [this.state.layer, ...Array.from({ length: this.data.layers }, (_, i) => this.data.layers - i)];
+    for (const layer of order) {
+      await idle();
+      if (run !== this.run) return;
+      await this.load(layer);
+    }
+  }
+}
+
+function idle() {
+  const wait = window.requestIdleCallback ?? ((call) => setTimeout(call, 50));
+  return new Promise((resolve) => wait(() => resolve(), { timeout: 2000 }));
+}
+
+async function loadImages(data) {
+  const sources = { crop: data.photo.crop.src, whole: data.photo.whole?.src, picture: data.picture.src };
+  const images = {};
+  await Promise.all(
+    Object.entries(sources).map(async ([name, source]) => {
+      if (!source) return;
+      const image = new Image();
+      image.src = source;
+      await image.decode();
+      images[name] = image;
+    }),
+  );
+  return images;
+}

@@ -1,0 +1,141 @@
+/** One pane: a view menu, a canvas, a color bar and a caption. */
+
+import { gradient, overlayPixels, rgbPixels } from "./colour.js";
+import { element, fillMenu, write } from "./dom.js";
+import * as draw from "./draw.js";
+import { patchAt, place } from "./geometry.js";
+import { percent, say, text } from "./words.js";
+
+const MARGIN = 0.03;
+const HOVERED = "#ffffff";
+const PINNED = "#ff8a3d";
+
+export class Pane {
+  constructor(name) {
+    this.name = name;
+    this.heading = element("h2", { id: `explorer-title-${name}` });
+    this.menu = element("select", { "data-view-menu": name });
+    this.canvas = element("canvas", {
+      "data-pane": name,
+      tabindex: "0",
+      role: "application",
+      "aria-describedby": `explorer-caption-${name}`,
+    });
+    this.bar = element("div", { class: "bar" });
+    this.low = element("span");
+    this.high = element("span");
+    this.legend = element("div", { class: "legend" }, this.bar, element("div", { class: "ticks" }, this.low, this.high));
+    this.caption = element("p", { "data-caption": name, id: `explorer-caption-${name}` });
+    this.node = element(
+      "section",
+      { class: "pane", "aria-labelledby": this.heading.id },
+      element("header", {}, this.heading, this.menu),
+      element("div", { class: "stage" }, this.canvas),
+      element("div", { class: "below" }, this.legend, this.caption),
+    );
+    this.base = document.createElement("canvas");
+  }
+
+  /** Fit the canvas to its box; returns whether that changed anything. */
+  resize() {
+    const ratio = Math.min(window.devicePixelRatio || 1, 2);
+    const box = this.canvas.getBoundingClientRect();
+    const [width, height] = [Math.round(box.width * ratio), Math.round(box.height * ratio)];
+    if (!width || !height || (width === this.canvas.width && height === this.canvas.height)) return false;
+    this.canvas.width = width;
+    this.canvas.height = height;
+    this.ratio = ratio;
+    this.baseKey = null;
+    return true;
+  }
+
+  /** The patch under a pointer event. */
+  patchAt(pointer, data) {
+    if (!this.layout) return null;
+    const box = this.canvas.getBoundingClientRect();
+    const x = (pointer.clientX - box.left) * (this.canvas.width / box.width);
+    const y = (pointer.clientY - box.top) * (this.canvas.height / box.height);
+    return patchAt(this.layout.grid, data.grid, x, y);
+  }
+
+  describe(data, words, view) {
+    const rows = data.views.map(({ name, label, reason }) => ({
+      value: name,
+      label: text(words, label),
+      reason: reason && text(words, reason),
+    }));
+    fillMenu(this.menu, rows, view.name);
+    this.menu.setAttribute("aria-label", say(words, "view.menu", { pane: say(words, `pane.${this.name}`) }));
+    this.relabel(words, view);
+  }
+
+  relabel(words, view) {
+    this.menu.value = view.name;
+    write(this.heading, say(words, `title.${view.label.parameters?.target ? "class" : view.kind}`));
+    this.canvas.setAttribute("aria-label", say(words, "pane.describe", { view: text(words, view.label) }));
+  }
+
+  /** Draw photo, map and marks. `map` is what `Maps.of` gives. */
+  draw({ data, state, view, map, images, tables }) {
+    const photo = state.whole && images.whole ? "whole" : "crop";
+    this.drawBase(data, view, photo, images, state);
+    const context = this.canvas.getContext("2d");
+    context.drawImage(this.base, 0, 0);
+    if (map) draw.drawOverlay(context, this.overlay(map, data, state, tables), this.layout);
+    if (state.lines && view.kind !== "patches") {
+      draw.drawGrid(context, this.layout.grid, data.grid, "rgb(255 255 255 / 0.35)", 0.03);
+    }
+    for (const [patch, colour] of [[state.pin, PINNED], [state.hover, HOVERED]]) {
+      if (patch) draw.drawMark(context, this.layout, data.grid, patch, { colour, ratio: this.ratio });
+    }
+  }
+
+  /** What does not change under the pointer, drawn once. */
+  drawBase(data, view, photo, images, state) {
+    const kind = view.kind === "patches" ? "patches" : "shade";
+    const { width, height } = this.canvas;
+    const key = `${data.run} ${photo} ${kind} ${width} ${height}`;
+    if (this.baseKey === key) return;
+    this.baseKey = key;
+    this.base.width = width;
+    this.base.height = height;
+    const context = this.base.getContext("2d");
+    const margin = MARGIN * Math.min(width, height);
+    this.layout = place(data.photo[photo], width, height, margin, state.whole && photo === "whole");
+    draw.drawPhoto(context, images[photo], this.layout, this.base);
+    if (kind === "patches") draw.drawPatches(context, images.picture, this.layout, data.grid);
+    else draw.drawShade(context, this.layout);
+  }
+
+  overlay(map, data, state, tables) {
+    if (this.drawn?.map === map && this.drawn.opacity === state.opacity) return this.drawn.canvas;
+    const pixels = map.rgb
+      ? rgbPixels(map.rgb, state.opacity)
+      : overlayPixels(map.values, map.scale, tables[map.scale.signed ? "diverging" : "sequential"], state.opacity);
+    const canvas = draw.patchCanvas(pixels, data.grid);
+    this.drawn = { map, opacity: state.opacity, canvas };
+    return canvas;
+  }
+
+  /** The color bar and the sentences under the picture. */
+  explain({ words, view, map, tables, sentences }) {
+    write(this.caption, sentences.join(this.glue(words)));
+    const scale = map?.scale;
+    this.legend.toggleAttribute("data-none", !scale);
+    if (!scale) return;
+    const signed = Boolean(scale.signed);
+    if (this.barSigned !== signed) {
+      this.bar.style.background = gradient(tables[signed ? "diverging" : "sequential"]);
+      this.barSigned = signed;
+    }
+    const format = view.format === "number" ? (value) => value.toFixed(2) : percent;
+    write(this.low, `${scale.clipped && signed ? "≤ " : ""}${format(scale.low)}`);
+    write(this.high, `${scale.clipped ? "≥ " : ""}${format(scale.high)}`);
+    const notes = [view.unit, ...(view.note ?? [])].filter(Boolean).map((note) => text(words, note));
+    this.legend.title = notes.join(". ");
+  }
+
+  glue(words) {
+    return /[\u4e00-\u9fff]/.test(words["control.layer"] ?? "") ? "" : " ";
+  }
+}

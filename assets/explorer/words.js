@@ -1,0 +1,21 @@
+/** Sentences from the table that comes with the data. */
+
+/** The sentence of a key, its {placeholders} filled. An unknown key is shown as it is. */
+export function say(words, key, parameters = {}) {
+  const sentence = Object.hasOwn(words, key) ? words[key] : key;
+  return sentence.replace(/\{(\w+)\}/g, (whole, name) =>
+    Object.hasOwn(parameters, name) ? String(parameters[name]) : whole,
+  );
+}
+
+/** A text of the data: {key, parameters}. */
+export function text(words, content) {
+  return say(words, content.key, content.parameters);
+}
+
+/** A share as percent, in two significant digits at least, with a true minus sign. */
+export function percent(value) {
+  const size = Math.abs(100 * value);
+  const digits = size === 0 ? 0 : size < 0.1 ? 2 : size < 99.95 ? 1 : 0;
+  return `${(100 * value).toFixed(digits)} %`.replace("-", "\u2212");
+}
