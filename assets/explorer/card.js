@@ -6,7 +6,6 @@ import { largest } from "./maps.js";
 import { percent, say, text } from "./words.js";
 
 const SIDE = 88;
-const ALIKE = 0.8;
 const PLACES = 2;
 
 export class Card {
@@ -74,16 +73,25 @@ function sentences({ data, words, maps, state, patch, headName, shown }) {
     const places = largest(looks.values, PLACES).map((other) => named(other, looks.values[other], number, data, words));
     found.push(say(words, "card.looks_at", { ...place, places: places.join(say(words, "list.separator")) }));
   }
-  const alike = data.views.find((view) => view.name === "looks_like" && view.reason === undefined);
+  const alike = data.views.find((view) => view.name === "looks_like" && view.bytes !== undefined);
   if (alike) {
-    const count = maps.pair(alike, patch).values.filter((cosine) => cosine > ALIKE).length - 1;
-    found.push(say(words, "card.looks_like", { count, threshold: ALIKE }));
+    // The cosines of some models are all close to 1: their order says more than a threshold.
+    const { values } = maps.pair(alike, patch);
+    const places = largest(values, PLACES + 1)
+      .filter((other) => other !== number)
+      .slice(0, PLACES)
+      .map((other) => placeOf(other, values[other].toFixed(3), data, words));
+    found.push(say(words, "card.looks_like", { places: places.join(say(words, "list.separator")) }));
   }
   return found;
 }
 
 function named(other, value, number, data, words) {
   if (other === number) return say(words, "card.itself", { value: percent(value) });
+  return placeOf(other, percent(value), data, words);
+}
+
+function placeOf(number, value, data, words) {
   const cols = data.grid[1];
-  return say(words, "card.place", { row: Math.floor(other / cols), col: other % cols, value: percent(value) });
+  return say(words, "card.place", { row: Math.floor(number / cols), col: number % cols, value });
 }

@@ -74,13 +74,14 @@ export function patchCanvas(pixels, [rows, cols]) {
 }
 
 /** A map over the photo, cut off where the model sees nothing. */
-export function drawOverlay(context, map, layout) {
+export function drawOverlay(context, map, layout, smooth = false) {
   const lit = common(layout.grid, layout.input);
   context.save();
   context.beginPath();
   context.rect(lit.x, lit.y, lit.width, lit.height);
   context.clip();
-  context.imageSmoothingEnabled = false;
+  context.imageSmoothingEnabled = smooth;
+  context.imageSmoothingQuality = "high";
   covers(context, { image: map, ...layout.grid });
   context.restore();
 }

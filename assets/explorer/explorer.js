@@ -11,10 +11,14 @@
  *   explorer.setWords(words)       another language, without another result
  *   explorer.setState("busy")      or ("error", message), ("empty")
  *   explorer.choose({layer: 3})    views, layer, head, pin, whole, opacity
+ *   explorer.explain(index)        a map of a class; explorer.compare(index) with another one
  *   explorer.destroy()
  *
- * `loadLayer(number)` and `loadPatch(layer, row, col)` are optional and return promises of the
- * objects of payload.py's layer_rows and patch_rows. `change(state)` hears every choice.
+ * All hooks are optional. They return promises of what payload.py makes:
+ * `loadLayer(number)` layer_rows, `loadPatch(layer, row, col)` patch_rows,
+ * `loadView(name, {target, versus})` the view, or null where it was refused,
+ * `testMap(name)` trust_data, or null. `saveSlide({view, target, versus, layer, head, smooth})`
+ * takes the right pane's map away. `change(state, data)` hears every choice.
  */
 
 import { Card } from "./card.js";
@@ -91,7 +95,11 @@ class Explorer {
     this.play = element("button", { type: "button", class: "play", "data-control": "play" }, "▶");
     this.opacity = element("input", { type: "range", min: "0", max: "1", step: "0.05", "data-control": "opacity" });
     this.whole = element("input", { type: "checkbox", "data-control": "whole" });
+    this.smooth = element("input", { type: "checkbox", "data-control": "smooth" });
+    this.slide = element("button", { type: "button", class: "action", "data-control": "slide" });
+    this.slide.hidden = !this.hooks.saveSlide;
     this.names = {
+      smooth: element("span"),
       layer: element("span"),
       head: element("span"),
       opacity: element("span"),
@@ -102,10 +110,12 @@ class Explorer {
       "div",
       { class: "controls" },
       this.wholeLabel,
+      element("label", {}, this.smooth, this.names.smooth),
       element("label", {}, this.names.opacity, this.opacity),
       element("label", {}, this.names.layer, this.layerMenu),
       element("label", {}, this.names.head, this.headMenu),
       this.play,
+      this.slide,
     );
   }
 
@@ -119,6 +129,8 @@ class Explorer {
     );
     this.opacity.addEventListener("input", () => this.set({ ...this.state, opacity: Number(this.opacity.value) }));
     this.whole.addEventListener("change", () => this.set({ ...this.state, whole: this.whole.checked }));
+    this.smooth.addEventListener("change", () => this.set({ ...this.state, smooth: this.smooth.checked }));
+    this.slide.addEventListener("click", () => this.saveSlide());
     this.play.addEventListener("click", () => (this.timer ? this.stop() : this.start()));
     this.root.addEventListener("keydown", (press) => this.press(press));
     this.observer = new ResizeObserver(() => this.fit());
@@ -128,6 +140,13 @@ class Explorer {
   listenTo(pane) {
     pane.menu.addEventListener("change", () =>
       this.set(choices.withView(this.state, this.data, pane.name, pane.menu.value)),
+    );
+    const chosen = (menu) => (menu.value === "" ? null : Number(menu.value));
+    pane.target.addEventListener("change", () =>
+      this.set(choices.withTarget(this.state, this.data, chosen(pane.target))),
+    );
+    pane.versus.addEventListener("change", () =>
+      this.set(choices.withVersus(this.state, this.data, chosen(pane.versus))),
     );
     const canvas = pane.canvas;
     const follow = (pointer) => {
@@ -177,6 +196,7 @@ class Explorer {
     this.stop();
     this.run += 1;
     const run = this.run;
+    this.loading = true;
     this.setState("busy");
     try {
       const images = await loadImages(data);
@@ -186,14 +206,20 @@ class Explorer {
       this.images = images;
       this.maps = new Maps(data);
       this.asked = new Set();
+      this.awaited = null;
+      this.testing = false;
       this.tables = { sequential: bytesOf(data.colours.sequential), diverging: bytesOf(data.colours.diverging) };
       this.state = choices.begin(data, this.state);
       this.trustResult = data.trust ?? null;
       this.relabel();
       this.setState("ready");
+      this.wantViews(this.state);
+      this.hooks.change?.(this.state, this.data);
     } catch (error) {
       if (run === this.run) this.setState("error", error.message);
       throw error;
+    } finally {
+      if (run === this.run) this.loading = false;
     }
     this.prefetch(run);
   }
@@ -222,7 +248,36 @@ class Explorer {
 
   setTrust(trust) {
     this.trustResult = trust;
-    this.trust.replaceChildren(...this.trustContent());
+    this.renderTrust();
+  }
+
+  /** The result of the test stands beside the map that was tested, and beside no other. */
+  renderTrust() {
+    if (this.data) this.trust.replaceChildren(...this.trustContent());
+  }
+
+  /** The map of the right pane: only a map of patches can be tested, or put on a slide. */
+  mapInSight() {
+    const view = choices.viewNamed(this.data, this.state.views.b);
+    return view.kind === "map" && !choices.missing(view, this.state) ? view : null;
+  }
+
+  async test() {
+    const view = this.mapInSight();
+    if (!view || this.testing) return;
+    const { run } = this;
+    this.testing = true;
+    this.renderTrust();
+    const trust = await this.hooks.testMap(view.name);
+    if (run !== this.run) return;
+    this.testing = false;
+    if (trust && this.mapInSight() === view) this.trustResult = trust;
+    this.renderTrust();
+  }
+
+  saveSlide() {
+    const { views, target, versus, layer, head, smooth } = this.state;
+    this.hooks.saveSlide({ view: views.b, target, versus, layer, head, smooth });
   }
 
   addView(view) {
@@ -233,10 +288,24 @@ class Explorer {
       : [...this.data.views, view];
     this.data = { ...this.data, views };
     this.maps.forget(view.name);
+    if (this.trustResult?.view === view.name) this.trustResult = null;
     for (const [name, pane] of Object.entries(this.panes)) {
       pane.describe(this.data, this.words, choices.viewNamed(this.data, this.state.views[name]));
     }
     this.render();
+    this.renderTrust();
+  }
+
+  /** A map of a class, in the right pane where none is in sight. */
+  explain(index) {
+    if (!this.data) return;
+    this.set(choices.withClassMap(choices.withTarget(this.state, this.data, index), this.data), true);
+  }
+
+  /** The same map less that of another class: why the one and not the other? */
+  compare(index) {
+    if (!this.data) return;
+    this.set(choices.withClassMap(choices.withVersus(this.state, this.data, index), this.data), true);
   }
 
   async setLayer(layer) {
@@ -253,6 +322,7 @@ class Explorer {
   choose(changes) {
     if (!this.state) return;
     const wanted = { ...this.state, ...changes, views: { ...this.state.views, ...changes.views } };
+    if (changes.target !== undefined || changes.versus !== undefined) wanted.ref = this.state.ref;
     this.set({ ...choices.begin(this.data, wanted), hover: this.state.hover });
   }
 
@@ -264,7 +334,15 @@ class Explorer {
   }
 
   trustContent() {
-    return [element("h3", {}, say(this.words, "trust.title")), ...trustPanel(this.trustResult, this.words)];
+    const view = this.data && this.mapInSight();
+    const result = this.trustResult && (!this.trustResult.view || this.trustResult.view === view?.name);
+    const options = {
+      test: this.hooks.testMap ? () => this.test() : null,
+      running: this.testing,
+      disabled: view ? "" : say(this.words, "trust.no_map"),
+    };
+    const panel = trustPanel(result ? this.trustResult : null, this.words, options);
+    return [element("h3", {}, say(this.words, "trust.title")), ...panel];
   }
 
   /** Everything that depends on the language or on the data, but on no choice. */
@@ -273,7 +351,7 @@ class Explorer {
     for (const [name, pane] of Object.entries(this.panes)) {
       pane.describe(data, words, choices.viewNamed(data, this.state.views[name]));
     }
-    for (const name of ["layer", "head", "opacity", "whole"]) write(this.names[name], say(words, `control.${name}`));
+    for (const name of ["layer", "head", "opacity", "whole", "smooth"]) write(this.names[name], say(words, `control.${name}`));
     this.wholeLabel.hidden = !data.photo.whole;
     const heading = data.rows ? say(words, `wall.title.${data.rows.reader.replace("reader.", "")}`) : "";
     const attention = choices.viewNamed(data, "attention");
@@ -319,11 +397,13 @@ class Explorer {
     const before = this.state;
     this.state = state;
     this.want(before);
+    this.wantViews(before);
     this.render();
+    if (!choices.same(before.hover, state.hover)) return;
+    this.renderTrust();
     if (announce && state.pin && !choices.same(before.pin, state.pin)) write(this.live, this.card.node.innerText);
     const { hover: _, ...chosen } = state;
-    if (!choices.same(before.hover, state.hover)) return;
-    this.hooks.change?.(chosen);
+    this.hooks.change?.(chosen, this.data);
   }
 
   /** Draw the state: attributes and pictures at once. */
@@ -342,6 +422,7 @@ class Explorer {
       const map = maps.of(view, state, patch);
       if (pane.canvas.width && pane.ratio) pane.draw({ data, state, view, map, images, tables });
       pane.relabel(words, view);
+      pane.offerClasses(data, words, view, state, choices.explained(state, data));
       pane.explain({ words, view, map, tables, sentences: this.sentences(view, map, patch) });
       if (map?.values && view.kind !== "pairs") shown = { view, map };
     }
@@ -367,8 +448,9 @@ class Explorer {
       said.unshift(say(words, "caption.place", { layer: state.layer, head: this.headName(state.head, state.layer) }));
     }
     const follows = view.kind === "looks" || view.kind === "pairs";
-    if (follows && !patch) return [say(words, "caption.no_patch")];
-    if ((follows || view.kind === "attention") && !map) said.push(say(words, "caption.loading"));
+    if (follows && !patch && !view.to_come) return [say(words, "caption.no_patch")];
+    if (view.to_come) said.push(say(words, "caption.computing"));
+    else if ((follows || view.kind === "attention") && !map) said.push(say(words, "caption.loading"));
     return said;
   }
 
@@ -387,6 +469,12 @@ class Explorer {
     this.headMenu.value = state.head;
     this.opacity.value = state.opacity;
     this.whole.checked = state.whole;
+    this.smooth.checked = state.smooth;
+    const saved = data.rows && choices.viewNamed(data, state.views.b).kind === "attention";
+    this.slide.disabled = !saved && !this.mapInSight();
+    const slide = say(words, "control.slide");
+    write(this.slide, slide);
+    this.slide.title = this.slide.disabled ? say(words, "control.no_slide") : slide;
     this.wall.select(state.layer, state.head);
   }
 
@@ -437,6 +525,44 @@ class Explorer {
       .then((rows) => rows && maps.addPatch(rows))
       .then(() => run === this.run && this.render())
       .catch(() => this.asked.delete(name));
+  }
+
+  /** Ask for the content that a chosen view lacks: one at a time, the latest choice first. */
+  wantViews(before) {
+    if (!this.hooks.loadView || !this.data) return;
+    const lacking = choices.PANES.map((pane) => {
+      const view = choices.viewNamed(this.data, this.state.views[pane]);
+      const content = view.reason ? null : choices.missing(view, this.state);
+      return content && { pane, name: view.name, ...content };
+    }).filter(Boolean);
+    const key = ({ name, target, versus }) => `${name} ${target} ${versus}`;
+    if (!lacking.length) this.awaited = null;
+    if (!lacking.length || lacking.some((one) => key(one) === this.awaited)) return;
+    const next = lacking.find(({ pane }) => pane === this.state.active) ?? lacking[0];
+    this.awaited = key(next);
+    this.loadView(next, this.awaited, before);
+  }
+
+  async loadView({ name, target, versus }, key, before) {
+    const { run } = this;
+    const view = await this.hooks.loadView(name, { target, versus });
+    if (run !== this.run || this.awaited !== key) return; // Something else was chosen meanwhile.
+    this.awaited = null;
+    if (view) {
+      this.addView(view);
+      this.wantViews(this.state);
+    } else {
+      // What was refused is not shown: the choice goes back to what is there.
+      const { views, target: was, versus: other } = before;
+      this.set({ ...this.state, views: this.complete(views), target: was, versus: other });
+    }
+  }
+
+  /** These views, as far as they can be drawn; the first ones in place of the others. */
+  complete(views) {
+    const shown = choices.begin(this.data).views;
+    const drawn = (name) => !choices.viewNamed(this.data, name).to_come;
+    return Object.fromEntries(choices.PANES.map((pane) => [pane, drawn(views[pane]) ? views[pane] : shown[pane]]));
   }
 
   async load(layer) {

@@ -99,6 +99,7 @@ export class Maps {
 
   /** What a view shows: {values, scale}, {rgb}, or null for none yet. */
   of(view, state, patch) {
+    if (view.to_come) return null;
     switch (view.kind) {
       case "map":
         return this.once(`map ${view.name}`, () => ({ values: floatsOf(view.values), scale: view }));

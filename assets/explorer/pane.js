@@ -15,6 +15,8 @@ export class Pane {
     this.name = name;
     this.heading = element("h2", { id: `explorer-title-${name}` });
     this.menu = element("select", { "data-view-menu": name });
+    this.target = element("select", { "data-class-menu": "target" });
+    this.versus = element("select", { "data-class-menu": "versus" });
     this.canvas = element("canvas", {
       "data-pane": name,
       tabindex: "0",
@@ -29,7 +31,7 @@ export class Pane {
     this.node = element(
       "section",
       { class: "pane", "aria-labelledby": this.heading.id },
-      element("header", {}, this.heading, this.menu),
+      element("header", {}, this.heading, this.target, this.versus, this.menu),
       element("div", { class: "stage" }, this.canvas),
       element("div", { class: "below" }, this.legend, this.caption),
     );
@@ -59,20 +61,46 @@ export class Pane {
   }
 
   describe(data, words, view) {
-    const rows = data.views.map(({ name, label, reason }) => ({
+    const rows = data.views.map(({ name, label, reason, by_class, to_come }) => ({
       value: name,
-      label: text(words, label),
+      // The classes stand in menus of their own.
+      label: by_class && !to_come ? say(words, `view.${name}`) : text(words, label),
       reason: reason && text(words, reason),
     }));
     fillMenu(this.menu, rows, view.name);
     this.menu.setAttribute("aria-label", say(words, "view.menu", { pane: say(words, `pane.${this.name}`) }));
+    for (const name of ["target", "versus"]) {
+      this[name].setAttribute("aria-label", say(words, `control.${name}`));
+      this[name].title = say(words, `control.${name}`);
+    }
+    this.classes = null;
     this.relabel(words, view);
   }
 
   relabel(words, view) {
     this.menu.value = view.name;
-    write(this.heading, say(words, `title.${view.label.parameters?.target ? "class" : view.kind}`));
+    write(this.heading, say(words, `title.${view.by_class ? "class" : view.kind}`));
     this.canvas.setAttribute("aria-label", say(words, "pane.describe", { view: text(words, view.label) }));
+  }
+
+  /** The menus of the explained and the compared class; only a map of a class has them. */
+  offerClasses(data, words, view, state, explained) {
+    this.target.hidden = this.versus.hidden = !view.by_class || Boolean(view.reason);
+    const chosen = `${explained} ${state.versus}`;
+    if (!view.by_class || this.classes === chosen) return;
+    this.classes = chosen;
+    const rows = data.classes.map(({ index, label }) => ({ value: String(index), label }));
+    for (const extra of [explained, state.versus]) {
+      if (extra === null || rows.some(({ value }) => value === String(extra))) continue;
+      rows.push({ value: String(extra), label: String(extra) });
+    }
+    fillMenu(this.target, rows, String(explained));
+    const against = (label) => say(words, "control.against", { label });
+    const none = { value: "", label: against(say(words, "control.nothing")) };
+    const others = rows
+      .filter(({ value }) => value !== String(explained))
+      .map((row) => ({ ...row, label: against(row.label) }));
+    fillMenu(this.versus, [none, ...others], state.versus === null ? "" : String(state.versus));
   }
 
   /** Draw photo, map and marks. `map` is what `Maps.of` gives. */
@@ -81,7 +109,7 @@ export class Pane {
     this.drawBase(data, view, photo, images, state);
     const context = this.canvas.getContext("2d");
     context.drawImage(this.base, 0, 0);
-    if (map) draw.drawOverlay(context, this.overlay(map, data, state, tables), this.layout);
+    if (map) draw.drawOverlay(context, this.overlay(map, data, state, tables), this.layout, state.smooth);
     if (state.lines && view.kind !== "patches") {
       draw.drawGrid(context, this.layout.grid, data.grid, "rgb(255 255 255 / 0.35)", 0.03);
     }

@@ -3,15 +3,34 @@
 import { element } from "./dom.js";
 import { percent, say } from "./words.js";
 
-export function predictionBars(predictions, words) {
-  const rows = predictions.map(({ label, probability }, rank) =>
-    element(
-      "li",
-      { "data-first": rank === 0 ? "" : null },
+/** `choose(index, compare)` is called for a click on a class; with the shift key `compare` is true. */
+export function predictionBars(predictions, words, choose = null) {
+  const rows = predictions.map(({ index, label, probability }, rank) => {
+    const content = [
       element("span", { class: "label", dir: "auto" }, label),
       element("span", { class: "probability" }, percent(probability)),
       element("span", { class: "track", style: `--share: ${probability}` }),
-    ),
-  );
-  return [element("h3", {}, say(words, "predictions.title")), element("ol", { class: "predictions" }, ...rows)];
+    ];
+    const click = (press) => choose(index, press.shiftKey);
+    const row = choose
+      ? element("button", { type: "button", "data-class": index, "aria-pressed": "false", onclick: click }, ...content)
+      : element("span", { class: "bar-row" }, ...content);
+    return element("li", { "data-first": rank === 0 ? "" : null }, row);
+  });
+  const hint = choose ? [element("p", { class: "quiet" }, say(words, "predictions.hint"))] : [];
+  return [
+    element("h3", {}, say(words, "predictions.title")),
+    element("ol", { class: "predictions" }, ...rows),
+    ...hint,
+  ];
+}
+
+/** Mark the class that is explained, and the one that it is compared with. */
+export function markClasses(node, explained, versus) {
+  for (const row of node.querySelectorAll("[data-class]")) {
+    const index = Number(row.dataset.class);
+    const role = index === explained ? "target" : index === versus ? "versus" : "";
+    row.dataset.role = role;
+    row.setAttribute("aria-pressed", String(Boolean(role)));
+  }
 }

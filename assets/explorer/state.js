@@ -33,9 +33,49 @@ export function begin(data, before = {}) {
     hover: null,
     active: before.active ?? "b",
     opacity: before.opacity ?? 0.9,
+    smooth: before.smooth ?? false,
+    ...classesOf(data, before),
     whole: Boolean(before.whole && data.photo.whole),
     lines: before.lines ?? false,
   };
+}
+
+/** The explained and the compared class stay while the checkpoint does; null is the top prediction, and none. */
+function classesOf(data, before) {
+  const ref = data.checkpoint?.ref;
+  const kept = before.ref === ref;
+  return { ref, target: (kept ? before.target : null) ?? null, versus: (kept ? before.versus : null) ?? null };
+}
+
+/** The index of the explained class. */
+export function explained(state, data) {
+  return state.target ?? data.predictions[0].index;
+}
+
+/** Explain a class (null: the top prediction); a class is not compared with itself. */
+export function withTarget(state, data, target) {
+  const next = { ...state, target };
+  return explained(next, data) === state.versus ? { ...next, versus: null } : next;
+}
+
+export function withVersus(state, data, versus) {
+  return versus === explained(state, data) ? state : { ...state, versus };
+}
+
+/** Show a map of the class: in the right pane, unless a pane shows one already. */
+export function withClassMap(state, data) {
+  if (PANES.some((pane) => viewNamed(data, state.views[pane]).by_class)) return state;
+  const map = data.views.find((view) => view.by_class && view.reason === undefined);
+  return map ? withView(state, data, "b", map.name) : state;
+}
+
+/** What a view lacks for this state: {target, versus} to ask for, or null. */
+export function missing(view, state) {
+  const wanted = { target: null, versus: null };
+  if (view.by_class) Object.assign(wanted, { target: state.target, versus: state.versus });
+  if (view.to_come) return wanted;
+  if (!view.by_class) return null;
+  return view.target === wanted.target && view.versus === wanted.versus ? null : wanted;
 }
 
 function within(value, low, high) {

@@ -40,6 +40,16 @@ def token_similarity(
     return einsum(asked, answers, "b d, b rows cols d -> b rows cols")
 
 
+def all_similarities(traced: TracedPass, layer: int = -1) -> Float[Tensor, "patches patches"]:
+    """The cosine between the tokens of any two patches of the first photo; see `token_similarity`.
+
+    Row i, counted row by row over the grid, is the map of patch i.
+    """
+    tokens = rearrange(patch_tokens(traced, layer)[0], "rows cols d -> (rows cols) d")
+    unit = functional.normalize(tokens, dim=-1)
+    return einsum(unit, unit, "i d, j d -> i j")
+
+
 def patch_tokens(traced: TracedPass, layer: int = -1) -> Float[Tensor, "b rows cols d"]:
     """The token of every patch after one layer, counted from 1; −1 is the last one.
 

@@ -1,7 +1,7 @@
 """What the page's events do: translate to and from `analysis`, and nothing more."""
 
-import math
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from html import escape
@@ -12,24 +12,32 @@ from typing import Any
 
 import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
-from PIL import Image
 
 from vit_demo import captions
-from vit_demo.analysis import TOP, Analysis, PreparedPhoto
+from vit_demo.analysis import Analysis, PreparedPhoto
 from vit_demo.checkpoints import Checkpoint
 from vit_demo.checkpoints.cache import Progress
-from vit_demo.errors import DemoError, PhotoError
-from vit_demo.explanations import DEFAULT_METHOD, find_method
-from vit_demo.explanations.capability import capabilities
+from vit_demo.errors import DemoError, MethodError, OptionError, PhotoError
+from vit_demo.explanations import DEFAULT_METHOD, TracedPass, find_method
+from vit_demo.explanations.attention import EVERY_HEAD
 from vit_demo.explanations.masking import Between
-from vit_demo.faithfulness import ScoresVsRandom
+from vit_demo.explanations.similarity import all_similarities, token_colors
 from vit_demo.figures.overlay import LONG_SIDE
 from vit_demo.figures.sheet import save_sheet
 from vit_demo.photo import read_photo
 from vit_demo.preprocess import Prepared
 from vit_demo.settings import MEGABYTE
+from vit_demo.ui.explorer.payload import (
+    colours_view,
+    explorer_data,
+    layer_rows,
+    map_view,
+    pairs_view,
+    patch_rows,
+    trust_data,
+)
+from vit_demo.ui.explorer.rows import Rows
 from vit_demo.ui.fair_lock import FairLock
-from vit_demo.ui.legend import about, legend
 from vit_demo.ui.memory import return_freed_memory
 from vit_demo.ui.results import Results
 from vit_demo.ui.shown import Shown
@@ -40,6 +48,10 @@ SHOWN_BY_BROWSERS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif"}
 PREVIEW_QUALITY = 90
 
 NO_PHOTO = "There is no photo yet; upload one or click an example."
+NO_MAP = "This view has no map that can be used here; choose a map, such as attention rollout."
+
+# Bounds on what an event of a browser may name.
+LONGEST_NAME, MOST = 100, 1_000_000
 
 # Gradio recognises this default and hands in the bar of the visitor who pressed Run.
 NO_PROGRESS = gr.Progress()
@@ -48,32 +60,36 @@ PASSES = "Running the model with parts of the photo masked"
 
 @dataclass(frozen=True)
 class Question:
-    """What the controls over the map ask for; whatever a browser sends, it is one of these.
+    """Which view the explorer asks for; whatever a browser sends, it is one of these.
 
-    `method` is None for the default; `target` and `versus` are class indices, None for the
-    likeliest class and for no comparison.
+    `view` is None for the default map; `target` and `versus` are class indices, None for the most
+    likely class and for no comparison. `layer` counts from 1 and `head` from 1, 0 being their mean.
     """
 
-    method: str | None = None
+    view: str | None = None
     target: int | None = None
     versus: int | None = None
+    layer: int = -1
+    head: int = EVERY_HEAD
 
     @classmethod
-    def read(cls, method: Any = None, target: Any = None, versus: Any = None) -> "Question":
-        """From the controls' values, which may be of any type."""
+    def read(cls, content: Any) -> "Question":
+        """From an event of the browser, which may hold anything."""
+        content = content if isinstance(content, dict) else {}
+        view = content.get("view")
         return cls(
-            method if isinstance(method, str) and method else None,
-            _class_index(target),
-            _class_index(versus),
+            view if isinstance(view, str) and 0 < len(view) <= LONGEST_NAME else None,
+            whole_number(content.get("target")),
+            whole_number(content.get("versus")),
+            whole_number(content.get("layer")) or -1,
+            whole_number(content.get("head")) or EVERY_HEAD,
         )
 
 
-@dataclass(frozen=True, eq=False)
-class ScoredMap:
-    """What was measured of one map."""
-
-    analysis: Analysis
-    trust: ScoresVsRandom
+def whole_number(value: Any) -> int | None:
+    """A number that a class, a layer, a row or a column can have, or None."""
+    usable = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST
+    return value if usable else None
 
 
 @contextmanager
@@ -101,6 +117,7 @@ class Handlers:
     get: Callable[[str, Progress | None], Checkpoint]
     uploads: Uploads
     results: Results
+    rows: Rows
     model_lock: FairLock = field(default_factory=FairLock)
 
     def analyse(
@@ -109,35 +126,32 @@ class Handlers:
         ref: str | None,
         session: str,
         previous: str | None = None,
-        question: Question | None = None,
         progress: gr.Progress = NO_PROGRESS,
-    ) -> tuple[str, Shown]:
-        """Run the model once and ask for everything that the page shows; the result and its token.
-
-        What was asked about the `previous` result is asked again where it still applies.
-        """
+    ) -> tuple[str, Shown, dict[str, Any]]:
+        """Run the model once: the result's token, the result, and what the explorer draws first."""
 
         def report(name: str, done: int, total: int) -> None:
             progress(done / max(total, 1), desc=f"Fetching {name}, {total / MEGABYTE:.0f} MB")
 
-        def between(done: int, total: int) -> None:
-            progress((done, total), desc=PASSES, unit="passes")
-            self.model_lock.let_others_through()
-
         with toasts():
             source = self._source(photo, session)
             checkpoint = self.get((ref or "").strip(), report)
-            prepared = reduced(checkpoint.preprocessing(read_photo(source)))
-            asked = self._still_applies(question or Question(), previous, checkpoint)
+            prepared = PreparedPhoto(
+                checkpoint, reduced(checkpoint.preprocessing(read_photo(source)))
+            )
             with self.model_lock:
-                shown = _shown(PreparedPhoto(checkpoint, prepared), asked, between)
+                main = prepared.explain(DEFAULT_METHOD)
+            data = explorer_data(prepared.traced, [main])
+            light = replace(main, checkpoint=checkpoint.without_weights)
+            shown = Shown(light, prepared.prepared, {light.method: light})
+            del prepared, main
             return_freed_memory()
-        return self.results.add(shown, replaces=previous), shown
+        return self.results.add(shown, replaces=previous), shown, data
 
     def ask(
         self, token: str | None, question: Question, progress: gr.Progress = NO_PROGRESS
-    ) -> Shown:
-        """Another map of the photo that is shown, by the checkpoint that classified it.
+    ) -> dict[str, Any]:
+        """Another view of the photo that is shown, by the checkpoint that classified it.
 
         A method that runs the model many times lets others through between its passes, and ends
         early once nobody waits for the answer.
@@ -147,29 +161,82 @@ class Handlers:
         shown = self.results.get(token)
         token = token or ""
         ticket = self.results.begin_question(token)
-        checkpoint = self.get(shown.main.checkpoint.ref, None)
 
         def between(done: int, total: int) -> None:
             progress((done, total), desc=PASSES, unit="passes")
             self.model_lock.let_others_through()
             self.results.check_question(token, ticket)
 
+        if make := TOKEN_VIEWS.get(question.view or ""):
+            return make(self._traced(shown, lambda: self.results.check_question(token, ticket)))
+        seen = self._seen(shown)
         with self.model_lock:
             self.results.check_question(token, ticket)
-            answer = _answer(PreparedPhoto(checkpoint, shown.prepared), question, shown, between)
-        self.results.answer(token, ticket, answer)
-        return answer
+            analysis = _explain(seen, question, between)
+        self.results.answer(token, ticket, shown.with_map(analysis))
+        return map_view(analysis, question.target)
 
-    def score_map(self, token: str | None) -> ScoredMap:
-        """Put the map that is shown to the test."""
+    def score_map(self, token: str | None, view: str | None) -> dict[str, Any]:
+        """Test how faithful the map of a view is, against a random map."""
         with toasts():
             shown = self.results.get(token)
-            checkpoint = self.get(shown.main.checkpoint.ref, None)
+            analysis = shown.maps.get(view or "")
+            if analysis is None:
+                raise MethodError(NO_MAP)
+            seen = self._seen(shown)
             with self.model_lock:
-                return ScoredMap(
-                    shown.main,
-                    PreparedPhoto(checkpoint, shown.prepared).scores_vs_random(shown.main),
+                return trust_data(seen.scores_vs_random(analysis), analysis)
+
+    def layer(self, token: str | None, layer: int | None) -> str:
+        """What every patch attends to in one layer, as JSON text."""
+        with toasts():
+            rows = self.rows.get(token)
+            if rows is None:
+                shown = self.results.get(token)
+                traced = self._traced(shown)
+                rows = tuple(
+                    json.dumps(layer_rows(traced, number + 1))
+                    for number in range(len(traced.trace.layers))
                 )
+                self.rows.add(token or "", rows)
+            if layer is None or not 1 <= layer <= len(rows):
+                raise OptionError(
+                    f"There is no layer {layer}; this checkpoint has 1 to {len(rows)}."
+                )
+            return rows[layer - 1]
+
+    def patch(self, token: str | None, layer: int | None, row: int | None, col: int | None) -> str:
+        """What one patch attends to in one layer, as JSON text."""
+        with toasts():
+            if layer is None or row is None or col is None:
+                raise OptionError("Layer, row and column of the patch are missing; click a patch.")
+            traced = self._traced(self.results.get(token))
+            return json.dumps(patch_rows(traced, layer, (row, col)))
+
+    def slide(
+        self, token: str | None, question: Question, folder: str, smooth: bool = False
+    ) -> str:
+        """A slide of one view's map as PNG, in the page's own cache."""
+        with toasts():
+            shown = self.results.get(token)
+            analysis = shown.maps.get(question.view or "")
+            if question.view == "attention":
+                options = {"layer": question.layer, "head": question.head}
+                seen = self._seen(shown)
+                with self.model_lock:
+                    analysis = seen.explain("attention", options=options)
+            if analysis is None:
+                raise MethodError(NO_MAP)
+            return _slide(analysis, folder, smooth)
+
+    def _seen(self, shown: Shown) -> PreparedPhoto:
+        return PreparedPhoto(self.get(shown.main.checkpoint.ref, None), shown.prepared)
+
+    def _traced(self, shown: Shown, check: Callable[[], None] = lambda: None) -> TracedPass:
+        seen = self._seen(shown)
+        with self.model_lock:
+            check()
+            return seen.traced
 
     def preview(self, photo: str | None, session: str) -> str | dict[str, object]:
         """A picture of a photo that browsers cannot show, like HEIC; the model reads the photo."""
@@ -188,22 +255,6 @@ class Handlers:
             raise PhotoError(NO_PHOTO)
         return self.uploads.open_for(session, {"path": photo})
 
-    def _still_applies(
-        self, question: Question, previous: str | None, checkpoint: Checkpoint
-    ) -> Question:
-        """The method where it fits the checkpoint, the classes where it has the same labels."""
-        able = {
-            a.method.name for a in capabilities(checkpoint.model) if a.unsupported_reason is None
-        }
-        method = question.method if question.method in able else None
-        try:
-            before = self.results.get(previous).main.checkpoint.labels
-        except PhotoError:
-            return Question(method)
-        if before != checkpoint.labels:
-            return Question(method)
-        return replace(question, method=method)
-
 
 def reduced(prepared: Prepared, long_side: int = LONG_SIDE) -> Prepared:
     """The same with a photo of the size that is drawn; what the model reads stays as it is.
@@ -221,112 +272,40 @@ def reduced(prepared: Prepared, long_side: int = LONG_SIDE) -> Prepared:
     return replace(prepared, photo=smaller, box=box)
 
 
-def _class_index(value: Any) -> int | None:
-    return int(value) if isinstance(value, str) and value.isdecimal() else None
+def _looks_like(traced: TracedPass) -> dict[str, Any]:
+    return pairs_view("looks_like", all_similarities(traced), "unit.cosine")
 
 
-def _shown(seen: PreparedPhoto, question: Question, between: Between) -> Shown:
-    """All maps of one look, which keep neither the weights nor the flows alive."""
-    main, question = _first_map(seen, question, between)
-    without_weights = seen.checkpoint.without_weights
-    layers = (
-        seen.explain("attention", options={"layer": layer + 1}) for layer in range(seen.layers)
-    )
-    # Every layer's predictions are the same ones; a thousand classes, twelve times, would weigh.
-    return Shown(
-        main=replace(main, checkpoint=without_weights),
-        layers=tuple(
-            replace(
-                one, checkpoint=without_weights, predictions=main.predictions, logits=main.logits
-            )
-            for one in layers
-        ),
-        prepared=seen.prepared,
-        target=question.target,
-        versus=question.versus,
-    )
+def _token_colours(traced: TracedPass) -> dict[str, Any]:
+    return colours_view("token_colours", token_colors(traced)[0])
 
 
-def _first_map(
-    seen: PreparedPhoto, question: Question, between: Between
-) -> tuple[Analysis, Question]:
-    """What the visitor had asked for before, or the default where that cannot be asked here."""
-    try:
-        return _explain(seen, question, between), question
-    except DemoError:
-        # The photo was asked about, and another map of it is worth seeing.
-        return _explain(seen, Question(), between), Question()
+# Views of the tokens themselves, which no method explains.
+TOKEN_VIEWS: Mapping[str, Callable[[TracedPass], dict[str, Any]]] = {
+    "looks_like": _looks_like,
+    "token_colours": _token_colours,
+}
 
 
 def _explain(seen: PreparedPhoto, question: Question, between: Between) -> Analysis:
-    method = find_method(question.method or DEFAULT_METHOD)
+    method = find_method(question.view or DEFAULT_METHOD)
     target, versus = (question.target, question.versus) if method.class_specific else (None, None)
     return seen.explain(method.name, target, versus=versus, between=between)
 
 
-def _answer(seen: PreparedPhoto, question: Question, shown: Shown, between: Between) -> Shown:
-    analysis = _explain(seen, question, between)
-    return replace(
-        shown,
-        main=replace(analysis, checkpoint=shown.main.checkpoint),
-        target=question.target,
-        versus=question.versus,
-    )
-
-
-def top_predictions(shown: Shown) -> dict[str, float]:
-    """The five likeliest classes; labels that occur twice are told apart by their index."""
-    best = shown.main.predictions[:TOP]
-    labels = [prediction.label for prediction in best]
-    return {
-        p.label if labels.count(p.label) == 1 else f"{p.label} ({p.index})": p.probability
-        for p in best
-    }
-
-
 def knowledge(shown: Shown) -> str:
-    """Who answered, what it can name, and whether it is unsure."""
-    return about(
-        captions.source(shown.main),
-        captions.known_classes(shown.main.checkpoint.labels),
-        captions.unsure_note(shown.main),
-    )
+    """Who answered, what it can name, and whether it is unsure; from its files, so escaped."""
+    main = shown.main
+    note = captions.unsure_note(main)
+    unsure = f'<p class="unsure">{escape(note)}</p>' if note else ""
+    known = captions.known_classes(main.checkpoint.labels)
+    return f'{unsure}<p class="about"><b>{escape(captions.source(main))}</b><br>{escape(known)}</p>'
 
 
-def patches(shown: Shown) -> Image.Image:
-    """The patches that the model was given."""
-    return captions.patches(shown.main)
-
-
-def input_description(shown: Shown) -> str:
-    """What the patches are, in numbers."""
-    return f'<div class="legend"><p>{escape(captions.input_description(shown.main))}</p></div>'
-
-
-def main_map(shown: Shown, smooth: bool | None = False) -> tuple[Image.Image, str]:
-    """The map over the photo, and its legend."""
-    drawn = captions.picture(shown.main, bool(smooth))
-    return drawn.image, legend(drawn)
-
-
-def layer_map(shown: Shown, layer: Any) -> tuple[Image.Image, str]:
-    """Raw attention of one layer, counted from 1, and its legend."""
-    drawn = captions.picture(shown.layers[layer_in_range(layer, len(shown.layers)) - 1])
-    return drawn.image, legend(drawn)
-
-
-def layer_in_range(layer: Any, last: int) -> int:
-    """The slider's bounds are kept by the page alone, so what arrives is put in range again."""
-    if not isinstance(layer, int | float) or not math.isfinite(layer):
-        return last
-    return min(max(int(layer), 1), last)
-
-
-def slide(shown: Shown, folder: str, smooth: bool | None = False) -> str:
-    """A slide of the map as PNG, in the page's own cache."""
+def _slide(analysis: Analysis, folder: str, smooth: bool) -> str:
     with TemporaryDirectory() as temporary:
         path = Path(temporary) / "sheet.png"
-        save_sheet(captions.sheet(shown.main, bool(smooth)), path)
-        label = shown.main.predictions[0].label
+        save_sheet(captions.sheet(analysis, smooth), path)
+        label = analysis.predictions[0].label
         safe = "".join(letter if letter.isalnum() else "-" for letter in label)[:40]
-        return save_bytes_to_cache(path.read_bytes(), f"{safe}-{shown.main.method}.png", folder)
+        return save_bytes_to_cache(path.read_bytes(), f"{safe}-{analysis.method}.png", folder)

@@ -34,6 +34,14 @@ class Picker:
     checkpoint: gr.Dropdown
     can: gr.HTML
     recent: gr.BrowserState
+    search: tuple[gr.Textbox, gr.HTML] | None
+
+    def lay_out_details(self) -> None:
+        """Put what the choice can do, and the search for others, here."""
+        with gr.Group(elem_id="picker"):
+            self.can.render()
+            for part in self.search or ():
+                part.render()
 
     def opened(self, recent: Any, picked: str | None) -> tuple[gr.Dropdown, str]:
         """The list for a visitor who comes (back), and what the present choice can do."""
@@ -53,21 +61,22 @@ class Picker:
 
 
 def build_picker(page: gr.Blocks, policy: CheckpointPolicy) -> Picker:
-    """Lay the picker out. What is in the cache is looked up when a visitor comes."""
+    """Lay the list out; its details come where the page wants them.
+
+    What is in the cache is looked up when a visitor comes.
+    """
     recent = gr.BrowserState([], storage_key=STORAGE, secret=STORAGE)
-    with gr.Group(elem_id="picker"):
-        checkpoint = gr.Dropdown(
-            choices=[(policy.default, policy.default)],
-            value=policy.default,
-            allow_custom_value=policy.any_checkpoint,
-            label="Checkpoint",
-            info=_info(policy),
-            elem_id="checkpoint",
-        )
-        can = gr.HTML(elem_id="can")
-        if policy.any_checkpoint:
-            _search_box(page, checkpoint, policy)
-    picker = Picker(policy, checkpoint, can, recent)
+    checkpoint = gr.Dropdown(
+        choices=[(policy.default, policy.default)],
+        value=policy.default,
+        allow_custom_value=policy.any_checkpoint,
+        label="Checkpoint",
+        info=_info(policy),
+        elem_id="checkpoint",
+    )
+    can = gr.HTML(elem_id="can", render=False)
+    search = _search_box(page, checkpoint, policy) if policy.any_checkpoint else None
+    picker = Picker(policy, checkpoint, can, recent, search)
     page.load(
         picker.opened,
         [recent, checkpoint],
@@ -93,7 +102,10 @@ def _info(policy: CheckpointPolicy) -> str:
     return f"Or type a Hub id{folder}. The list says what works offline."
 
 
-def _search_box(page: gr.Blocks, checkpoint: gr.Dropdown, policy: CheckpointPolicy) -> None:
+def _search_box(
+    page: gr.Blocks, checkpoint: gr.Dropdown, policy: CheckpointPolicy
+) -> tuple[gr.Textbox, gr.HTML]:
+    """The search of the Hub, wired but not laid out: the words, and what was found."""
     searches = gr.State()
     query = gr.Textbox(
         show_label=False,
@@ -101,8 +113,9 @@ def _search_box(page: gr.Blocks, checkpoint: gr.Dropdown, policy: CheckpointPoli
         placeholder="Find one on the Hub, e.g. orchids",
         max_lines=1,
         elem_id="search",
+        render=False,
     )
-    results = gr.HTML(elem_id="found", js_on_load=ON_CLICK)
+    results = gr.HTML(elem_id="found", js_on_load=ON_CLICK, render=False)
     page.load(Searches, None, searches, show_progress="hidden", api_visibility="private")
 
     def look_for(text: str, own: Searches | None) -> Iterator[Answer]:
@@ -119,6 +132,7 @@ def _search_box(page: gr.Blocks, checkpoint: gr.Dropdown, policy: CheckpointPoli
         api_visibility="private",
     )
     results.pick(picked, None, checkpoint, show_progress="hidden", api_visibility="private")
+    return query, results
 
 
 def ability(policy: CheckpointPolicy, ref: str | None) -> str:

@@ -46,6 +46,7 @@ READ = frozenset(
 )
 READ_BELOW = (
     "/assets/",
+    "/explorer/",
     "/pwa_icon",
     "/static/",
     "/svelte/",

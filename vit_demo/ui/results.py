@@ -52,12 +52,6 @@ class Results:
         with self._lock:
             return token in self._kept
 
-    def layers(self, token: str | None) -> int | None:
-        """How many layers that result has; None where there is none."""
-        with self._lock:
-            shown = self._kept.get(token or "")
-        return None if shown is None else len(shown.layers)
-
     def begin_question(self, token: str) -> object:
         """Mark a new question about a result; it supersedes the one before it."""
         question = object()

@@ -1,6 +1,7 @@
 """What one visitor is looking at."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from vit_demo.analysis import Analysis
@@ -12,26 +13,30 @@ PREDICTION_BYTES = 200
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """The map, the raw attention of every layer, and what another map can be made from.
-
-    `target` and `versus` are the class indices that the visitor chose, None for the likeliest
-    class and for no comparison.
-    """
+    """The first map, the latest map of every method asked for, and what others are made from."""
 
     main: Analysis
-    layers: tuple[Analysis, ...]
     prepared: Prepared
-    target: int | None = None
-    versus: int | None = None
+    maps: Mapping[str, Analysis]
+
+    def with_map(self, analysis: Analysis) -> "Shown":
+        """The same with another map, in place of the one by the same method."""
+        # All maps of one photo share its predictions; a thousand classes, many times, would weigh.
+        light = replace(
+            analysis,
+            checkpoint=self.main.checkpoint,
+            predictions=self.main.predictions,
+            logits=self.main.logits,
+        )
+        return replace(self, maps={**self.maps, analysis.method: light})
 
     @cached_property
     def bytes(self) -> int:
         """What it takes up in memory; the analyses share their photo and their predictions."""
         pictures = (self.prepared.photo, self.prepared.picture)
-        maps = (self.main, *self.layers)
         return (
             sum(3 * picture.width * picture.height for picture in pictures)
             + self.prepared.pixels.nbytes
-            + sum(analysis.heatmap.nbytes for analysis in maps)
+            + sum(analysis.heatmap.nbytes for analysis in self.maps.values())
             + PREDICTION_BYTES * len(self.main.predictions)
         )

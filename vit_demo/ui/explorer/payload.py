@@ -19,12 +19,12 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+from vit_demo import captions
 from vit_demo.analysis import TOP, Analysis
-from vit_demo.captions import small_photo
 from vit_demo.errors import MethodError, OptionError
 from vit_demo.explanations import METHODS, TracedPass
 from vit_demo.explanations.attention import layer_at
-from vit_demo.explanations.capability import capabilities
+from vit_demo.explanations.capability import Capability, capabilities
 from vit_demo.faithfulness import FIGURES, ScoresVsRandom
 from vit_demo.faithfulness.curves import Curve
 from vit_demo.figures import ColourScale
@@ -47,6 +47,9 @@ SHRINK = 0.8
 STAGE_ASPECT, MARGIN = 1.4, 1.1
 # A cropped region of less than this share of the photo has a switch to the whole photo.
 WHOLE_SHARE = 0.96
+
+# Classes that the menus offer; a list of thousands helps nobody, and the terminal has all.
+MOST_CLASSES = 50
 
 BYTE = 255
 COLOUR_STEPS = 256
@@ -97,11 +100,17 @@ def explorer_data(traced: TracedPass, analyses: Sequence[Analysis]) -> Json:
         "picture": _picture(first),
         "colours": {name: _colours(name == "diverging") for name in ("sequential", "diverging")},
         "rows": None if unsupported else _read_out_json(traced),
-        "views": [_patches_view(first), *_map_views(analyses), *_attention_views(traced)],
+        "views": [
+            _patches_view(first),
+            *_map_views(analyses),
+            *_attention_views(traced),
+            *_token_views(traced),
+        ],
         "predictions": [
             {"index": p.index, "label": p.label, "probability": p.probability}
             for p in first.predictions[:TOP]
         ],
+        "classes": [{"index": p.index, "label": p.label} for p in first.predictions[:MOST_CLASSES]],
         "unsure": first.unsure,
         "checkpoint": {
             "ref": first.checkpoint.ref,
@@ -110,9 +119,29 @@ def explorer_data(traced: TracedPass, analyses: Sequence[Analysis]) -> Json:
     }
 
 
-def trust_data(trust: ScoresVsRandom) -> Json:
+def trust_data(trust: ScoresVsRandom, analysis: Analysis) -> Json:
     """What the quick faithfulness test says of a map, with its curves and those of noise."""
+    tracked = {"target": (analysis.target or analysis.predictions[0]).label}
+    if analysis.versus:
+        tracked["versus"] = analysis.versus.label
+    asked = "trust.protocol.versus" if analysis.versus else "trust.protocol"
     return {
+        "view": analysis.method,
+        "figures": [
+            {
+                "name": figure.name,
+                "map": figure.mine,
+                "noise": figure.noise,
+                "better": figure.better,
+                "hint": _text("trust.more" if more else "trust.less"),
+            }
+            for figure, more in zip(captions.evidence(trust), FIGURES.values(), strict=True)
+        ],
+        "protocol": [
+            _text(asked, **tracked, steps=trust.steps),
+            _text("trust.dropped" if trust.drops else "trust.greyed"),
+            _text("trust.first_look"),
+        ],
         "better": sum(trust.better(figure) for figure in FIGURES),
         "all": len(FIGURES),
         "curves": [
@@ -281,31 +310,49 @@ def _patches_view(analysis: Analysis) -> Json:
 
 def _small(analysis: Analysis) -> list[Json]:
     photo = analysis.photo
-    small = small_photo(analysis)
+    small = captions.small_photo(analysis)
     return [_text("caption.small", width=photo.width, height=photo.height)] if small else []
 
 
 def _map_views(analyses: Sequence[Analysis]) -> list[Json]:
-    """One view for every analysis, and a disabled one for every method that does not fit."""
-    views = [map_view(each) for each in analyses if each.method != "attention"]
-    there = {view["name"] for view in views}
-    for capability in capabilities(analyses[0].checkpoint.model):
-        name = capability.method.name
-        if capability.unsupported_reason and name not in there:
-            views.append(
-                {
-                    "name": name,
-                    "kind": "map",
-                    "label": _text(f"view.{name}"),
-                    "caption": [],
-                    "reason": _text("reason.method", reason=capability.unsupported_reason),
-                }
-            )
-    return views
+    """A view for every method: with its map, or made when it is chosen, or with why it is not.
+
+    The method `attention` has views of its own.
+    """
+    made = {analysis.method: analysis for analysis in analyses}
+    return [
+        map_view(made[one.method.name])
+        if one.method.name in made
+        else _map_view_to_come(one, analyses[0].grid)
+        for one in capabilities(analyses[0].checkpoint.model)
+        if one.method.name != "attention"
+    ]
 
 
-def map_view(analysis: Analysis) -> Json:
-    """The map of one analysis as a view; the page can add it to what is shown already."""
+def _map_view_to_come(one: Capability, grid: tuple[int, int]) -> Json:
+    method = one.method
+    view: Json = {
+        "name": method.name,
+        "kind": "map",
+        "label": _text(f"view.{method.name}"),
+        "caption": [],
+        "by_class": method.class_specific,
+    }
+    if one.unsupported_reason:
+        view["reason"] = _text("reason.method", reason=one.unsupported_reason)
+    else:
+        view["to_come"] = True
+        if method.passes is not None:
+            passes = method.passes(grid, one.options)
+            view["label"] = _text(f"view.{method.name}.cost", passes=passes)
+    return view
+
+
+def map_view(analysis: Analysis, asked: int | None = None) -> Json:
+    """The map of one analysis as a view; the page can add it to what is shown already.
+
+    `asked` is the index of the class that was asked about, None for the most likely one.
+    """
     scale = ColourScale.of(analysis.heatmap, analysis.signed)
     method = METHODS[analysis.method]
     classes = {}
@@ -313,7 +360,7 @@ def map_view(analysis: Analysis) -> Json:
         classes["target"] = analysis.target.label
     if analysis.versus:
         classes["versus"] = analysis.versus.label
-    asked = ".versus" if analysis.versus else ".class" if classes else ""
+    named = ".versus" if analysis.versus else ".class" if classes else ""
     rows, cols = analysis.grid
     caption = [_text(f"caption.{analysis.method}", **classes)]
     if analysis.versus:
@@ -324,7 +371,10 @@ def map_view(analysis: Analysis) -> Json:
     return {
         "name": analysis.method,
         "kind": "map",
-        "label": _text(f"view.{analysis.method}{asked}", **classes),
+        "by_class": method.class_specific,
+        "target": asked,
+        "versus": analysis.versus.index if analysis.versus else None,
+        "label": _text(f"view.{analysis.method}{named}", **classes),
         "caption": caption,
         "values": _base64(analysis.heatmap.float().cpu().numpy().tobytes()),
         "low": scale.low,
@@ -399,6 +449,28 @@ def _attention_views(traced: TracedPass) -> list[Json]:
             **refused,
         },
     ]
+
+
+def _token_views(traced: TracedPass) -> list[Json]:
+    """Views of the tokens themselves, which are made when they are chosen."""
+    reason = _unsupported_tokens(traced)
+    return [
+        {
+            "name": name,
+            "kind": kind,
+            "label": _text(f"view.{name}"),
+            "caption": [_text(f"caption.{name}")],
+            **({"reason": _text(reason, most=MOST_TOKENS)} if reason else {"to_come": True}),
+        }
+        for name, kind in (("looks_like", "pairs"), ("token_colours", "rgb"))
+    ]
+
+
+def _unsupported_tokens(traced: TracedPass) -> str | None:
+    if traced.trace.layers[-1] not in traced.trace.outputs:
+        return "reason.no_tokens"
+    rows, cols = traced.grid
+    return "reason.many_patches" if rows * cols > MOST_TOKENS else None
 
 
 def _photo(analysis: Analysis) -> Json:
