@@ -181,6 +181,7 @@ def run(monkeypatch, capsys):
 def make_handlers(tmp_path):
     """The events of a page with its own uploads and results: (way to a checkpoint) → Handlers."""
     from vit_demo.checkpoints import CheckpointCache, load
+    from vit_demo.ui.explorer.rows import Rows
     from vit_demo.ui.handlers import Handlers
     from vit_demo.ui.results import Results
     from vit_demo.ui.uploads import Uploads
@@ -189,7 +190,7 @@ def make_handlers(tmp_path):
         folder = tmp_path / "uploads"
         folder.mkdir(exist_ok=True)
         get = get or CheckpointCache(lambda ref, progress: load(ref, progress), 10**9).get
-        return Handlers(get, Uploads(folder), Results(results_bytes))
+        return Handlers(get, Uploads(folder), Results(results_bytes), Rows(results_bytes))
 
     return make
 

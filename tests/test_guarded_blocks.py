@@ -58,10 +58,14 @@ def other(make_visitor):
     return make_visitor()
 
 
+def explorer_data(message):
+    answers = (value for value in message["output"]["data"] if isinstance(value, dict))
+    return next(value for value in answers if "predictions" in value)
+
+
 def label(message):
     assert message["success"], message["output"]
-    answers = (value for value in message["output"]["data"] if isinstance(value, dict))
-    return next(value["label"] for value in answers if "confidences" in value)
+    return explorer_data(message)["predictions"][0]["label"]
 
 
 def example(visitor, number=0):

@@ -1,11 +1,14 @@
 """The page's events, called as the page calls them."""
 
+import base64
 import gc
+import json
 import threading
 import weakref
 from dataclasses import replace
 
 import gradio as gr
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -13,9 +16,10 @@ from vit_demo import captions, explain, prepare
 from vit_demo.checkpoints import CheckpointCache, load
 from vit_demo.errors import DemoError, PhotoError
 from vit_demo.explanations import DEFAULT_METHOD, masking
-from vit_demo.ui import faithfulness_panel, handlers
+from vit_demo.explanations.similarity import token_colors, token_similarity
+from vit_demo.ui import handlers
+from vit_demo.ui.explorer.payload import layer_rows, patch_rows
 from vit_demo.ui.handlers import Question
-from vit_demo.ui.legend import about, legend
 from vit_demo.ui.results import SupersededError
 
 VISITOR = "visitor"
@@ -47,14 +51,17 @@ def shown(answered):
     return answered[1]
 
 
-def ask(events, token, method="", target="", versus=""):
-    return events.ask(token, Question.read(method, target, versus))
+def ask(events, token, view="rollout", target=None, versus=None):
+    return events.ask(token, Question(view, target, versus))
 
 
-def test_one_run_gives_the_default_map_and_every_layer(shown):
+def test_one_run_gives_the_default_map_and_what_the_explorer_draws(answered):
+    _, shown, data = answered
     assert shown.main.method == DEFAULT_METHOD == "rollout"
-    assert [analysis.options["layer"] for analysis in shown.layers] == [1, 2, 3]
-    assert len({tuple(a.heatmap.flatten().tolist()) for a in shown.layers}) == 3
+    assert data["layers"] == 3
+    assert [p["label"] for p in data["predictions"]] == [p.label for p in shown.main.predictions]
+    made = [view["name"] for view in data["views"] if "values" in view]
+    assert made == ["rollout"]
 
 
 def test_what_a_visitor_looks_at_keeps_no_weights_in_memory(
@@ -62,14 +69,13 @@ def test_what_a_visitor_looks_at_keeps_no_weights_in_memory(
 ):
     cache = CheckpointCache(lambda ref, progress: load(ref), 1)
     events = make_handlers(cache.get)
-    _, shown = events.analyse(uploaded(events, photo_file), str(our_checkpoint), VISITOR)
+    _, shown, _ = events.analyse(uploaded(events, photo_file), str(our_checkpoint), VISITOR)
     weights = weakref.ref(cache.get(str(our_checkpoint)).model)
     cache.get("flowers")
     gc.collect()
     assert weights() is None
     assert shown.main.checkpoint.bytes == load(str(our_checkpoint)).bytes
     assert {p.device.type for p in shown.main.checkpoint.model.parameters()} == {"meta"}
-    assert "4 × 4 patches of 8" in handlers.input_description(shown)
 
 
 def test_a_result_is_as_large_as_what_is_drawn_whatever_the_photo(
@@ -78,7 +84,7 @@ def test_a_result_is_as_large_as_what_is_drawn_whatever_the_photo(
     """A photo of 12 megapixels would keep 36 MB; the map is the one of the whole photo."""
     large = tmp_path / "large.jpg"
     noise_photo(4000, 3000).save(large, quality=80)
-    _, shown = events.analyse(uploaded(events, large), str(our_checkpoint), VISITOR)
+    _, shown, _ = events.analyse(uploaded(events, large), str(our_checkpoint), VISITOR)
     assert max(shown.main.photo.size) == 1024
     assert shown.bytes < 4_000_000
     whole = explain(load(str(our_checkpoint)), large)
@@ -86,27 +92,6 @@ def test_a_result_is_as_large_as_what_is_drawn_whatever_the_photo(
     assert captions.picture(shown.main).image.tobytes() == captions.picture(whole).image.tobytes()
     box, scale = whole.grid_box, 4000 / 1024
     assert [scale * edge for edge in shown.main.grid_box] == pytest.approx(list(box), rel=1e-3)
-
-
-def test_the_next_run_keeps_what_still_applies(events, token, reference, our_checkpoint):
-    asked = Question("relevance", 2, 1)
-    token, shown = events.analyse(reference, str(our_checkpoint), VISITOR, token, asked)
-    assert (shown.main.method, shown.target, shown.versus) == ("relevance", 2, 1)
-    assert (shown.main.target.index, shown.main.versus.index) == (2, 1)
-    # Another checkpoint has other classes: the method stays, the classes do not.
-    token, other = events.analyse(reference, "flowers", VISITOR, token, replace(asked, target=3))
-    assert (other.main.method, other.target, other.versus) == ("relevance", 3, 1)
-    named = replace(load(str(our_checkpoint)), labels=tuple("abcde"))
-    events = replace(events, get=lambda *_: named)
-    _, third = events.analyse(reference, "named", VISITOR, token, asked)
-    assert (third.main.method, third.target, third.versus) == ("relevance", None, None)
-
-
-def test_a_method_that_does_not_fit_gives_way_to_the_default(events, reference, our_checkpoint):
-    for question in (Question("nonsense"), Question("relevance", 99), Question("relevance", 1, 1)):
-        _, shown = events.analyse(reference, str(our_checkpoint), VISITOR, None, question)
-        assert shown.main.method in ("rollout", "relevance")
-        assert (shown.target, shown.versus) == (None, None)
 
 
 def test_a_photo_is_read_while_another_visitors_model_runs(events, reference, our_checkpoint):
@@ -144,22 +129,6 @@ def test_a_damaged_photo_is_refused_while_another_visitors_model_runs(
         events.analyse(reference, str(our_checkpoint), VISITOR)
 
 
-def test_the_names_are_the_likeliest_five(shown):
-    names = handlers.top_predictions(shown)
-    assert list(names) == [p.label for p in shown.main.predictions]
-    assert sum(names.values()) == pytest.approx(1)
-
-
-def test_labels_that_occur_twice_stay_apart(shown):
-    from dataclasses import replace
-
-    twice = [replace(p, label="rose") for p in shown.main.predictions]
-    names = handlers.top_predictions(
-        replace(shown, main=replace(shown.main, predictions=tuple(twice)))
-    )
-    assert len(names) == 5
-
-
 @pytest.mark.parametrize(
     ("photo", "ref", "words"),
     [
@@ -180,21 +149,19 @@ def test_what_a_person_can_mend_is_a_toast(events, reference, our_checkpoint, ph
 
 
 @pytest.mark.parametrize(
-    ("given", "layer"),
-    [(1, 1), (3, 3), (0, 1), (99, 3), (2.7, 2), (None, 3), ("1", 3), ([1], 3), (float("nan"), 3)],
+    "question", [Question("rollout"), Question("attention", layer=2, head=1), Question("attention")]
 )
-def test_a_layer_out_of_range_is_brought_back(shown, given, layer):
-    image, words = handlers.layer_map(shown, given)
-    expected, _ = handlers.layer_map(shown, layer)
-    assert image.tobytes() == expected.tobytes()
-    assert "%" in words
-
-
-def test_the_download_is_a_slide(shown, tmp_path):
-    path = handlers.slide(shown, str(tmp_path))
+def test_the_download_is_a_slide(events, token, question, tmp_path):
+    path = events.slide(token, question, str(tmp_path))
     with Image.open(path) as slide:
         assert slide.size == (1920, 1080)
     assert path.startswith(str(tmp_path))
+
+
+def test_a_view_without_a_map_makes_no_slide(events, token, tmp_path):
+    for view in ("patches", "looks_at", None, "relevance"):
+        with pytest.raises(gr.Error, match="choose a map"):
+            events.slide(token, Question(view), str(tmp_path))
 
 
 def test_only_photos_that_browsers_cannot_show_get_a_preview(
@@ -212,17 +179,20 @@ def test_only_photos_that_browsers_cannot_show_get_a_preview(
         events.uploads.open_for("another", {"path": preview})
 
 
-def test_names_from_files_are_escaped():
-    assert "<b>&lt;i&gt;" in about("<i>", "<script>")
-    assert "<script>" not in about("<i>", "<script>")
-    assert "<i>" not in about("a", "b", "<i>")
+def test_names_from_files_are_escaped(shown):
+    named = replace(shown.main.checkpoint, ref="<i>", labels=("<script>",))
+    words = handlers.knowledge(replace(shown, main=replace(shown.main, checkpoint=named)))
+    assert "&lt;i&gt;" in words
+    assert "&lt;script&gt;" in words
+    assert "<script>" not in words
+    assert "<i>" not in words
 
 
 def test_an_unsure_answer_is_said_to_be_unsure(events, our_checkpoint, reference):
     from vit_demo.checkpoints.calibration import Calibration, store_calibration
 
     store_calibration(our_checkpoint, Calibration(50.0, 0.9))
-    _, unsure = events.analyse(reference, str(our_checkpoint), VISITOR)
+    _, unsure, _ = events.analyse(reference, str(our_checkpoint), VISITOR)
     assert "Unsure: the likeliest name has only" in handlers.knowledge(unsure)
 
 
@@ -230,58 +200,50 @@ def test_a_sure_answer_says_nothing_of_doubt(shown):
     assert "nsure" not in handlers.knowledge(shown)
 
 
-def test_the_legend_has_its_numbers(shown):
-    words = legend(captions.picture(shown.main))
-    assert "linear-gradient" in words
-    assert words.count("<span>") == 5
-    assert "≥" in words
-    assert "≤" not in words
-
-
-def test_a_signed_legend_is_open_at_both_ends(events, token):
-    words = legend(captions.picture(ask(events, token, "relevance", "0", "2").main))
-    ticks = words.split('class="ticks">')[1].split("</div>")[0]
-    assert ticks.startswith("<span>≤ \u2212")
-    assert "<span>≥ " in ticks
+def values(view):
+    return np.frombuffer(base64.b64decode(view["values"]), dtype="<f4")
 
 
 def test_another_map_is_the_one_that_python_gives(events, token, shown, our_checkpoint, photo_file):
-    """For one class, and for one against another; names, layers and photo stay as they were."""
+    """For one class, and for one against another; the first map stays as it was."""
     first, second = shown.main.predictions[:2]
-    for versus in ("", str(second.index)):
-        asked = ask(events, token, "relevance", str(first.index), versus)
+    for versus in (None, second.index):
+        view = ask(events, token, "relevance", first.index, versus)
         expected = explain(
-            load(str(our_checkpoint)), photo_file, "relevance", first.index,
-            versus=second.index if versus else None,
-        )  # fmt: skip
-        assert asked.main.as_json() == expected.as_json()
-        assert asked.layers is shown.layers
-        assert events.results.get(token) is asked
-        assert {p.device.type for p in asked.main.checkpoint.model.parameters()} == {"meta"}
+            load(str(our_checkpoint)), photo_file, "relevance", first.index, versus=versus
+        )
+        assert values(view).tolist() == expected.heatmap.flatten().tolist()
+        assert (view["target"], view["versus"]) == (first.index, versus)
+        kept = events.results.get(token)
+        assert kept.maps["relevance"].as_json() == expected.as_json()
+        assert kept.main is shown.main
+        made = kept.maps["relevance"].checkpoint.model
+        assert {p.device.type for p in made.parameters()} == {"meta"}
 
 
 def test_classes_count_only_where_the_map_depends_on_them(events, token):
-    asked, plain = (ask(events, token, "rollout", *classes) for classes in (("3", "1"), ("", "")))
-    assert asked.main.as_json() == plain.main.as_json()
-    assert asked.main.target is None
+    asked, plain = (ask(events, token, "rollout", *classes) for classes in ((3, 1), (None, None)))
+    assert values(asked).tolist() == values(plain).tolist()
+    assert events.results.get(token).maps["rollout"].target is None
 
 
 def test_a_class_that_is_called_by_anothers_number_is_not_mistaken(events, reference):
     """Folders 1, 10, 2: class 1 is called "10", and class 2 "2"."""
     named = replace(load("flowers"), labels=("1", "10", "2", "3", "4"))
     own = replace(events, get=lambda *_: named)
-    token, _ = own.analyse(reference, "flowers", VISITOR)
-    asked = ask(own, token, "relevance", "2", "1")
-    assert (asked.main.target.index, asked.main.versus.index) == (2, 1)
-    assert (asked.main.target.label, asked.main.versus.label) == ("2", "10")
+    token, *_ = own.analyse(reference, "flowers", VISITOR)
+    ask(own, token, "relevance", 2, 1)
+    asked = own.results.get(token).maps["relevance"]
+    assert (asked.target.index, asked.versus.index) == (2, 1)
+    assert (asked.target.label, asked.versus.label) == ("2", "10")
 
 
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        (("rolout", "", ""), "did you mean"),
-        (("relevance", "99", ""), "no class 99"),
-        (("relevance", "1", "1"), "compared with itself"),
+        (("rolout", None, None), "did you mean"),
+        (("relevance", 99, None), "no class 99"),
+        (("relevance", 1, 1), "compared with itself"),
     ],
 )
 def test_a_refusal_leaves_the_result_as_it_was(events, token, shown, asked, words):
@@ -290,11 +252,15 @@ def test_a_refusal_leaves_the_result_as_it_was(events, token, shown, asked, word
     assert events.results.get(token) is shown
 
 
-@pytest.mark.parametrize("value", [["rollout"], {"a": 1}, 7, True, "<img>", "²", float("inf")])
-def test_controls_of_any_type_are_read_as_a_question(value):
-    question = Question.read(value, value, value)
-    assert (question.target, question.versus) == (None, None)
-    assert question.method in (None, value)
+@pytest.mark.parametrize(
+    "value", [["rollout"], {"a": 1}, -7, True, 10**30, "", "x" * 101, "²", float("inf"), 1.5]
+)
+def test_events_of_any_content_are_read_as_a_question(value):
+    content = dict.fromkeys(("view", "target", "versus", "layer", "head"), value)
+    read = Question.read(content)
+    assert replace(read, view=None) == Question()
+    assert read.view is None or read.view == value == "²"
+    assert Question.read(value) == Question()
 
 
 def test_nothing_can_be_asked_before_a_run_or_about_a_result_that_is_gone(events, token):
@@ -324,35 +290,53 @@ def test_an_older_question_gives_way_to_a_newer_one(events, token):
     older.join(60)
     assert isinstance(outcome[0], SupersededError)
     events.results.check_question(token, ticket)
-    assert events.results.get(token).main.method == "rollout"
+    assert set(events.results.get(token).maps) == {"rollout"}
 
 
-def test_a_smooth_map_says_so_and_only_its_picture_changes(shown):
-    plain, words = handlers.main_map(shown)
-    smooth, more = handlers.main_map(shown, True)
-    assert plain.size == smooth.size
-    assert plain.tobytes() != smooth.tobytes()
-    assert captions.SMOOTHED in more
-    assert captions.SMOOTHED not in words
-
-
-def test_a_map_is_judged_as_in_python_and_drawn_beside_noise(
-    events, token, shown, our_checkpoint, photo_file
-):
-    asked = ask(events, token, "legrad", "2")
-    scored = events.score_map(token)
-    assert scored.analysis is asked.main
+def test_a_map_is_tested_as_in_python(events, token, our_checkpoint, photo_file):
+    ask(events, token, "legrad", 2)
+    tested = events.score_map(token, "legrad")
     seen = prepare(load(str(our_checkpoint)), photo_file)
-    assert scored.trust.as_json() == seen.scores_vs_random(seen.explain("legrad", 2)).as_json()
-    drawn = faithfulness_panel.answer(scored, asked)
-    assert drawn.count("<svg") == 3
-    assert captions.verdict(scored.trust) in drawn
-    assert faithfulness_panel.answer(scored, shown) == gr.skip()
+    trust = seen.scores_vs_random(seen.explain("legrad", 2))
+    assert [(f["map"], f["noise"], f["better"]) for f in tested["figures"]] == [
+        (figure.mine, figure.noise, figure.better) for figure in captions.evidence(trust)
+    ]
+    assert tested["view"] == "legrad"
 
 
-def test_there_must_be_a_map_to_judge(events):
+def test_there_must_be_a_map_to_test(events, token):
     with pytest.raises(gr.Error, match="press Run first"):
-        events.score_map(None)
+        events.score_map(None, "rollout")
+    with pytest.raises(gr.Error, match="choose a map"):
+        events.score_map(token, "patches")
+
+
+def test_rows_of_layers_and_patches_are_those_of_the_payload(
+    events, token, our_checkpoint, photo_file
+):
+    traced = prepare(load(str(our_checkpoint)), photo_file).traced
+    assert json.loads(events.layer(token, 2)) == layer_rows(traced, 2)
+    assert events.rows.get(token) is not None
+    assert json.loads(events.patch(token, 3, 1, 2)) == patch_rows(traced, 3, (1, 2))
+    for layer in (None, 0, 4):
+        with pytest.raises(gr.Error, match="1 to 3"):
+            events.layer(token, layer)
+    with pytest.raises(gr.Error, match="no patch"):
+        events.patch(token, 1, 4, 0)
+    with pytest.raises(gr.Error, match="press Run first"):
+        events.layer(None, 1)
+
+
+def test_views_of_tokens_are_those_of_python(events, token, our_checkpoint, photo_file):
+    traced = prepare(load(str(our_checkpoint)), photo_file).traced
+    view = ask(events, token, "looks_like")
+    placed = np.frombuffer(base64.b64decode(view["bytes"]), dtype=np.uint8) / 255
+    cosines = view["least"] + placed * (view["most"] - view["least"])
+    expected = token_similarity(traced, (1, 2))[0].flatten()
+    step = (view["most"] - view["least"]) / 255
+    assert cosines.reshape(16, 16)[6] == pytest.approx(expected.numpy(), abs=step)
+    colors = np.frombuffer(base64.b64decode(ask(events, token, "token_colours")["bytes"]), np.uint8)
+    assert colors.reshape(4, 4, 3) / 255 == pytest.approx(token_colors(traced)[0].numpy(), abs=1e-2)
 
 
 @pytest.fixture
@@ -390,10 +374,10 @@ def test_others_come_in_between_the_passes_of_a_slow_method(events, token):
             while not events.model_lock._waiting:
                 other.join(0.01)
 
-    shown = events.ask(token, Question("occlusion"), Bar(note))
+    events.ask(token, Question("occlusion"), Bar(note))
     other.join(30)
     assert steps == [(1, 4), "other", (2, 4), (3, 4), (4, 4)]
-    assert events.results.get(token) is shown
+    assert "occlusion" in events.results.get(token).maps
 
 
 @pytest.mark.usefixtures("slices")

@@ -102,7 +102,8 @@ def test_one_patch_has_the_same_row(look):
 
 def test_maps_are_sent_as_they_are_with_the_scale_of_the_figures(look):
     analysis = look.explain("relevance", versus="class 1", target="class 0")
-    view = explorer_data(look.traced, [analysis])["views"][1]
+    views = explorer_data(look.traced, [analysis])["views"]
+    view = next(view for view in views if view["name"] == "relevance")
     sent = np.frombuffer(base64.b64decode(view["values"]), np.float32)
     np.testing.assert_array_equal(sent, analysis.heatmap.flatten().numpy())
     scale = ColourScale.of(analysis.heatmap, signed=True)

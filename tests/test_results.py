@@ -19,9 +19,9 @@ def results(shown):
 
 
 def test_its_size_is_that_of_its_pictures_and_maps(shown):
-    """A photo of 101 × 67, an input of 32 × 32, four maps of 4 × 4, five classes."""
+    """A photo of 101 × 67, an input of 32 × 32, one map of 4 × 4, five classes."""
     pixels = 101 * 67 * 3 + 32 * 32 * 3 + 32 * 32 * 3 * 4
-    assert shown.bytes == pixels + 4 * 16 * 4 + 5 * 200
+    assert shown.bytes == pixels + 16 * 4 + 5 * 200
 
 
 def test_the_longest_unused_goes_first(results, shown):

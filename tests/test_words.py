@@ -1,6 +1,7 @@
 """Every sentence of the explorer exists in every language, with the same placeholders."""
 
 import re
+from pathlib import Path
 from string import Formatter
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from vit_demo.errors import OptionError
 from vit_demo.explanations import METHODS
 from vit_demo.settings import ASSETS
+from vit_demo.ui.explorer import payload as payload_module
 from vit_demo.ui.explorer.words import DEFAULT_LANGUAGE, LANGUAGES, words
 
 # Keys that the scripts or payload.py put together from parts.
@@ -62,6 +64,8 @@ def test_every_key_that_a_script_names_exists_and_none_is_left_over():
     )
     assert named - words().keys() == set()
     composed = {key for key in words() if COMPOSED.match(key)}
+    payload = Path(payload_module.__file__).read_text(encoding="utf-8")
+    named |= set(re.findall(r'"(trust\.[a-z_.]+)"', payload))
     from_python = {key for key in words() if key.startswith(("reason.", "unit."))}
     assert words().keys() - named - composed - from_python == set()
 

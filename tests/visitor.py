@@ -90,7 +90,12 @@ class Visitor:
 
     @staticmethod
     def run_data(reference, checkpoint="flowers"):
-        return [reference, checkpoint, None, False, 1, "rollout", "", "", []]
+        return [reference, checkpoint, None, []]
+
+    def ask(self, channel, **content):
+        """What the explorer asks: the output of one of its events."""
+        event = self.events("explorer-panel", channel)[0]
+        return self.send(event, [None], event_data={"_data": content})
 
     def close(self):
         with suppress(httpx.HTTPError):

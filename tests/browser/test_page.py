@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from browser.conftest import visiting
+
 pytestmark = pytest.mark.browser
 
 EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
@@ -16,13 +18,31 @@ def upload(page, path):
 
 
 def run(page):
+    before = int(page.get_attribute("#explorer", "data-run"))
     page.click("#run")
-    page.wait_for_selector("#overlay img")
-    page.wait_for_selector("#layer-image img")
+    page.wait_for_selector(f"#explorer[data-state=ready][data-run='{before + 1}']")
 
 
-def source(page, picture):
-    return page.get_attribute(f"#{picture} img", "src")
+def top(page):
+    """The most likely class, as it is shown."""
+    return page.inner_text("#names li[data-first] .label")
+
+
+def choose(page, pane, view):
+    page.select_option(f"[data-view-menu={pane}]", view)
+
+
+def wait_for_caption(page, words, pane="b"):
+    page.wait_for_function(
+        "([pane, words]) => document.querySelector(`[data-caption=${pane}]`)"
+        ".textContent.includes(words)",
+        arg=[pane, words],
+    )
+
+
+def picture(page, pane="b"):
+    """The pixels of a pane."""
+    return page.eval_on_selector(f"canvas[data-pane={pane}]", "canvas => canvas.toDataURL()")
 
 
 def in_sight(page, selector):
@@ -38,99 +58,126 @@ def in_sight(page, selector):
     )
 
 
-def wait_for_change(page, picture, before):
-    page.wait_for_function(
-        "([id, before]) => document.querySelector(`#${id} img`)?.src !== before",
-        arg=[picture, page.evaluate("path => new URL(path, location).href", before)],
-    )
-
-
 def test_a_photo_gives_names_patches_and_maps(page):
     upload(page, EXAMPLES / "drawn-sunflower.png")
     run(page)
-    assert set(page.locator("#names dt").all_inner_texts()) >= FLOWERS
-    assert page.inner_text("#names h2").strip() == "sunflowers"
-    assert "16 × 16 patches of 16 × 16" in page.inner_text("#reads")
+    assert set(page.locator("#names .label").all_inner_texts()) == FLOWERS
+    assert top(page) == "sunflowers"
+    assert "16 × 16 patches of 16 × 16" in page.inner_text("[data-caption=a]")
+    assert "CLS token" in page.inner_text("[data-caption=b]")
+    assert page.input_value("[data-view-menu=b]") == "rollout"
     assert "knows 5" in page.inner_text("#knows")
 
 
-def test_the_layer_slider_changes_the_picture(page):
-    upload(page, EXAMPLES / "honey-bee.jpg")
-    run(page)
-    last = source(page, "layer-image")
-    page.fill("#layer input[type=number]", "3")
-    page.keyboard.press("Tab")
-    wait_for_change(page, "layer-image", last)
-    third = source(page, "layer-image")
-    page.locator("#layer input[type=range]").focus()
-    page.keyboard.press("ArrowLeft")
-    wait_for_change(page, "layer-image", third)
-
-
-def choose(page, control, title):
-    page.click(f"#{control} input")
-    page.click(f"#{control} li:has-text('{title}')")
+def test_after_run_everything_is_in_sight(chromium, served):
+    with visiting(chromium, served.url) as page:
+        page.set_viewport_size({"width": 1440, "height": 900})
+        upload(page, EXAMPLES / "honey-bee.jpg")
+        run(page)
+        for selector in ("canvas[data-pane=a]", "canvas[data-pane=b]", "#names ol"):
+            box = page.locator(selector).bounding_box()
+            assert box["y"] >= 0
+            assert box["y"] + box["height"] <= 900, selector
+        assert page.locator("[data-cell='1,0'], [data-cell='1,1']").first.bounding_box()["y"] < 900
+        assert page.evaluate("scrollY") == 0
+        page.set_viewport_size({"width": 1366, "height": 650})
+        for pane in ("a", "b"):
+            box = page.locator(f"canvas[data-pane={pane}]").bounding_box()
+            assert box["y"] + box["height"] <= 650
 
 
 def requests(page):
-    """The requests that put an event into the queue, as they are made from now on."""
+    """The events that the server is asked for from now on; layers come by themselves."""
     made = []
     page.on("request", lambda r: made.append(r.url) if "/queue/join" in r.url else None)
     return made
 
 
-def test_another_map_for_one_class_and_compared_with_another(page):
+def wait_for_quiet(page, seconds=1.5):
+    """Until nothing has been asked for that long: the layers come one after the other."""
+    made = []
+    page.on("request", lambda request: made.append(request.url))
+    count = -1
+    while count != len(made):
+        count = len(made)
+        page.wait_for_timeout(1000 * seconds)
+
+
+def test_moving_over_every_patch_asks_for_nothing(page):
     upload(page, EXAMPLES / "honey-bee.jpg")
     run(page)
-    assert page.input_value("#method input") == "rollout"
-    page.wait_for_selector("#target", state="hidden")
-    first = source(page, "overlay")
+    wait_for_quiet(page)
+    choose(page, "a", "looks_at")
+    made = []
+    page.on("request", lambda request: made.append(request.url))
+    box = page.locator("canvas[data-pane=b]").bounding_box()
+    seen = set()
+    for row in range(12):
+        for column in range(12):
+            x, y = box["x"] + (column + 2.5) * box["width"] / 16, box["y"] + (row + 2) * 24
+            page.mouse.move(x, y)
+            seen.add(page.get_attribute("#explorer", "data-patch"))
+    assert len(seen) > 60
+    assert made == []
+    assert "attends to" in page.inner_text("[data-caption=a]")
+
+
+def test_a_class_is_explained_and_compared_with_another(page):
+    """One gesture, one request; and the next Run keeps what was chosen."""
+    upload(page, EXAMPLES / "honey-bee.jpg")
+    run(page)
     made = requests(page)
-    choose(page, "method", "relevance")
-    wait_for_change(page, "overlay", first)
-    relevance = source(page, "overlay")
-    assert page.input_value("#target input") == "Top prediction: daisy"
-    choose(page, "target", "tulips")
-    wait_for_change(page, "overlay", relevance)
-    tulips = source(page, "overlay")
-    choose(page, "versus", "daisy")
-    wait_for_change(page, "overlay", tulips)
-    page.wait_for_selector("text=tulips")
-    assert len(made) == 3, "one gesture is one request"
-    # The next Run keeps what was asked.
-    compared = source(page, "overlay")
-    upload_again = page.locator("#photo button[aria-label='Remove Image']")
-    upload_again.click()
+    page.click("#names button:has-text('tulips')")
+    wait_for_caption(page, "“tulips”")
+    explained = page.input_value("[data-view-menu=b]")
+    assert explained in ("relevance", "legrad", "evidence")
+    page.click("#names button:has-text('daisy')", modifiers=["Shift"])
+    wait_for_caption(page, "below zero “daisy”")
+    assert len(made) == 2
+    choose(page, "b", "legrad")
+    wait_for_caption(page, "Gradient of the score of “tulips”")
+    page.select_option(".pane:has([data-pane=b]) [data-class-menu=versus]", "")
+    page.wait_for_function(
+        "!document.querySelector('[data-caption=b]').textContent.includes('daisy')"
+    )
+    assert len(made) == 4
+    page.click("#photo button[aria-label='Remove Image']")
     upload(page, EXAMPLES / "dahlia.jpg")
-    page.click("#run")
-    wait_for_change(page, "overlay", compared)
-    assert page.input_value("#method input") == "relevance"
-    assert page.input_value("#target input") == "tulips"
-    assert page.input_value("#versus input") == "daisy"
-    choose(page, "method", "attention")
-    page.wait_for_selector("#target", state="hidden")
+    run(page)
+    wait_for_caption(page, "Gradient of the score of “tulips”")
+    assert page.input_value("[data-view-menu=b]") == "legrad"
 
 
-def test_a_refusal_changes_nothing_on_the_screen(page):
-    """A class is not compared with itself: the controls go back to what the map answers."""
+def test_a_class_is_not_compared_with_itself(page):
     upload(page, EXAMPLES / "honey-bee.jpg")
     run(page)
-    first = source(page, "overlay")
-    choose(page, "method", "relevance")
-    wait_for_change(page, "overlay", first)
-    relevance = source(page, "overlay")
-    page.click("#versus input")
-    assert "daisy" not in page.locator("#versus ul[role=listbox] li").all_inner_texts()
-    page.click("#versus li:has-text('tulips')")
-    wait_for_change(page, "overlay", relevance)
-    kept = source(page, "overlay")
-    choose(page, "target", "tulips")
-    page.wait_for_selector(".toast-body")
-    page.wait_for_function("document.querySelector('#target input').value.includes('daisy')")
-    assert page.input_value("#versus input") == "tulips"
-    assert source(page, "overlay") == kept
-    choose(page, "target", "roses")
-    wait_for_change(page, "overlay", kept)
+    choose(page, "b", "relevance")
+    wait_for_caption(page, "“daisy”")
+    before = picture(page)
+    made = requests(page)
+    page.click("#names button:has-text('daisy')", modifiers=["Shift"])
+    offered = page.locator("[data-pane=b] >> xpath=ancestor::section[1]").locator(
+        "[data-class-menu=versus] option"
+    )
+    assert not any("daisy" in words for words in offered.all_inner_texts())
+    page.wait_for_timeout(300)
+    assert (made, picture(page)) == ([], before)
+
+
+def test_what_the_server_refuses_leaves_the_screen_as_it_was(page, served):
+    """A method that is on no menu: the toast says why, and the map that was there stays."""
+    upload(page, EXAMPLES / "honey-bee.jpg")
+    run(page)
+
+    def forge(route):
+        route.continue_(post_data=route.request.post_data.replace('"legrad"', '"legrat"'))
+
+    page.route("**/queue/join*", forge)
+    before = picture(page)
+    choose(page, "b", "legrad")
+    page.wait_for_selector(".toast-body:has-text('There is no method')")
+    page.wait_for_function("document.querySelector('[data-view-menu=b]').value === 'rollout'")
+    assert picture(page) == before
 
 
 def test_a_double_click_on_run_runs_once(page):
@@ -138,48 +185,59 @@ def test_a_double_click_on_run_runs_once(page):
     page.wait_for_timeout(500)
     made = requests(page)
     page.dblclick("#run")
-    page.wait_for_selector("#overlay img")
+    page.wait_for_selector("#explorer[data-state=ready]")
     page.wait_for_timeout(1000)
     assert len(made) == 1
+    assert page.get_attribute("#explorer", "data-run") == "1"
 
 
 def test_the_map_can_be_smoothed_for_show(page):
     upload(page, EXAMPLES / "honey-bee.jpg")
     run(page)
-    patches = source(page, "overlay")
-    page.click("#smooth input")
-    wait_for_change(page, "overlay", patches)
-    page.wait_for_selector("text=Smoothed (display only)")
-    smooth = source(page, "overlay")
-    choose(page, "method", "attention")
-    wait_for_change(page, "overlay", smooth)
-    assert page.is_visible("text=Smoothed (display only)")
+    made = requests(page)
+    patches = picture(page)
+    page.check("[data-control=smooth]")
+    assert picture(page) != patches
+    page.uncheck("[data-control=smooth]")
+    assert picture(page) == patches
+    assert made == []
 
 
-def test_a_map_is_put_to_the_test_and_another_one_is_not_yet(page):
+def test_a_map_is_tested_and_another_one_is_not_yet(page):
     upload(page, EXAMPLES / "honey-bee.jpg")
     run(page)
-    assert not page.inner_text("#trust").strip()
-    page.click("#test")
-    page.wait_for_selector("#trust .verdict")
-    assert "better than noise in" in page.inner_text("#trust .verdict")
-    assert page.locator("#trust svg").count() == 3
-    assert page.locator("#trust polyline.map").first.bounding_box()["width"] > 50
-    first = source(page, "overlay")
-    choose(page, "method", "relevance")
-    wait_for_change(page, "overlay", first)
-    page.wait_for_selector("#trust .verdict", state="detached")
+    made = requests(page)
+    page.click("[data-control=test]")
+    page.wait_for_selector("#explorer .trust .chip")
+    assert len(made) == 1
+    assert "in " in page.inner_text("#explorer .trust .chip")
+    assert page.locator("#explorer .trust tr").count() == 3
+    assert page.locator("#explorer .trust polyline.map").first.bounding_box()["width"] > 50
+    choose(page, "b", "relevance")
+    page.wait_for_selector("#explorer .trust .chip", state="detached")
+    choose(page, "b", "rollout")
+    page.wait_for_selector("#explorer .trust .chip")
+
+
+def test_tokens_can_be_compared(page):
+    upload(page, EXAMPLES / "honey-bee.jpg")
+    run(page)
+    for view, words in (("looks_like", "No patch is chosen"), ("token_colours", "components")):
+        choose(page, "b", view)
+        wait_for_caption(page, words)
+    page.locator("canvas[data-pane=b]").click()
+    choose(page, "b", "looks_like")
+    wait_for_caption(page, "Cosine similarity")
+    assert "Most similar tokens" in page.inner_text("#explorer .card")
 
 
 def test_another_photo_replaces_the_first(page):
     upload(page, EXAMPLES / "drawn-sunflower.png")
     run(page)
-    first = source(page, "overlay")
     page.click("#photo button[aria-label='Remove Image']")
     upload(page, EXAMPLES / "honey-bee.jpg")
-    page.click("#run")
-    wait_for_change(page, "overlay", first)
-    assert page.inner_text("#names h2").strip() == "daisy"
+    run(page)
+    assert top(page) == "daisy"
 
 
 def opacity(page, selector):
@@ -189,26 +247,17 @@ def opacity(page, selector):
 def test_a_result_is_greyed_once_its_photo_has_gone(page):
     upload(page, EXAMPLES / "drawn-sunflower.png")
     run(page)
-    assert opacity(page, "#results") == opacity(page, "#names") == 1
-    first = source(page, "overlay")
+    assert opacity(page, "#explorer .panes") == opacity(page, "#names") == 1
     page.locator("button.gallery-item").nth(1).click()
     page.wait_for_function("document.body.dataset.old")
-    assert opacity(page, "#results") < 0.5 > opacity(page, "#names")
-    page.click("#run")
-    wait_for_change(page, "overlay", first)
-    page.wait_for_function("!document.body.dataset.old")
-    assert page.inner_text("#names h2").strip() == "daisy"
-
-
-def test_a_layer_that_does_not_exist_is_refused_in_words(page):
-    upload(page, EXAMPLES / "honey-bee.jpg")
+    page.wait_for_function(
+        "getComputedStyle(document.querySelector('#explorer .panes')).opacity < 0.5"
+    )
+    assert opacity(page, "#names") < 0.5
+    assert page.get_attribute("#explorer", "data-old") == "Out of date: press Run."
     run(page)
-    page.fill("#layer input[type=number]", "99")
-    page.keyboard.press("Enter")
-    page.wait_for_selector(".toast-body")
-    page.fill("#layer input[type=number]", "2")
-    page.keyboard.press("Enter")
-    page.wait_for_timeout(500)
+    page.wait_for_function("!document.body.dataset.old")
+    assert top(page) == "daisy"
 
 
 def test_an_example_is_one_click_away(page):
@@ -223,7 +272,7 @@ def test_the_map_can_be_taken_away(page, tmp_path):
     upload(page, EXAMPLES / "dahlia.jpg")
     run(page)
     with page.expect_download() as waiting:
-        page.click("#download")
+        page.click("[data-control=slide]")
     waiting.value.save_as(tmp_path / "slide.png")
     with Image.open(tmp_path / "slide.png") as slide:
         assert slide.size == (1920, 1080)
@@ -233,7 +282,7 @@ def test_the_map_can_be_taken_away(page, tmp_path):
 def test_a_file_that_is_no_photo_is_refused_in_words_and_nothing_is_lost(page, tmp_path, kind):
     upload(page, EXAMPLES / "honey-bee.jpg")
     run(page)
-    kept = source(page, "overlay")
+    kept = picture(page)
     bad = tmp_path / "photo.jpg"
     whole = (EXAMPLES / "dahlia.jpg").read_bytes()
     bad.write_bytes(b"These are only words." if kind == "text" else whole[: len(whole) // 2])
@@ -242,8 +291,9 @@ def test_a_file_that_is_no_photo_is_refused_in_words_and_nothing_is_lost(page, t
     page.click("#run")
     expected = "is not a picture" if kind == "text" else "is damaged"
     page.wait_for_selector(f".toast-body:has-text('{expected}')")
-    assert source(page, "overlay") == kept
-    assert in_sight(page, "#names h2") == "daisy"
+    page.wait_for_selector("#explorer[data-state=ready]")
+    assert picture(page) == kept
+    assert in_sight(page, "#names li[data-first] .label") == "daisy"
 
 
 @pytest.mark.parametrize(
@@ -262,8 +312,12 @@ def test_a_checkpoint_that_cannot_be_had_is_refused_in_words(page, ref, words):
 
 
 def test_without_a_photo_it_says_what_is_missing(page):
-    page.click("#run")
-    page.wait_for_selector(".toast-body:has-text('There is no photo yet')")
+    made = requests(page)
+    for times in (1, 2):
+        page.click("#run")
+        page.wait_for_selector(".toast-body:has-text('There is no photo yet')")
+        page.wait_for_selector("#explorer[data-state=error]")
+        assert len(made) == times
 
 
 def test_a_heic_photo_is_shown_and_read(page, tmp_path):
@@ -275,4 +329,4 @@ def test_a_heic_photo_is_shown_and_read(page, tmp_path):
     page.set_input_files("#photo input[type=file]", str(tmp_path / "photo.heic"))
     page.wait_for_function("document.querySelector('#photo img')?.naturalWidth > 0")
     run(page)
-    assert page.inner_text("#names h2").strip() == "daisy"
+    assert top(page) == "daisy"

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from browser.conftest import Served, visiting
-from browser.test_page import EXAMPLES, run, upload
+from browser.test_page import EXAMPLES, run, top, upload
 
 pytestmark = pytest.mark.browser
 
@@ -81,7 +81,7 @@ def look_for(page, query):
 
 
 def names(page):
-    return set(page.locator("#names dt").all_inner_texts())
+    return set(page.locator("#names .label").all_inner_texts())
 
 
 def wait_for_line(page, words):
@@ -114,10 +114,10 @@ def test_a_fresh_one_shows_how_far_it_is_and_keeps_nobody_else_waiting(
     with visiting(chromium, app.url) as other:
         upload(other, EXAMPLES / "drawn-sunflower.png")
         run(other)
-        assert other.inner_text("#names h2").strip() == "sunflowers"
-        assert page.locator("#overlay img").count() == 0
+        assert top(other) == "sunflowers"
+        assert page.get_attribute("#explorer", "data-run") == "0"
     gate.set()
-    page.wait_for_selector("#overlay img")
+    page.wait_for_selector("#explorer[data-state=ready]")
     assert names(page) == set(LABELS)
 
 

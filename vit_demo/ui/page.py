@@ -159,7 +159,8 @@ def build_page(
             api_visibility="private",
         )  # fmt: skip
         running.success(None, js=call("fresh"), api_visibility="private")
-        running.then(None, js=call("ended"), api_visibility="private")
+        for end in (running.success, running.failure):
+            end(None, js=call("ended"), api_visibility="private")
         for source in (photo, picker.checkpoint):
             source.change(None, js=call("outdated"), api_visibility="private")
         photo.upload(
