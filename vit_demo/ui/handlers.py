@@ -324,7 +324,8 @@ def layer_in_range(layer: Any, last: int) -> int:
 
 def slide(shown: Shown, folder: str, smooth: bool | None = False) -> str:
     """A slide of the map as PNG, in the page's own cache."""
-    with TemporaryDirectory() as temporary:
+    # In the page's own folder, which is cleaned at the next start whatever happens.
+    with TemporaryDirectory(dir=folder) as temporary:
         path = Path(temporary) / "sheet.png"
         save_sheet(captions.sheet(shown.main, bool(smooth)), path)
         label = shown.main.predictions[0].label
