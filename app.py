@@ -57,7 +57,14 @@ def serve(
         os.environ[UPLOADS_VARIABLE] = str(folder)  # the only way to tell Gradio
         page = build_page(cache, policy, Uploads(folder), Results(settings.results_bytes))
         with stop_signals() as stop_asked:
-            launch(page, flags.host, flags.port, flags.share, browser=not settings.on_space)
+            launch(
+                page,
+                flags.host,
+                flags.port,
+                flags.share,
+                browser=not settings.on_space,
+                own_machine=policy.own_machine,
+            )
             say_where(page.local_url, page.share_url)
             stop_asked.wait()
             finish(page)

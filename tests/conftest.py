@@ -203,7 +203,7 @@ def uploaded(tmp_path):
     def upload(handlers, path):
         arriving = tmp_path / f"arriving-{path.name}"
         shutil.copy(path, arriving)
-        return handlers.uploads.adopt(arriving)
+        return handlers.uploads.adopt([arriving])[0]
 
     return upload
 

@@ -238,15 +238,11 @@ def test_an_upload_beyond_the_limit_is_refused_and_leaves_nothing(app, visitor, 
 
 def test_events_need_no_result_and_say_so(visitor):
     """What a page sends only after a Run, sent before it: words, and no traceback."""
-    for elem_id, kind, data in (
-        ("method", "select", [None, False, "relevance", "", ""]),
-        ("download", "click", [None, False]),
-        ("test", "click", [None]),
-        ("layer", "input", [None, 3]),
-        ("smooth", "input", [None, True]),
-    ):
-        message = visitor.send(visitor.events(elem_id, kind)[0], data)
-        assert message["success"] or "press Run first" in message["output"]["error"]
+    for channel in ("view", "test", "layer", "slide"):
+        message = visitor.ask(channel, view="relevance", layer=3, id=1)
+        refused = message["output"].get("error") or ""
+        content = message["output"].get("data", [{}])[0]
+        assert "press Run first" in refused or content == {"id": 1, "content": None}
 
 
 POSTSCRIPT = b"""%!PS-Adobe-3.0 EPSF-3.0
@@ -416,6 +412,7 @@ def test_uploads_keep_no_name_of_their_visitor(app, visitor):
         "gradio_api/api/x", "gradio_api/call/x", "gradio_api/call/v2/x", "gradio_api/run/x",
         "gradio_api/component_server", "gradio_api/process_recording", "gradio_api/stream/x",
         "gradio_api/vibe-edit", "gradio_api/vibe-code", "gradio_api/undo-vibe-edit", "login",
+        "gradio_api/cancel", "gradio_api/reset",
     ],
 )  # fmt: skip
 def test_what_the_page_does_not_use_cannot_be_posted_to(app, visitor, path):
@@ -434,6 +431,9 @@ def test_what_the_page_does_not_use_cannot_be_posted_to(app, visitor, path):
         "gradio_api/proxy=https://evil.hf.space/x", "gradio_api/runs", "gradio_api/file/app.py",
         "gradio_api/custom_component/x/client/component/x.js", "monitoring", "monitoring/summary",
         "gradio_api/stream/a/1/2/playlist.m3u8", "custom_component/1/server/x/..%2fx", "docs",
+        "gradio_api/file=http://127.0.0.1:1/x", "gradio_api/file=https://example.org/x",
+        "gradio_api/file=/etc/passwd", "gradio_api/file=app.py", "gradio_api/file=",
+        "assets/" + "a" * 300, "static/" + "a" * 300, "static/%00",
     ],
 )  # fmt: skip
 def test_what_the_page_does_not_use_cannot_be_read(app, visitor, path):
@@ -473,6 +473,93 @@ def test_an_upload_whose_name_is_no_name_is_refused(app, visitor, upload_id):
     )
     assert answer.status_code == 400
     assert app.log.stat().st_size == log
+
+
+def test_of_an_upload_of_many_files_none_is_kept(app, visitor):
+    before = {path for path in app.uploads.rglob("*") if path.is_file()}
+    files = [("files", (f"{number}.jpg", b"x")) for number in range(900)]
+    begin = time.monotonic()
+    assert visitor.http.post("gradio_api/upload", files=files).status_code == 400
+    assert time.monotonic() - begin < 10
+    assert {path for path in app.uploads.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"trigger_id": float("nan")}, {"trigger_id": [1]}, {"event_data": 7}, {"event_data": "x"},
+        {"data": [float("inf")]}, {"data": [{"a": float("nan")}]}, {"session_hash": "\ud800"},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["gradio_api/queue/join", "gradio_api/run/predict"])
+def test_an_event_that_is_no_browsers_is_refused_in_silence(app, visitor, path, more):
+    log = app.log.stat().st_size
+    event = {"fn_index": visitor.events("run", "click")[0], "data": [], "session_hash": "x"}
+    answer = visitor.http.post(
+        path,
+        content=json.dumps({**event, **more}),
+        headers={"content-type": "application/json"},
+    )
+    assert answer.status_code == 400
+    assert app.log.stat().st_size == log
+
+
+def test_what_no_browser_says_of_an_event_never_reaches_gradio(app, visitor):
+    """Fields for other clients are left out, whatever they hold."""
+    log = app.log.stat().st_size
+    own = photo(visitor.upload(EXAMPLES / "honey-bee.jpg"))
+    more = {"batched": True, "simple_format": 7, "event_id": "x", "oauth_token": [], "request": {}}
+    event = visitor.events("run", "click")[0]
+    assert label(visitor.send(event, visitor.run_data(own), **more)) == "daisy"
+    assert app.log.stat().st_size == log
+
+
+@pytest.mark.parametrize("host", ["a:b:c", "[::1", "evil.example:99999", "a b", "<x>"])
+@pytest.mark.parametrize("header", ["host", "x-forwarded-host"])
+def test_a_host_that_cannot_be_is_refused_in_silence(app, visitor, header, host):
+    log = app.log.stat().st_size
+    for path in ("", "config"):
+        assert visitor.http.get(path, headers={header: host}).status_code == 400
+    assert app.log.stat().st_size == log
+
+
+def test_only_a_public_page_answers_to_any_name(app, visitor):
+    """Else a foreign site could lead its own name to this machine, and read its folders."""
+    answer = visitor.http.get("config", headers={"host": "evil.example:7860"})
+    assert answer.status_code == (200 if app.space else 400)
+    assert visitor.http.get("config", headers={"host": "localhost:7860"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "ranges", ["bytes=0-1-2", "bytes=0-1,3-4", "bytes=²-³", "bytes=" + "9" * 500]
+)
+def test_parts_of_a_file_are_not_given(app, visitor, ranges):
+    log = app.log.stat().st_size
+    own = visitor.upload(EXAMPLES / "honey-bee.jpg")
+    answer = visitor.http.get(
+        f"gradio_api/file={own}", headers={"range": ranges.encode("latin-1", "replace")}
+    )
+    assert answer.status_code == 200
+    assert len(answer.content) == (EXAMPLES / "honey-bee.jpg").stat().st_size
+    assert app.log.stat().st_size == log
+
+
+@pytest.mark.parametrize("query", ["?page=zz", "?deep_link=../../etc", "?deep_link=%00"])
+def test_nothing_in_the_address_is_read_by_the_server(app, visitor, query):
+    log = app.log.stat().st_size
+    assert visitor.http.get(query).status_code == 200
+    assert visitor.http.get("config" + query).status_code == 200
+    assert app.log.stat().st_size == log
+
+
+def test_one_visitor_cannot_fill_the_queue(make_visitor, visitor):
+    own = photo(visitor.upload(EXAMPLES / "honey-bee.jpg"))
+    event = visitor.events("run", "click")[0]
+    statuses = [visitor.join(event, visitor.run_data(own)).status_code for _ in range(30)]
+    assert statuses.count(200) <= 12
+    assert statuses[-1] == 503
+    other = make_visitor()
+    assert label(other.run(photo(other.upload(EXAMPLES / "dahlia.jpg")))) == "roses"
 
 
 def test_half_a_character_is_refused_before_it_is_repeated(app, visitor):

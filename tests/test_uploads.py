@@ -32,7 +32,7 @@ def refused(uploads, session, reference):
 
 def test_an_upload_is_moved_to_a_name_that_tells_nothing(uploads, arrive):
     old = arrive()
-    reference = uploads.adopt(old)
+    reference = uploads.adopt([old])[0]
     assert not old.exists()
     assert "Paris" not in reference
     assert reference.endswith("/photo.jpg")
@@ -40,24 +40,24 @@ def test_an_upload_is_moved_to_a_name_that_tells_nothing(uploads, arrive):
 
 
 def test_equal_photos_of_two_visitors_are_two_files(uploads, arrive):
-    first, second = uploads.adopt(arrive()), uploads.adopt(arrive())
+    first, second = uploads.adopt([arrive()])[0], uploads.adopt([arrive()])[0]
     assert first != second
 
 
 @pytest.mark.parametrize("name", ["photo.<img>", "photo.jpgjpg", "photo", "photo.jpég", ".jpg"])
 def test_only_a_plain_suffix_is_kept_of_a_name(uploads, arrive, name):
-    assert uploads.adopt(arrive(name)).endswith("/photo")
+    assert uploads.adopt([arrive(name)])[0].endswith("/photo")
 
 
 def test_it_belongs_to_the_first_session_that_names_it(uploads, arrive):
-    reference = {"path": uploads.adopt(arrive())}
+    reference = {"path": uploads.adopt([arrive()])[0]}
     assert uploads.open_for("ann", reference)
     assert refused(uploads, "eve", reference)
     assert uploads.open_for("ann", reference)
 
 
 def test_a_preview_opens_the_photo_and_belongs_to_its_session(uploads, arrive):
-    source = uploads.open_for("ann", {"path": uploads.adopt(arrive("photo.heic"))})
+    source = uploads.open_for("ann", {"path": uploads.adopt([arrive("photo.heic")])[0]})
     preview = {"path": uploads.add_preview(b"jpeg", "preview.jpg", source, "ann")}
     assert uploads.open_for("ann", preview) == source
     assert refused(uploads, "eve", preview)
@@ -70,7 +70,7 @@ def test_an_example_is_everybodys(uploads, arrive):
 
 
 def test_all_that_was_not_issued_is_refused_in_one_sentence(uploads, arrive, tmp_path):
-    own = uploads.adopt(arrive())
+    own = uploads.adopt([arrive()])[0]
     uploads.open_for("ann", {"path": own})
     inside = tmp_path / "uploads"
     os.mkfifo(inside / "fifo")
@@ -89,17 +89,17 @@ def test_all_that_was_not_issued_is_refused_in_one_sentence(uploads, arrive, tmp
 
 
 def test_what_was_deleted_is_refused_and_forgotten(uploads, arrive):
-    reference = uploads.adopt(arrive())
+    reference = uploads.adopt([arrive()])[0]
     path = uploads.open_for("ann", {"path": reference})
     path.unlink()
     assert refused(uploads, "ann", {"path": reference})
-    other = uploads.adopt(arrive())
+    other = uploads.adopt([arrive()])[0]
     assert set(uploads.issued) == {other}
     assert not path.parent.exists()
 
 
 def test_a_file_that_was_replaced_by_a_device_is_refused(uploads, arrive):
-    reference = uploads.adopt(arrive())
+    reference = uploads.adopt([arrive()])[0]
     path = uploads.open_for("ann", {"path": reference})
     path.unlink()
     os.mkfifo(path)

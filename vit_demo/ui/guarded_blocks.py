@@ -16,6 +16,8 @@ from vit_demo.ui.uploads import Uploads
 
 DOES_NOT_FIT = "This request does not fit the page; reload it."
 LONGEST_TEXT, LONGEST_LIST = 2_000, 100
+# Events of one session that wait for their answers, and sessions that have not fetched theirs.
+MOST_WAITING, MOST_UNREAD = 10, 1_000
 
 
 class GuardedBlocks(gr.Blocks):
@@ -48,9 +50,18 @@ class GuardedBlocks(gr.Blocks):
         """From now on no event is put into the queue. (A stopped queue would drop its answers.)"""
         self.closing = True
 
-    def admits_work(self) -> bool:
-        """Whether events are still put into the queue."""
-        return not self.closing
+    def admits_work(self, session: str) -> bool:
+        """Whether an event of a session is put into the queue: one visitor cannot fill it.
+
+        Answers that nobody has fetched are kept for the latest sessions only.
+        """
+        waiting = self._queue.pending_event_ids_session
+        unread = self._queue.pending_messages_per_session
+        while len(unread) >= MOST_UNREAD:
+            oldest = next(iter(unread))
+            unread.pop(oldest, None)
+            waiting.pop(oldest, None)
+        return not self.closing and len(waiting.get(session, ())) < MOST_WAITING
 
     def waits(self, session: str) -> bool:
         """Whether a session has put an event into the queue and not yet heard its end."""
@@ -103,6 +114,8 @@ class GuardedBlocks(gr.Blocks):
 def _plain(block: Any, value: Any) -> Any:
     """A value of the kind that this component sends; nothing that Gradio takes for a file."""
     match block, value:
+        case gr.Dataset(), None:
+            pass
         case _, None:
             return value
         case gr.State(), _:

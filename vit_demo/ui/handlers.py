@@ -303,7 +303,8 @@ def knowledge(shown: Shown) -> str:
 
 
 def _slide(analysis: Analysis, folder: str, smooth: bool) -> str:
-    with TemporaryDirectory() as temporary:
+    # In the page's own folder, which is cleaned at the next start whatever happens.
+    with TemporaryDirectory(dir=folder) as temporary:
         path = Path(temporary) / "sheet.png"
         save_sheet(captions.sheet(analysis, smooth), path)
         label = analysis.predictions[0].label

@@ -18,7 +18,7 @@ from vit_demo.ui.guarded_blocks import GuardedBlocks
 from vit_demo.ui.handlers import Handlers
 from vit_demo.ui.photo_input import PhotoInput
 from vit_demo.ui.picker import build_picker
-from vit_demo.ui.request_limits import UPLOAD_BYTES, RequestLimits
+from vit_demo.ui.request_limits import LOOPBACK_NAMES, UPLOAD_BYTES, RequestLimits
 from vit_demo.ui.results import Results
 from vit_demo.ui.uploads import Uploads
 
@@ -189,9 +189,18 @@ def _examples(photo: PhotoInput, uploads: Uploads) -> None:
 
 
 def launch(
-    page: GuardedBlocks, host: str | None, port: int | None, share: bool, browser: bool
+    page: GuardedBlocks,
+    host: str | None,
+    port: int | None,
+    share: bool,
+    browser: bool,
+    own_machine: bool,
 ) -> None:
-    """Start serving the page; it goes on until `page.close()`."""
+    """Start serving the page; it goes on until `page.close()`.
+
+    On an `own_machine` it answers to the names of this machine alone.
+    """
+    hosts = {*LOOPBACK_NAMES, host} - {None} if own_machine else None
     limits = Middleware(
         RequestLimits,
         page.uploads,
@@ -199,6 +208,7 @@ def launch(
         page.adopt,
         page.waits,
         page.admits_work,
+        hosts,
     )
     page.queue(max_size=40, api_open=False, default_concurrency_limit=4)
     page.launch(

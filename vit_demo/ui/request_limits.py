@@ -1,8 +1,10 @@
 """What a request may hold before Gradio sees it: its size, its shape, and its uploads' names."""
 
 import json
+import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 from gradio.route_utils import upload_fn
@@ -21,6 +23,12 @@ UPLOAD_BYTES = 20 * MEGABYTE
 MULTIPART_BYTES = 100_000
 BODY_BYTES = MEGABYTE
 LONGEST_SESSION = 64
+LONGEST_NAME = 200
+MOST_FILES = 10
+
+HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
+MOST_PORTS = 65_536
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 UPLOAD = "/gradio_api/upload"
 JOIN, ANSWERS = "/gradio_api/queue/join", "/gradio_api/queue/data"
@@ -50,14 +58,21 @@ READ_BELOW = (
     "/pwa_icon",
     "/static/",
     "/svelte/",
-    "/gradio_api/file=",
     "/gradio_api/heartbeat/",
 )
-WRITTEN = EVENTS | {UPLOAD, "/gradio_api/cancel", "/gradio_api/reset"}
+# Neither "cancel", after which the work would go on and its place be given away, nor "reset".
+WRITTEN = EVENTS | {UPLOAD}
+FILES = "/gradio_api/file="
+# Of what a browser says of an event; the rest is for other clients than the page.
+FIELDS = ("data", "event_data", "fn_index", "session_hash", "trigger_id")
 
 MALFORMED = b'{"detail":"This request does not fit the page; reload it."}'
-CLOSING = b'{"detail":"The page is being stopped; try again in a minute."}'
+BUSY = b'{"detail":"Too much is waiting, or the page is being stopped; try again in a minute."}'
 TOO_LARGE = b'{"detail":"This request is too large."}'
+OTHER_HOST = (
+    b'{"detail":"This page answers to the names of its own machine, like localhost; '
+    b'start it with --host to open it to others."}'
+)
 NOT_FOUND = b'{"detail":"Not Found"}'
 
 # What the parser of uploads raises for a body that is none.
@@ -69,8 +84,9 @@ class RequestLimits:
 
     `adopted` hears of the files that were uploaded, and `waits` says whether a session has asked
     for anything, without which Gradio has no answers to stream. Nothing is put into the queue
-    unless the page `admits` it. A refusal is a status of 4xx, or 503, and a constant sentence,
-    and leaves nothing in the log.
+    unless the page `admits` it from that session. With `hosts`, the page answers to no other name,
+    so that no foreign site can reach it by a name that leads here. A refusal is a status of 4xx, or
+    503, and a constant sentence, and leaves nothing in the log.
     """
 
     def __init__(
@@ -80,54 +96,94 @@ class RequestLimits:
         events: Callable[[], Collection[int]],
         adopted: Callable[[Sequence[str]], None],
         waits: Callable[[str], bool],
-        admits: Callable[[], bool],
+        admits: Callable[[str], bool],
+        hosts: Collection[str] | None = None,
     ) -> None:
         self._app, self._uploads, self._events = app, uploads, events
         self._adopted, self._waits, self._admits = adopted, waits, admits
+        self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         path = str(scope["path"]).removeprefix(scope.get("root_path", "")).rstrip("/")
-        if not _serves(scope["method"], path):
+        if not self._answers_to(scope):
+            await _refuse(send, 400, OTHER_HOST)
+        elif not self._serves(scope["method"], path):
             await _refuse(send, 404, NOT_FOUND)
-            return
-        if scope["method"] != "POST":
+        elif scope["method"] != "POST":
             if path == ANSWERS and not self._waits(_query(scope, "session_hash")):
                 await _refuse(send, 404, MALFORMED)
             else:
-                await self._app(scope, receive, send)
-            return
-        upload = path == UPLOAD
-        limit = UPLOAD_BYTES + MULTIPART_BYTES if upload else BODY_BYTES
-        if _declared_bytes(scope) > limit:
-            await _refuse(send, 413, TOO_LARGE)
-        elif upload:
-            await self._upload(scope, _counted(receive, limit), send)
-        else:
-            body = await _read(receive, limit)
-            if body is None:
+                await self._app(_plain(scope, path), receive, send)
+        elif path == UPLOAD:
+            if _declared_bytes(scope) > UPLOAD_BYTES + MULTIPART_BYTES:
                 await _refuse(send, 413, TOO_LARGE)
-            elif path in EVENTS and not self._admits():
-                await _refuse(send, 503, CLOSING)
-            elif path in EVENTS and not self._names_an_event(body):
-                await _refuse(send, 400, MALFORMED)
             else:
-                await self._app(scope, _replayed(body, receive), send)
+                counted = _counted(receive, UPLOAD_BYTES + MULTIPART_BYTES)
+                await self._upload(scope, counted, send)
+        else:
+            await self._event(scope, receive, send)
 
-    def _names_an_event(self, body: bytes) -> bool:
+    async def _event(self, scope: Scope, receive: Receive, send: Send) -> None:
+        too_large = _declared_bytes(scope) > BODY_BYTES
+        body = None if too_large else await _read(receive, BODY_BYTES)
+        if body is None:
+            await _refuse(send, 413, TOO_LARGE)
+            return
+        event = self._named_event(body)
+        if event is None:
+            await _refuse(send, 400, MALFORMED)
+        elif not self._admits(event["session_hash"]):
+            await _refuse(send, 503, BUSY)
+        else:
+            content = json.dumps(event, ensure_ascii=False).encode()
+            await self._app(_of_length(scope, len(content)), _replayed(content, receive), send)
+
+    def _named_event(self, body: bytes) -> dict[str, Any] | None:
+        """What a browser says of an event, or None where it names none of this page."""
         try:
             content = json.loads(body)
-            # Half of a surrogate pair is no text: no answer that repeats it could be sent.
-            json.dumps(content, ensure_ascii=False).encode()
-        except (ValueError, RecursionError):
+            event = {name: content[name] for name in FIELDS if name in content}
+            # No number that is none, and no half of a surrogate pair: answers repeat them.
+            json.dumps(event, ensure_ascii=False, allow_nan=False).encode()
+        except (ValueError, TypeError, RecursionError):
+            return None
+        match event:
+            case {"fn_index": int(number), "data": list(), "session_hash": str(session)}:
+                known = not isinstance(number, bool) and number in self._events()
+                source = event.get("trigger_id")
+                of_a_component = source is None or (
+                    isinstance(source, int) and not isinstance(source, bool)
+                )
+                data = isinstance(event.get("event_data"), dict | None)
+                if known and of_a_component and data and 0 < len(session) <= LONGEST_SESSION:
+                    return event
+        return None
+
+    def _serves(self, method: str, path: str) -> bool:
+        """Whether the page has a use for such a request."""
+        if method == "POST":
+            return path in WRITTEN
+        if method not in ("GET", "HEAD"):
             return False
-        match content:
-            case {"fn_index": int(event), "data": list(), "session_hash": str(session)}:
-                known = not isinstance(event, bool) and event in self._events()
-                return known and 0 < len(session) <= LONGEST_SESSION
-        return False
+        if path.startswith(FILES):
+            return self._uploads.serves(path.removeprefix(FILES))
+        short = all(len(part) <= LONGEST_NAME for part in path.split("/"))
+        return path in READ or (path.startswith(READ_BELOW) and short)
+
+    def _answers_to(self, scope: Scope) -> bool:
+        """Whether the request is for a host that exists, and may be answered."""
+        for name, value in scope["headers"]:
+            if name in (b"host", b"x-forwarded-host"):
+                host = HOST.fullmatch(value.decode("latin-1").split(",")[0].strip())
+                if host is None or int((host[2] or ":0")[1:]) >= MOST_PORTS:
+                    return False
+                allowed = self._hosts is None or host["name"] in self._hosts
+                if name == b"host" and not allowed:
+                    return False
+        return True
 
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take the files in as Gradio would, each request into a folder of its own.
@@ -139,6 +195,8 @@ class RequestLimits:
         if upload_id and not (upload_id.isalnum() and len(upload_id) <= LONGEST_SESSION):
             await _refuse(send, 400, MALFORMED)
             return
+        references: list[str] = []
+        refusal: tuple[int, bytes] | None = None
         with self._uploads.arriving() as folder:
             try:
                 files, _, _ = await upload_fn(
@@ -151,20 +209,35 @@ class RequestLimits:
                 )
             except UNREADABLE_UPLOAD as error:
                 too_large = "maximum allowed size" in str(error)
-                await _refuse(send, *((413, TOO_LARGE) if too_large else (400, MALFORMED)))
-                return
+                refusal = (413, TOO_LARGE) if too_large else (400, MALFORMED)
             except ClientDisconnect:
                 return
-            references = [self._uploads.adopt(Path(file)) for file in files]
+            else:
+                if len(files) > MOST_FILES:
+                    refusal = 400, MALFORMED
+                else:
+                    references = self._uploads.adopt([Path(str(file)) for file in files])
+        if refusal is not None:
+            await _refuse(send, *refusal)
+            return
         self._adopted(references)
         await _answer(send, 200, json.dumps(references).encode())
 
 
-def _serves(method: str, path: str) -> bool:
-    """Whether the page has a use for such a request."""
-    if method == "POST":
-        return path in WRITTEN
-    return method in ("GET", "HEAD") and (path in READ or path.startswith(READ_BELOW))
+def _plain(scope: Scope, path: str) -> Scope:
+    """Without what the page never sends, and Gradio would act on: parts of files, saved links."""
+    headers = [header for header in scope["headers"] if header[0] != b"range"]
+    query = b"" if path in ("", "/config") else scope["query_string"]
+    return {**scope, "headers": headers, "query_string": query}
+
+
+def _of_length(scope: Scope, length: int) -> Scope:
+    headers = [
+        header
+        for header in scope["headers"]
+        if header[0] not in (b"content-length", b"transfer-encoding")
+    ]
+    return {**scope, "headers": [*headers, (b"content-length", str(length).encode())]}
 
 
 def _declared_bytes(scope: Scope) -> int:

@@ -6,7 +6,7 @@ app issued, and never resolved, so no other file of the host can be reached thro
 
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,23 +57,33 @@ class Uploads:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def adopt(self, uploaded: Path) -> str:
-        """Move an upload to a name that nobody can guess; returns the reference to it.
+    def adopt(self, uploaded: Sequence[Path]) -> list[str]:
+        """Move uploads to names that nobody can guess; returns the references to them.
 
-        It belongs to the first session that names it. Nothing of the visitor's file name is kept
+        Each belongs to the first session that names it. Nothing of the visitor's file name is kept
         but a short suffix.
         """
-        suffix = uploaded.suffix.lower()
-        plain = suffix[1:].isascii() and suffix[1:].isalnum() and len(suffix) <= LONGEST_SUFFIX
-        path = self._new_path(f"photo{suffix if plain else ''}")
-        uploaded.replace(path)
         self._forget_deleted()
-        with self._lock:
-            self._issued[str(path)] = IssuedFile(path)
-        return str(path)
+        references = []
+        for file in uploaded:
+            suffix = file.suffix.lower()
+            plain = suffix[1:].isascii() and suffix[1:].isalnum() and len(suffix) <= LONGEST_SUFFIX
+            path = self._new_path(f"photo{suffix if plain else ''}")
+            file.replace(path)
+            with self._lock:
+                self._issued[str(path)] = IssuedFile(path)
+            references.append(str(path))
+        return references
 
     def add_preview(self, content: bytes, name: str, source: Path, session: str) -> str:
-        """Keep a picture that the browser can show; naming it opens what it is a preview of."""
+        """Keep a picture that the browser can show; naming it opens what it is a preview of.
+
+        A photo has one preview, however often it is asked for.
+        """
+        with self._lock:
+            for reference, file in self._issued.items():
+                if file == IssuedFile(source, session) and reference != str(source):
+                    return reference
         path = self._new_path(name)
         path.write_bytes(content)
         with self._lock:
@@ -102,6 +112,12 @@ class Uploads:
         ):
             raise PhotoError(NOT_YOURS)
         return issued.source
+
+    def serves(self, path: str) -> bool:
+        """Whether a path names a file that the page shows or gives away: one of this folder."""
+        inside = Path(path)
+        hidden = ".." in inside.parts or inside.parent == self._folder
+        return inside.is_relative_to(self._folder) and not hidden
 
     @property
     def issued(self) -> Mapping[str, IssuedFile]:
