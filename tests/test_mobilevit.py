@@ -17,7 +17,6 @@ from vit_demo.checkpoints.state_dict import load_state_dict_strict
 from vit_demo.checkpoints.timm import mobilevit as timm_mobilevit
 from vit_demo.checkpoints.transformers.processor import preprocessing_json, read_preprocessing
 from vit_demo.errors import CheckpointError, ConfigError, UnsupportedError
-from vit_demo.models import build
 from vit_demo.models.mobilevit import PRESETS, MobileViT, MobileViTConfig, preset
 from vit_demo.preprocess import Preprocessing
 from vit_demo.trace import LinearMixing, Trace, mean_heads, propagate_back
@@ -41,7 +40,7 @@ TINY_CONFIG = MobileViTConfig(
 
 def read_transformers(folder: Path) -> nn.Module:
     stored = transformers.read(folder, "tiny")
-    model = build(stored.config)
+    model = stored.config.build()
     load_state_dict_strict(model, stored.tensors, "tiny")
     return model.eval()
 

@@ -15,7 +15,6 @@ from vit_demo.checkpoints.files import load_tensors, read_json
 from vit_demo.checkpoints.state_dict import load_state_dict_strict
 from vit_demo.checkpoints.timm import swin as timm_swin
 from vit_demo.errors import CheckpointError, ConfigError, UnsupportedError
-from vit_demo.models import build
 from vit_demo.models.swin import Swin, SwinConfig
 
 TINY = {"embed_dim": 16, "depths": (2, 2, 2), "num_heads": (2, 4, 8)}
@@ -23,7 +22,7 @@ TINY = {"embed_dim": 16, "depths": (2, 2, 2), "num_heads": (2, 4, 8)}
 
 def read_transformers(folder: Path) -> Swin:
     stored = transformers.read(folder, "tiny")
-    model = build(stored.config)
+    model = stored.config.build()
     load_state_dict_strict(model, stored.tensors, "tiny")
     return model.eval()
 

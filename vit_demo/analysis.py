@@ -35,7 +35,7 @@ from vit_demo.faithfulness import (
     randomize_cascade,
     scores_vs_random,
 )
-from vit_demo.models import Model
+from vit_demo.models import Classifier
 from vit_demo.photo import PhotoSource, read_photo
 from vit_demo.precision import bfloat16_is_faster
 from vit_demo.predictions import Prediction, find_class, rank
@@ -254,14 +254,13 @@ def explain(
 
 
 def _method(
-    name: str | None, target: str | int | None, versus: str | int | None, model: Model
+    name: str | None, target: str | int | None, versus: str | int | None, model: Classifier
 ) -> Method:
     """The method of that name, or the default one for what is asked."""
     names_a_class = target is not None or versus is not None
     if name is None and names_a_class:
-        return next(
-            METHODS[each] for each in CLASS_SPECIFIC if METHODS[each].reason_against(model) is None
-        )
+        fitting = (each for each in CLASS_SPECIFIC if not METHODS[each].unsupported_reason(model))
+        return METHODS[next(fitting)]
     method = find_method(name or DEFAULT_METHOD)
     if names_a_class and not method.class_specific:
         raise MethodError(

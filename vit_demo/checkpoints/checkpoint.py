@@ -11,8 +11,7 @@ from vit_demo.checkpoints.calibration import Calibration
 from vit_demo.checkpoints.parsed_checkpoint import ParsedCheckpoint
 from vit_demo.checkpoints.state_dict import load_state_dict_strict
 from vit_demo.errors import CheckpointError, UnsupportedError
-from vit_demo.models import Model
-from vit_demo.models import build as build_model
+from vit_demo.models import Classifier
 from vit_demo.preprocess import Preprocessing
 
 
@@ -27,7 +26,7 @@ class Checkpoint:
     revision: str | None
     architecture: str
     layout: str
-    model: Model
+    model: Classifier
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     calibration: Calibration = field(default_factory=Calibration)
@@ -52,7 +51,7 @@ class Checkpoint:
         A page keeps every visitor's last result; the weights would stay in memory with it.
         """
         with torch.device("meta"):
-            without_weights = build_model(self.model.config)
+            without_weights = self.model.config.build()
         return replace(self, model=without_weights.eval().requires_grad_(False))
 
 
@@ -70,7 +69,7 @@ def build(stored: ParsedCheckpoint, ref: str, revision: str | None = None) -> Ch
     # What was made in a caller's inference mode could never take part in a gradient.
     with torch.inference_mode(False):
         with torch.device("meta"):  # to draw weights that are replaced at once takes seconds
-            model = build_model(stored.config)
+            model = stored.config.build()
         ours = {n: t.clone() if t.is_inference() else t for n, t in stored.tensors.items()}
         load_state_dict_strict(model, ours, f"'{ref}'")
     return Checkpoint(

@@ -5,7 +5,7 @@ from typing import Any
 
 from vit_demo.checkpoints import timm, transformers
 from vit_demo.errors import UnsupportedError
-from vit_demo.models import Model
+from vit_demo.models import Classifier
 from vit_demo.models.mobilevit import MobileViT
 from vit_demo.models.swin import Swin
 from vit_demo.models.vit import VisionTransformer
@@ -14,7 +14,7 @@ from vit_demo.models.vit import VisionTransformer
 CLASSIFIER = "ForImageClassification"
 
 # Every family that is not named here is a plain Vision Transformer.
-MODELS: Mapping[str, type[Model]] = {"swin": Swin, "mobilevit": MobileViT}
+MODELS: Mapping[str, type[Classifier]] = {"swin": Swin, "mobilevit": MobileViT}
 
 
 def is_timm(config_json: Mapping[str, Any]) -> bool:
@@ -42,6 +42,6 @@ def name_of(family: str) -> str:
     return transformers.FAMILIES[family]
 
 
-def model_of(family: str) -> type[Model]:
+def model_of(family: str) -> type[Classifier]:
     """The model that reads a family's checkpoints."""
     return MODELS.get(family, VisionTransformer)

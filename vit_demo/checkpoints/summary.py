@@ -14,7 +14,7 @@ from vit_demo.checkpoints.hub import cached, peek
 from vit_demo.checkpoints.reference import parse
 from vit_demo.checks import is_whole
 from vit_demo.errors import CheckpointError
-from vit_demo.models import Model
+from vit_demo.models import Classifier
 
 Place = Literal["bundled", "on this machine", "in the cache"]
 
@@ -27,7 +27,7 @@ class CheckpointSummary:
     """
 
     family: str
-    model: type[Model]
+    model: type[Classifier]
     classes: int | None
     place: Place
 

@@ -18,7 +18,7 @@ from vit_demo.checkpoints.values import flag, shape_of, sides, whole
 from vit_demo.errors import CheckpointError, UnsupportedError
 from vit_demo.models.grids import Grid
 from vit_demo.models.layers import Gelu
-from vit_demo.models.vit_config import FinalNorm, Pooling, ViTConfig
+from vit_demo.models.vit import FinalNorm, Pooling, ViTConfig
 
 # Heads are 64 wide, but for these widths and these names.
 HEAD_WIDTH = 64

@@ -28,7 +28,7 @@ from vit_demo.checkpoints.transformers.processor import preprocessing_json, read
 from vit_demo.checkpoints.values import section, whole
 from vit_demo.errors import CheckpointError
 from vit_demo.models import ModelConfig
-from vit_demo.models.vit_config import ViTConfig
+from vit_demo.models.vit import ViTConfig
 from vit_demo.preprocess import Preprocessing
 
 LAYOUT = "transformers"

@@ -13,7 +13,7 @@ from vit_demo.checkpoints.values import flag, number, shape_of, sides, whole
 from vit_demo.checks import LARGEST_NUMBER
 from vit_demo.errors import ConfigError, UnsupportedError
 from vit_demo.models.layers import Gelu
-from vit_demo.models.vit_config import ViTConfig
+from vit_demo.models.vit import ViTConfig
 
 # Their names on the left, ours (timm's) on the right.
 RULES: tuple[Rule, ...] = (
