@@ -5,7 +5,7 @@ in the others.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from vit_demo.checkpoints.checkpoint import Checkpoint
+from vit_demo.checkpoints.checkpoint import Checkpoint, CheckpointInfo
 from vit_demo.errors import CheckpointError, MethodError, TargetError
 from vit_demo.explanations import (
     DEFAULT_METHOD,
@@ -59,7 +59,7 @@ class Analysis:
     whole sum that the map is a part of, for a method that has one.
     """
 
-    checkpoint: Checkpoint = field(repr=False)
+    checkpoint: CheckpointInfo
     photo: Image.Image
     picture: Image.Image
     predictions: tuple[Prediction, ...]
@@ -185,7 +185,7 @@ class PreparedPhoto:
                 "values or none at all; choose another method, or another checkpoint."
             )
         return Analysis(
-            checkpoint=self.checkpoint,
+            checkpoint=self.checkpoint.info,
             photo=self.prepared.photo,
             picture=self.prepared.picture,
             predictions=ranked,

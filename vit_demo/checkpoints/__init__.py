@@ -6,7 +6,7 @@ from threading import Event
 from vit_demo.checkpoints import timm, transformers, tutorial
 from vit_demo.checkpoints.bundled import DEFAULT, bundled
 from vit_demo.checkpoints.cache import CheckpointCache, Progress
-from vit_demo.checkpoints.checkpoint import Checkpoint, build
+from vit_demo.checkpoints.checkpoint import Checkpoint, CheckpointInfo, build
 from vit_demo.checkpoints.family import check_family, is_timm
 from vit_demo.checkpoints.files import CONFIG, read_json
 from vit_demo.checkpoints.hub import fetch
@@ -20,6 +20,7 @@ __all__ = [
     "DEFAULT",
     "Checkpoint",
     "CheckpointCache",
+    "CheckpointInfo",
     "CheckpointSummary",
     "ParsedCheckpoint",
     "bundled",

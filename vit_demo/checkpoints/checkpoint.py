@@ -1,7 +1,6 @@
 """A checkpoint, ready to use."""
 
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -11,8 +10,25 @@ from vit_demo.checkpoints.calibration import Calibration
 from vit_demo.checkpoints.parsed_checkpoint import ParsedCheckpoint
 from vit_demo.checkpoints.state_dict import load_state_dict_strict
 from vit_demo.errors import CheckpointError, UnsupportedError
-from vit_demo.models import Classifier
+from vit_demo.models import Classifier, ModelSpec
 from vit_demo.preprocess import Preprocessing
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """A checkpoint without its weights, for a result that outlives those it came from.
+
+    `model` is its class and configuration, which say what can be asked of it.
+    """
+
+    ref: str
+    revision: str | None
+    architecture: str
+    layout: str
+    model: ModelSpec
+    labels: tuple[str, ...]
+    preprocessing: Preprocessing
+    calibration: Calibration
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,15 +60,19 @@ class Checkpoint:
         """What the weights take up in memory."""
         return sum(p.numel() * p.element_size() for p in self.model.parameters())
 
-    @cached_property
-    def without_weights(self) -> "Checkpoint":
-        """The same with a model without weights, for a result that outlives those it came from.
-
-        A page keeps every visitor's last result; the weights would stay in memory with it.
-        """
-        with torch.device("meta"):
-            without_weights = self.model.config.build()
-        return replace(self, model=without_weights.eval().requires_grad_(False))
+    @property
+    def info(self) -> CheckpointInfo:
+        """The same without the weights."""
+        return CheckpointInfo(
+            ref=self.ref,
+            revision=self.revision,
+            architecture=self.architecture,
+            layout=self.layout,
+            model=self.model.spec,
+            labels=self.labels,
+            preprocessing=self.preprocessing,
+            calibration=self.calibration,
+        )
 
 
 def build(stored: ParsedCheckpoint, ref: str, revision: str | None = None) -> Checkpoint:
