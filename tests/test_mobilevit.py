@@ -12,8 +12,8 @@ from PIL import Image
 from torch import nn
 
 from vit_demo.checkpoints import transformers
+from vit_demo.checkpoints.checkpoint import load_state_dict_strict
 from vit_demo.checkpoints.files import load_tensors, read_json
-from vit_demo.checkpoints.state_dict import load_state_dict_strict
 from vit_demo.checkpoints.timm import mobilevit as timm_mobilevit
 from vit_demo.checkpoints.transformers.processor import preprocessing_json, read_preprocessing
 from vit_demo.errors import CheckpointError, ConfigError, UnsupportedError

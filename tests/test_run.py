@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from vit_demo.checkpoints import transformers
+from vit_demo.checkpoints.checkpoint import load_state_dict_strict
 from vit_demo.checkpoints.files import BEST, SUMMARY
-from vit_demo.checkpoints.state_dict import load_state_dict_strict
 from vit_demo.errors import ConfigError, DataError, OutputError, StoppedError, UnsupportedError
 from vit_demo.models.vit import VisionTransformer
 from vit_demo.training.plan import SCRATCH, Plan

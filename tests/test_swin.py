@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from vit_demo.checkpoints import transformers
+from vit_demo.checkpoints.checkpoint import load_state_dict_strict
 from vit_demo.checkpoints.files import load_tensors, read_json
-from vit_demo.checkpoints.state_dict import load_state_dict_strict
 from vit_demo.checkpoints.timm import swin as timm_swin
 from vit_demo.errors import CheckpointError, ConfigError, UnsupportedError
 from vit_demo.models.swin import Swin, SwinConfig

@@ -11,8 +11,8 @@ from PIL import Image
 
 from vit_demo import explain, load
 from vit_demo.checkpoints import transformers as layout
+from vit_demo.checkpoints.checkpoint import load_state_dict_strict
 from vit_demo.checkpoints.files import CONFIG, PROCESSOR, WEIGHTS
-from vit_demo.checkpoints.state_dict import load_state_dict_strict
 from vit_demo.checkpoints.transformers.vit import GELUS, read_config, size_name
 from vit_demo.errors import CheckpointError, StateDictMismatchError, UnsupportedError
 from vit_demo.models.layers import Mlp

@@ -4,13 +4,12 @@ from pathlib import Path
 from threading import Event
 
 from vit_demo.checkpoints import timm, transformers, tutorial
-from vit_demo.checkpoints.bundled import DEFAULT, bundled
 from vit_demo.checkpoints.cache import CheckpointCache, Progress
-from vit_demo.checkpoints.checkpoint import Checkpoint, CheckpointInfo, build
+from vit_demo.checkpoints.catalogue import DEFAULT, bundled
+from vit_demo.checkpoints.checkpoint import Checkpoint, CheckpointInfo, ParsedCheckpoint, build
 from vit_demo.checkpoints.family import check_family, is_timm
 from vit_demo.checkpoints.files import CONFIG, read_json
 from vit_demo.checkpoints.hub import fetch
-from vit_demo.checkpoints.parsed_checkpoint import ParsedCheckpoint
 from vit_demo.checkpoints.reference import parse
 from vit_demo.checkpoints.summary import CheckpointSummary, summarize, works_offline
 from vit_demo.errors import CheckpointError, ConfigError, NotFoundError, UnsupportedError

@@ -1,17 +1,54 @@
-"""A checkpoint, ready to use."""
+"""A checkpoint: as its files say, with its weights ready to use, and without them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from vit_demo.checkpoints.calibration import Calibration
-from vit_demo.checkpoints.parsed_checkpoint import ParsedCheckpoint
-from vit_demo.checkpoints.state_dict import load_state_dict_strict
-from vit_demo.errors import CheckpointError, UnsupportedError
-from vit_demo.models import Classifier, ModelSpec
+from vit_demo.errors import (
+    LISTED,
+    CheckpointError,
+    ConfigError,
+    StateDictMismatchError,
+    UnsupportedError,
+)
+from vit_demo.models import Classifier, ModelConfig, ModelSpec
 from vit_demo.preprocess import Preprocessing
+
+# What weights are stored as, and can be brought to float32.
+FLOATS = {torch.float32, torch.float16, torch.bfloat16, torch.float64}
+# No trained weight comes near; the square of one that is larger may be infinite.
+LARGEST_WEIGHT = 1e12
+HEADS = {"head.weight", "head.fc.weight"}
+
+
+@dataclass(frozen=True)
+class ParsedCheckpoint:
+    """One checkpoint as read from its files; tensors bear our names and their stored precision."""
+
+    architecture: str
+    layout: str
+    config: ModelConfig
+    tensors: Mapping[str, Tensor]
+    labels: tuple[str, ...]
+    preprocessing: Preprocessing
+    calibration: Calibration = field(default_factory=Calibration)
+
+    def __post_init__(self) -> None:
+        side = self.preprocessing.least_side
+        if side is not None and side < self.config.least_side:
+            raise ConfigError(
+                f"photos are brought to {side} pixels, but the model cuts patches of "
+                f"{self.config.least_side}."
+            )
+
+    @property
+    def has_head(self) -> bool:
+        """Whether it classifies; a bare backbone does not."""
+        return not HEADS.isdisjoint(self.tensors)
 
 
 @dataclass(frozen=True)
@@ -102,3 +139,45 @@ def build(stored: ParsedCheckpoint, ref: str, revision: str | None = None) -> Ch
         preprocessing=stored.preprocessing,
         calibration=stored.calibration,
     )
+
+
+def load_state_dict_strict(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Load `tensors` into `model` in float32; everything is checked before anything is changed.
+
+    Raises StateDictMismatchError, and leaves the model as it was, unless names and shapes agree
+    exactly, and CheckpointError where the values are no numbers that a model can be made of.
+    """
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    missing = sorted(wanted.keys() - found.keys())
+    unexpected = sorted(found.keys() - wanted.keys())
+    reshaped = {
+        name: (wanted[name], found[name])
+        for name in sorted(wanted.keys() & found.keys())
+        if wanted[name] != found[name]
+    }
+    if missing or unexpected or reshaped:
+        raise StateDictMismatchError(source, missing, unexpected, reshaped)
+    if kinds := {str(t.dtype) for t in tensors.values() if t.dtype not in FLOATS}:
+        raise CheckpointError(
+            f"{source} stores its weights as {', '.join(sorted(kinds))}, which is not read; save "
+            "them as torch.float32 or torch.float16."
+        )
+    values = {name: tensor.float() for name, tensor in tensors.items()}
+    if damaged := [name for name, tensor in values.items() if not _plausible(tensor)]:
+        more = f" and {len(damaged) - LISTED} more" if len(damaged) > LISTED else ""
+        raise CheckpointError(
+            f"{source} has weights that are infinite, no numbers, or beyond {LARGEST_WEIGHT:g}: "
+            f"{', '.join(damaged[:LISTED])}{more}; the file is damaged, so download or save it "
+            "again."
+        )
+    model.load_state_dict(values, assign=True)
+
+
+def _plausible(weights: Tensor) -> bool:
+    """Whether all are numbers of a size that training leaves; one pass over them."""
+    if not weights.numel():
+        return True
+    low, high = (float(end) for end in weights.aminmax())
+    # Both are NaN where any weight is, and no comparison with NaN is true.
+    return low >= -LARGEST_WEIGHT and high <= LARGEST_WEIGHT

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vit_demo.checkpoints.state_dict import FLOATS
+from vit_demo.checkpoints.checkpoint import FLOATS
 from vit_demo.checkpoints.values import pair
 from vit_demo.errors import UnsupportedError
 

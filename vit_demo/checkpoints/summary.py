@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
 
-from vit_demo.checkpoints.bundled import bundled
+from vit_demo.checkpoints.catalogue import bundled
 from vit_demo.checkpoints.family import check_classifier, check_family, model_of, name_of
 from vit_demo.checkpoints.files import CONFIG, PROCESSOR, WEIGHTS, read_json
 from vit_demo.checkpoints.hub import cached, peek

@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from vit_demo.checkpoints import timm
+from vit_demo.checkpoints.checkpoint import ParsedCheckpoint
 from vit_demo.checkpoints.files import LABELS, read_json, unpickle_tensors
 from vit_demo.checkpoints.naming import READABLE
-from vit_demo.checkpoints.parsed_checkpoint import ParsedCheckpoint
 from vit_demo.checkpoints.values import shape_of
 from vit_demo.errors import CheckpointError, UnsupportedError
 from vit_demo.preprocess import Preprocessing

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from vit_demo.checkpoints import transformers
+from vit_demo.checkpoints.checkpoint import ParsedCheckpoint
 from vit_demo.checkpoints.files import BEST, SUMMARY, write_json
-from vit_demo.checkpoints.parsed_checkpoint import ParsedCheckpoint
 from vit_demo.data.dataset_checks import Checked, check
 from vit_demo.data.folder import parts, relative_name, relative_names
 from vit_demo.errors import DataError, StoppedError

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from vit_demo.checkpoints.bundled import bundled
+from vit_demo.checkpoints.catalogue import bundled
 from vit_demo.checkpoints.files import CONFIG, LABELS, PICKLE, PROCESSOR, WEIGHTS, read_json
 from vit_demo.checkpoints.hub import cache, client
 from vit_demo.checkpoints.hub.cache import Accept, cached, peek

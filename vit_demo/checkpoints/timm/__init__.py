@@ -11,9 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from vit_demo.checkpoints.calibration import read_calibration
+from vit_demo.checkpoints.checkpoint import ParsedCheckpoint
 from vit_demo.checkpoints.files import CONFIG, load_weights, read_json
 from vit_demo.checkpoints.naming import check_colours, unreadable
-from vit_demo.checkpoints.parsed_checkpoint import ParsedCheckpoint
 from vit_demo.checkpoints.timm import mobilevit, swin, vit
 from vit_demo.checkpoints.timm.arguments import check_arguments
 from vit_demo.checkpoints.timm.timm_config import read_labels, read_preprocessing

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vit_demo.checkpoints.calibration import KEY, Calibration, read_calibration
+from vit_demo.checkpoints.checkpoint import ParsedCheckpoint
 from vit_demo.checkpoints.files import (
     CONFIG,
     PROCESSOR,
@@ -22,7 +23,6 @@ from vit_demo.checkpoints.files import (
     write_json,
 )
 from vit_demo.checkpoints.naming import check_colours, unreadable
-from vit_demo.checkpoints.parsed_checkpoint import ParsedCheckpoint
 from vit_demo.checkpoints.transformers import mobilevit, swin, vit
 from vit_demo.checkpoints.transformers.processor import preprocessing_json, read_preprocessing
 from vit_demo.checkpoints.values import section, whole

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vit_demo.checkpoints.checkpoint import FLOATS
 from vit_demo.checkpoints.naming import QKV, Rule, join_qkv, rename, square
-from vit_demo.checkpoints.state_dict import FLOATS
 from vit_demo.checkpoints.values import flag, number, shape_of, sides, whole
 from vit_demo.checks import LARGEST_NUMBER
 from vit_demo.errors import ConfigError, UnsupportedError
