@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_mobilevit import MobileViT, MobileViTConfig
 from test_swin_trace import lively, tiny
-from test_timm import ours, theirs
+from test_timm_format import ours, theirs
 from test_vit import VARIANTS
 from torch import nn
 

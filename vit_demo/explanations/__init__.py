@@ -4,8 +4,6 @@ An explanation takes a watched pass and the class in question, and gives one map
 Adding one is one file and one row.
 """
 
-from collections.abc import Mapping
-
 from vit_demo.errors import MethodError, nearest
 from vit_demo.explanations.attention import attention
 from vit_demo.explanations.evidence import (
@@ -36,7 +34,7 @@ __all__ = [
 
 EVERY_CLASS = "The same for every class: it shows where the model looks, not why."
 
-METHODS: Mapping[str, Method] = {
+METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         Method(

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from vit_demo.checkpoints.checkpoint import ParsedCheckpoint, load_state_dict_strict
-from vit_demo.checkpoints.transformers.vit import check_plain
+from vit_demo.checkpoints.families.vit import check_plain
 from vit_demo.data.seeding import torch_seed
 from vit_demo.errors import DataError, UnsupportedError
 from vit_demo.models.vit import VisionTransformer, ViTConfig, preset
