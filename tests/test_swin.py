@@ -121,7 +121,7 @@ def test_timms_old_names_are_read(tmp_path):
 def test_what_is_computed_or_belongs_to_pre_training_is_left_out():
     attention = "swin.encoder.layers.0.blocks.0.attention.self"
     extra = [f"{attention}.relative_position_index", "swin.embeddings.mask_token"]
-    assert transformers.swin.to_timm_names({name: torch.zeros(1) for name in extra}) == {}
+    assert family.from_hf_names({name: torch.zeros(1) for name in extra}) == {}
 
 
 def test_options_are_read_from_the_configuration(tmp_path):
@@ -181,7 +181,7 @@ def test_what_is_not_read_is_refused(tmp_path, changes, words):
 
 def test_patches_that_are_not_square_are_refused():
     with pytest.raises(UnsupportedError, match="square"):
-        transformers.swin.read_config({"patch_size": [4, 2]}, 5, "odd")
+        family.read_hf_config({"patch_size": [4, 2]}, 5, "odd")
 
 
 def test_timm_checkpoints_that_are_not_read_are_refused():
