@@ -106,7 +106,7 @@ def _logits(reference: str) -> dict[str, Any]:
 
 
 def _accept(config_json: dict[str, Any]) -> None:
-    from vit_demo.checkpoints.transformers import check_family
+    from vit_demo.checkpoints.hf_format import check_family
 
     check_family(config_json, "the checkpoint")
 

@@ -205,7 +205,7 @@ def test_what_is_evicted_leaves_the_memory(tmp_path, make_model, photo_file):
     With room for one, the memory stays as it was after the first two; with room for all it grows
     by what they weigh, which shows that the measure sees them.
     """
-    from vit_demo.checkpoints import transformers
+    from vit_demo.checkpoints import hf_format
     from vit_demo.models.vit import ViTConfig
     from vit_demo.preprocess import Preprocessing
 
@@ -216,7 +216,7 @@ def test_what_is_evicted_leaves_the_memory(tmp_path, make_model, photo_file):
     size = sum(parameter.nbytes for parameter in model.parameters())
     labels, squeeze = tuple("abcde"), Preprocessing(resize=(32, 32))
     first = tmp_path / "0"
-    transformers.write(first, config, model.state_dict(), labels, squeeze, torch.float16)
+    hf_format.write(first, config, model.state_dict(), labels, squeeze, torch.float16)
     refs = [first, *(tmp_path / str(number) for number in range(1, 8))]
     for ref in refs[1:]:
         ref.symlink_to(first)

@@ -24,7 +24,7 @@ from vit_demo.explanations.capability import capabilities
 from vit_demo.explanations.masking import Between
 from vit_demo.faithfulness import ScoresVsRandom
 from vit_demo.figures.overlay import LONG_SIDE
-from vit_demo.figures.sheet import save_sheet
+from vit_demo.figures.sheet import draw_sheet, save_figure
 from vit_demo.photo import read_photo
 from vit_demo.preprocess import Prepared
 from vit_demo.settings import MEGABYTE
@@ -228,18 +228,14 @@ def _class_index(value: Any) -> int | None:
 def _shown(seen: PreparedPhoto, question: Question, between: Between) -> Shown:
     """All maps of one look, which keep neither the weights nor the flows alive."""
     main, question = _first_map(seen, question, between)
-    without_weights = seen.checkpoint.without_weights
     layers = (
         seen.explain("attention", options={"layer": layer + 1}) for layer in range(seen.layers)
     )
     # Every layer's predictions are the same ones; a thousand classes, twelve times, would weigh.
     return Shown(
-        main=replace(main, checkpoint=without_weights),
+        main=main,
         layers=tuple(
-            replace(
-                one, checkpoint=without_weights, predictions=main.predictions, logits=main.logits
-            )
-            for one in layers
+            replace(one, predictions=main.predictions, logits=main.logits) for one in layers
         ),
         prepared=seen.prepared,
         target=question.target,
@@ -327,7 +323,7 @@ def slide(shown: Shown, folder: str, smooth: bool | None = False) -> str:
     # In the page's own folder, which is cleaned at the next start whatever happens.
     with TemporaryDirectory(dir=folder) as temporary:
         path = Path(temporary) / "sheet.png"
-        save_sheet(captions.sheet(shown.main, bool(smooth)), path)
+        save_figure(draw_sheet(captions.sheet(shown.main, bool(smooth))), path)
         label = shown.main.predictions[0].label
         safe = "".join(letter if letter.isalnum() else "-" for letter in label)[:40]
         return save_bytes_to_cache(path.read_bytes(), f"{safe}-{shown.main.method}.png", folder)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from vit_demo.checkpoints.bundled import bundled
+from vit_demo.checkpoints.catalogue import bundled
+from vit_demo.checkpoints.families import hub_tags
 from vit_demo.checkpoints.files import CONFIG, LABELS, PICKLE, PROCESSOR, WEIGHTS, read_json
 from vit_demo.checkpoints.hub import cache, client
 from vit_demo.checkpoints.hub.cache import Accept, cached, peek
@@ -29,8 +30,6 @@ Offline = Callable[[], Sequence[str]]
 LARGEST_SMALL_FILE = 10_000_000
 MOST_NAMES_TOLD = 5
 
-# Model types of the Hub's tags; timm's models carry the library's.
-FAMILIES = ("vit", "deit", "dinov2", "dinov2_with_registers", "swin", "mobilevit", "timm")
 SEARCHED_PER_RESULT, MOST_SEARCHED = 5, 100
 
 
@@ -86,7 +85,7 @@ def fetch(
 def search(
     query: str,
     limit: int = 20,
-    families: Sequence[str] = FAMILIES,
+    families: Sequence[str] | None = None,
     cancelled: Event | None = None,
     offline: Offline | None = None,
 ) -> list[Found]:
@@ -94,6 +93,7 @@ def search(
 
     Raises UnreachableError without a network, AccessError when a token is refused.
     """
+    wanted = hub_tags() if families is None else set(families)
     most = min(limit * SEARCHED_PER_RESULT, MOST_SEARCHED)
     try:
         models = client.search(query, most, cancelled or Event())
@@ -112,7 +112,7 @@ def search(
             gated=bool(model.gated),
         )
         for model in models
-        if is_repo(model.id) and not set(families).isdisjoint(model.tags or ())
+        if is_repo(model.id) and not wanted.isdisjoint(model.tags or ())
     ]
     return found[:limit]
 
