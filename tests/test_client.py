@@ -56,22 +56,66 @@ def test_a_body_that_does_not_end_is_broken_off(fetch, repo, tmp_path):
     assert sum(path.stat().st_size for path in tmp_path.rglob("*")) < 1_000_000
 
 
+# Damaged in the cache, which other programs share
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
 @pytest.mark.parametrize("pinned", [False, True])
-def test_a_file_that_rots_in_the_cache_is_healed(fetch, repo, name, pinned):
+def test_what_is_damaged_in_the_shared_cache_stays_there_and_is_fetched_beside_it(
+    fetch, repo, hub, name, pinned
+):
     there = repo()
     reference = f"{there.name}@{there.commit}" if pinned else there.name
-    rotten = Path(fetch(reference)["folder"], name)
-    rotten.write_bytes(b" " + rotten.read_bytes()[1:])
+    shared = Path(fetch(reference)["folder"])
+    damaged = damage(shared / name)
     result = fetch(reference)
-    assert Path(result["folder"], name).read_bytes() == FILES[name]
+    assert {file: Path(result["folder"], file).read_bytes() for file in FETCHED} == {
+        file: FILES[file] for file in FETCHED
+    }
+    assert (shared / name).read_bytes() == damaged
+    hub.log.clear()
+    again = fetch(reference, env={"HF_HUB_OFFLINE": "1"})
+    assert again["folder"] == result["folder"]
+    assert hub.requests(there) == []
 
 
-def test_a_file_that_rots_in_the_cache_is_not_used_offline(fetch, repo):
+def test_a_damaged_blob_that_another_commit_shares_is_not_used_either(fetch, repo):
+    """The client would link the new commit to the blob that it has, and fetch no byte."""
     there = repo()
-    Path(fetch(there.name)["folder"], "model.safetensors").write_bytes(WEIGHTS[::-1])
-    result = fetch(there.name, env={"HF_HUB_OFFLINE": "1"})
+    shared = Path(fetch(there.name)["folder"])
+    damaged = damage(shared / "model.safetensors")
+    there.files = FILES | {"README.md": b"# Written anew"}
+    result = fetch(there.name)
+    assert result["revision"] == there.commit != shared.name
+    assert Path(result["folder"], "model.safetensors").read_bytes() == WEIGHTS
+    assert (shared / "model.safetensors").read_bytes() == damaged
+
+
+def test_what_is_damaged_in_the_shared_cache_is_not_used_offline(driver, hub, repo, tmp_path):
+    there = repo()
+    call = ("fetch", {"reference": there.name})
+    shared = Path(driver.calls(hub.endpoint, tmp_path, call)[0]["folder"])
+    damaged = damage(shared / "model.safetensors")
+    result, listed = driver.calls(hub.endpoint, tmp_path, call, ("cached", {}), HF_HUB_OFFLINE="1")
     one_sentence(result, "UnreachableError", "no whole copy", there.name)
+    assert listed["cached"] == []
+    assert (shared / "model.safetensors").read_bytes() == damaged
+
+
+def test_what_is_damaged_in_our_own_cache_is_fetched_again(fetch, repo):
+    there = repo()
+    damage(Path(fetch(there.name)["folder"], "model.safetensors"))
+    own = Path(fetch(there.name)["folder"], "model.safetensors")
+    damage(own)
+    assert Path(fetch(there.name)["folder"], "model.safetensors") == own
+    assert own.read_bytes() == WEIGHTS
+
+
+def damage(path: Path) -> bytes:
+    """Change a byte in place, as a failing disk does; the content that is there now."""
+    content = bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:]
+    path.write_bytes(content)
+    return content
 
 
 # Stopped
