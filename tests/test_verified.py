@@ -16,9 +16,9 @@ IO = Path("/proc/self/io")
 def twice(driver, hub, tmp_path):
     """Fetch a repository in a fresh process: the bytes that it reads, and the result.
 
-    Another repository is fetched before it, so that the client is imported by then.
+    Another repository is fetched before it, so that what the client loads first is not counted.
     """
-    other = hub.add("ann/imports-the-client", {"config.json": CONFIG, "model.safetensors": b"1"})
+    other = hub.add("ann/before-it", {"config.json": CONFIG, "model.safetensors": b"1"})
 
     def call(there, **env):
         calls = [("fetch", {"reference": name}) for name in (other.name, there.name)]
