@@ -203,12 +203,14 @@ def test_a_result_is_greyed_once_its_photo_has_gone(page):
 def test_a_layer_that_does_not_exist_is_refused_in_words(page):
     upload(page, EXAMPLES / "honey-bee.jpg")
     run(page)
+    last = source(page, "layer-image")
     page.fill("#layer input[type=number]", "99")
     page.keyboard.press("Enter")
     page.wait_for_selector(".toast-body")
+    assert source(page, "layer-image") == last
     page.fill("#layer input[type=number]", "2")
     page.keyboard.press("Enter")
-    page.wait_for_timeout(500)
+    wait_for_change(page, "layer-image", last)
 
 
 def test_an_example_is_one_click_away(page):
