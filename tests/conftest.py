@@ -110,11 +110,11 @@ def three_classes(tmp_path):
 @pytest.fixture
 def our_checkpoint(tmp_path, tiny_config, tiny_model):
     """A tiny checkpoint in the transformers layout, written by this package."""
-    from vit_demo.checkpoints import transformers
+    from vit_demo.checkpoints import hf_format
     from vit_demo.preprocess import Preprocessing
 
     folder = tmp_path / "ours"
-    transformers.write(
+    hf_format.write(
         folder,
         tiny_config,
         tiny_model.state_dict(),

@@ -1,22 +1,36 @@
-"""The hub room in a process of its own, because its client reads the environment at import.
+"""The hub room in a process of its own, because its client reads the environment once.
 
     echo '{"env": {"HF_ENDPOINT": …}, "stderr": "errors.txt", "calls": [["cached", {}]]}' \
         | PYTHONPATH=. python tests/fetch_once.py
 
 Each line of input is a job: a fresh process with that environment makes the calls one after the
-other, and one line of output holds their results. torch is imported before the first job only.
+other, and one line of output holds their results. Everything is imported before the first job, as
+this takes most of the time; then each process has the client read the environment again.
+
+A call may bring "waits": our own limits in seconds (ANSWER_SECONDS, START_SECONDS) instead of those
+of the app, and "skip_sleeps": what the client sleeps between its attempts is noted, not slept.
 """
 
+import importlib
 import json
 import os
 import sys
+import time
 import traceback
 from pathlib import Path
 from threading import Event, Timer
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
-import torch  # it takes most of the time of a start
+import torch
+from huggingface_hub import constants
+
+from vit_demo.checkpoints import hub, load
+from vit_demo.checkpoints.hf_format import check_family
+from vit_demo.errors import DemoError
+from vit_demo.settings import Settings
+
+SHORTEST_SLEEP = 0.01  # seconds; enough to let other threads run
 
 
 def main() -> None:
@@ -35,6 +49,7 @@ def _work(job: dict[str, Any]) -> None:
     os.environ.update(job["env"])
     errors = os.open(job["stderr"], os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     os.dup2(errors, 2)
+    _read_environment()
     try:
         results = [_call(name, arguments) for name, arguments in job["calls"]]
         sys.stdout.write(json.dumps(results))
@@ -45,12 +60,24 @@ def _work(job: dict[str, Any]) -> None:
         os._exit(1)
 
 
-def _call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    from vit_demo.checkpoints import hub
-    from vit_demo.errors import DemoError
+def _read_environment() -> None:
+    """As if the client were imported only now, in every module that has copied a constant."""
+    before = {name: value for name, value in vars(constants).items() if name.isupper()}
+    importlib.reload(constants)
+    for name, module in list(sys.modules.items()):
+        if not name.startswith("huggingface_hub"):
+            continue
+        for constant in before.keys() & vars(module).keys():
+            if vars(module)[constant] is before[constant]:
+                setattr(module, constant, getattr(constants, constant))
 
-    started = monotonic()
+
+def _call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     seen: list[tuple[str, int, int]] = []
+    for limit, seconds in arguments.pop("waits", {}).items():
+        setattr(hub.client, limit, seconds)
+    slept = _skip_sleeps() if arguments.pop("skip_sleeps", False) else []
+    started, read_before = monotonic(), _bytes_read()
     result: dict[str, Any] = {}
     try:
         match name:
@@ -68,12 +95,33 @@ def _call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
                 result = _logits(**arguments)
     except DemoError as error:
         result = {"error": type(error).__name__, "message": str(error)}
-    return result | {"seconds": monotonic() - started, "progress": seen}
+    measured = {"seconds": monotonic() - started, "bytes_read": _bytes_read() - read_before}
+    return result | measured | {"progress": seen, "slept": slept}
+
+
+def _skip_sleeps() -> list[float]:
+    """From now on nobody in this process sleeps; the seconds that were asked for."""
+    slept: list[float] = []
+
+    def note(seconds: float) -> None:
+        if seconds >= 1:  # shorter ones are those of the locks of files
+            slept.append(seconds)
+        sleep(min(seconds, SHORTEST_SLEEP))
+
+    time.sleep = note
+    return slept
+
+
+def _bytes_read() -> int:
+    """What this process has read so far, from files and from the network; 0 where nobody counts."""
+    counters = Path("/proc/self/io")
+    if not counters.exists():
+        return 0
+    lines = dict(line.split(": ") for line in counters.read_text().splitlines())
+    return int(lines["rchar"])
 
 
 def _fetch(hub: Any, seen: list[tuple[str, int, int]], **arguments: Any) -> dict[str, Any]:
-    from vit_demo.settings import Settings
-
     cancelled = Event()
     if "cancel_after" in arguments:
         Timer(arguments.pop("cancel_after"), cancelled.set).start()
@@ -96,8 +144,6 @@ def _publish(folder: str, name: str, private: bool = False) -> dict[str, Any]:
 
 def _logits(reference: str) -> dict[str, Any]:
     """What a checkpoint answers to pixels that are always the same."""
-    from vit_demo import load
-
     checkpoint = load(reference)
     pixels = torch.linspace(-1, 1, 3 * 32 * 32).reshape(1, 3, 32, 32)
     with torch.inference_mode():
@@ -106,8 +152,6 @@ def _logits(reference: str) -> dict[str, Any]:
 
 
 def _accept(config_json: dict[str, Any]) -> None:
-    from vit_demo.checkpoints.transformers import check_family
-
     check_family(config_json, "the checkpoint")
 
 

@@ -3,13 +3,15 @@
 import torch
 from torch import nn
 
+from vit_demo.models.base import Classifier
+
 # On a grid of 4 × 4 patches of 8 pixels: what each patch weighs in the answer.
 EVIDENCE = torch.tensor(
     [[0.0, 0.0, 0.0, 0.0], [0.0, 3.0, 1.0, 0.0], [0.0, 2.0, 0.5, 0.0], [0.0, 0.0, 0.0, -1.0]]
 )
 
 
-class Planted(nn.Module):
+class Planted(Classifier):
     """Class 0 has the logit Σ weight · brightness of each patch, less 2; class 1 has none."""
 
     def __init__(self, config, evidence=EVIDENCE):

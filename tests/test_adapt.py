@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from vit_demo.checkpoints.state_dict import load_state_dict_strict
+from vit_demo.checkpoints.checkpoint import load_state_dict_strict
 from vit_demo.models.vit import VisionTransformer
 from vit_demo.training.adapt import adapt, fold_layer_scale, resample_patch_kernel
 

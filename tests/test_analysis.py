@@ -2,6 +2,7 @@
 
 import gc
 import json
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,6 +14,7 @@ from vit_demo.analysis import prepare
 from vit_demo.checkpoints.calibration import Calibration, store_calibration
 from vit_demo.errors import CheckpointError, MethodError, OptionError, PhotoError, TargetError
 from vit_demo.explanations import METHODS, run_with_trace
+from vit_demo.explanations.capability import capabilities
 from vit_demo.faithfulness import parts_of
 from vit_demo.photo import read_photo
 
@@ -297,3 +299,15 @@ def test_an_analysis_is_one_short_line(checkpoint, photo_file):
     words = repr(explain(checkpoint, photo_file, "relevance", "roses", versus="tulips"))
     assert len(words) < 300
     assert "relevance for roses compared with tulips, 4 × 4 patches" in words
+
+
+def test_an_analysis_holds_no_weights(our_checkpoint, photo_file):
+    checkpoint = load(str(our_checkpoint))
+    weights = weakref.ref(checkpoint.model)
+    analysis = explain(checkpoint, photo_file)
+    assert analysis.checkpoint == checkpoint.info
+    whole = [able.as_json() for able in capabilities(checkpoint.model)]
+    del checkpoint
+    gc.collect()
+    assert weights() is None
+    assert [able.as_json() for able in capabilities(analysis.checkpoint.model)] == whole

@@ -48,10 +48,12 @@ FENCED = {
 NAMED_OTHERWISE = {
     "architecture",
     "docs",
+    "extension",
     "golden",
     "names",
     "hostile_files",
     "swin_trace",
+    "transformers",
     "transformers_layout",
 }
 
@@ -147,7 +149,7 @@ def test_a_planted_fault_is_found(file, source):
         ("models/vit.py", "from vit_demo.models.layers import Mlp"),
         ("models/vit.py", "from .layers import Mlp"),
         ("models/vit.py", "from ..trace import Trace"),
-        ("checkpoints/transformers/vit.py", "from ..files import CONFIG"),
+        ("checkpoints/families/vit.py", "from ..files import CONFIG"),
         ("checkpoints/hub.py", "import huggingface_hub"),
         ("publishing/upload.py", "from huggingface_hub import HfApi"),
         ("ui/page.py", "import gradio as gr\nfrom vit_demo import explain, load"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vit_demo import explain, load
-from vit_demo.checkpoints import transformers
+from vit_demo.checkpoints import hf_format
 from vit_demo.checkpoints.calibration import KEY, Calibration, read_calibration, store_calibration
 from vit_demo.errors import CheckpointError, ConfigError, OutputError
 from vit_demo.preprocess import Preprocessing
@@ -39,9 +39,7 @@ def test_what_is_written_is_what_is_read(our_checkpoint, config_of):
 def test_a_checkpoint_can_be_written_with_it(tmp_path, tiny_config, tiny_model):
     stated = Calibration(2.0, 0.25)
     weights, square = tiny_model.state_dict(), Preprocessing(resize=(32, 32))
-    transformers.write(
-        tmp_path, tiny_config, weights, tuple("abcde"), square, torch.float32, stated
-    )
+    hf_format.write(tmp_path, tiny_config, weights, tuple("abcde"), square, torch.float32, stated)
     assert load(str(tmp_path)).calibration == stated
 
 

@@ -1,7 +1,6 @@
 """The catalogue offers what can be named, and claims nothing it does not know."""
 
-from vit_demo.checkpoints.bundled import bundled
-from vit_demo.checkpoints.catalogue import catalogue
+from vit_demo.checkpoints.catalogue import bundled, catalogue
 from vit_demo.checkpoints.reference import parse
 
 

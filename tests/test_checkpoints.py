@@ -79,7 +79,7 @@ def test_a_bug_of_ours_keeps_its_traceback(our_checkpoint, monkeypatch, bug):
     def broken(*_):
         raise bug("a bug")
 
-    monkeypatch.setattr("vit_demo.checkpoints.transformers.vit.read_config", broken)
+    monkeypatch.setattr("vit_demo.checkpoints.families.vit.read_hf_config", broken)
     with pytest.raises(bug, match="^a bug$"):
         load(str(our_checkpoint))
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_mobilevit import MobileViT, MobileViTConfig
 from test_swin_trace import lively, tiny
-from test_timm import ours, theirs
+from test_timm_format import ours, theirs
 from test_vit import VARIANTS
 from torch import nn
 
@@ -259,7 +259,7 @@ def test_models_whose_tokens_are_merged_or_convolved_are_refused(family):
         model, pixels = lively(tiny("timm", (16, 16), (4, 4))), torch.randn(2, 3, 16, 16).double()
     else:
         model, pixels = MobileViT(MobileViTConfig(classes=5)).eval(), torch.randn(2, 3, 64, 64)
-    assert "merged or pass through convolutions" in EVIDENCE.reason_against(type(model))
+    assert "merged or pass through convolutions" in EVIDENCE.unsupported_reason(type(model))
     with pytest.raises(MethodError, match="'evidence' does not fit this checkpoint: its tokens"):
         EVIDENCE(run_with_trace(model, pixels), TARGET, {})
     with pytest.raises(MethodError, match="choose 'relevance'"):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from vit_demo.checkpoints import transformers
+from vit_demo.checkpoints import hf_format
 from vit_demo.checkpoints.files import SUMMARY
 from vit_demo.cli import main
 from vit_demo.errors import DataError, StoppedError
@@ -32,7 +32,7 @@ class Stops(Watcher):
 
 @pytest.fixture
 def start(our_checkpoint):
-    return transformers.read(our_checkpoint, "it")
+    return hf_format.read(our_checkpoint, "it")
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_both_have_the_same_budget_and_photos_and_only_one_the_weights(plan, sta
     assert [e["stage"] for e in scratch.summary["epochs"]] == ["all"] * 3
     assert scratch.summary["weights"] == "none"
     shapes = [
-        {name: value.shape for name, value in transformers.read(out / f, "it").tensors.items()}
+        {name: value.shape for name, value in hf_format.read(out / f, "it").tensors.items()}
         for f in ("pretrained", "from-scratch")
     ]
     assert shapes[0] == shapes[1]

@@ -8,11 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from vit_demo.errors import OutputError
-from vit_demo.figures import ColourScale, Sheet, draw_overlay, draw_patches
+from vit_demo.figures import ColourScale, draw_overlay, draw_patches
 from vit_demo.figures.curves import draw_comparison, spread
 from vit_demo.figures.scores import Tile, draw_contact_sheet
-from vit_demo.figures.sheet import DOTS_PER_INCH, save_sheet
+from vit_demo.figures.sheet import DOTS_PER_INCH
 
 WHITE = (255, 255, 255)
 
@@ -134,39 +133,6 @@ def test_what_the_model_pads_is_left_empty():
     assert alpha.shape == (9, 14)
     assert (alpha.sum(axis=0) // 255).tolist() == [6, 6, 6, 6, 0, 6, 6, 6, 6, 0, 6, 6, 0, 0]
     assert (alpha.sum(axis=1) // 255).tolist() == [10, 10, 10, 10, 0, 10, 10, 0, 0]
-
-
-@pytest.fixture
-def sheet():
-    photo = Image.new("RGB", (30, 40), WHITE)
-    return Sheet(
-        title="a_b $x$ <rose>",
-        caption="one\n" + "many words " * 40,
-        unit="share",
-        photo=photo,
-        overlay=photo,
-        scale=ColourScale(0.0, 0.1, signed=False, clipped=1),
-        classes=[("$rose$", 0.9), ("tulip", 0.1)],
-    )
-
-
-@pytest.mark.parametrize(
-    ("suffix", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")]
-)
-def test_a_sheet_is_written_in_the_format_of_its_name(sheet, tmp_path, suffix, start):
-    path = tmp_path / f"sheet.{suffix}"
-    save_sheet(sheet, path)
-    assert path.read_bytes().startswith(start)
-    if suffix == "png":
-        with Image.open(path) as slide:
-            assert slide.size == (1920, 1080)
-
-
-def test_a_sheet_that_cannot_be_written_is_refused(sheet, tmp_path):
-    with pytest.raises(OutputError, match="use .png, .svg, .pdf"):
-        save_sheet(sheet, tmp_path / "sheet.doc")
-    with pytest.raises(OutputError, match="cannot be written"):
-        save_sheet(sheet, tmp_path / "nowhere" / "sheet.png")
 
 
 @pytest.mark.parametrize(

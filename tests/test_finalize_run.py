@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vit_demo import explain, load
-from vit_demo.checkpoints import transformers
+from vit_demo.checkpoints import hf_format
 from vit_demo.checkpoints.files import SUMMARY
 from vit_demo.publishing.finalize_run import finalize_run
 from vit_demo.training.plan import Plan
@@ -37,7 +37,7 @@ def plan(tmp_path, our_checkpoint, noise_photo):
 def test_the_folder_holds_its_score_its_temperature_and_its_card(plan, tmp_path):
     out = tmp_path / "out"
     plan = replace(plan, licence="cc-by-2.0", credit="Ann")
-    last = train(plan, transformers.read(Path(plan.weights), "it"), out, Watcher())
+    last = train(plan, hf_format.read(Path(plan.weights), "it"), out, Watcher())
     scores = finalize_run(plan, out)
     summary = json.loads((out / SUMMARY).read_text())
     assert sorted(f"{p.parent.name}/{p.name}" for p, _ in scores.samples) == sorted(
@@ -62,7 +62,7 @@ def test_what_is_scored_is_what_the_run_held_out_though_photos_cannot_be_read(pl
         (data / "roses" / f"{number}.png").write_bytes(b"no photo")
     left = replace(plan, leave_out="orchids")
     out = tmp_path / "out"
-    train(left, transformers.read(Path(plan.weights), "it"), out, Watcher())
+    train(left, hf_format.read(Path(plan.weights), "it"), out, Watcher())
     scores = finalize_run(left, out)
     listed = json.loads((out / SUMMARY).read_text())["held_out_photos"]
     names = [path.relative_to(data).as_posix() for path, _ in scores.samples]
@@ -77,7 +77,7 @@ def test_transformers_reads_the_folder_and_gives_the_same_logits(plan, tmp_path)
 
     theirs = oracles.transformers()
     out = tmp_path / "out"
-    train(plan, transformers.read(Path(plan.weights), "it"), out, Watcher())
+    train(plan, hf_format.read(Path(plan.weights), "it"), out, Watcher())
     finalize_run(plan, out)
     model = theirs.AutoModelForImageClassification.from_pretrained(out, dtype=torch.float32)
     processor = theirs.AutoImageProcessor.from_pretrained(out, backend="pil")

@@ -74,8 +74,7 @@ def test_what_a_visitor_looks_at_keeps_no_weights_in_memory(
     cache.get("flowers")
     gc.collect()
     assert weights() is None
-    assert shown.main.checkpoint.bytes == load(str(our_checkpoint)).bytes
-    assert {p.device.type for p in shown.main.checkpoint.model.parameters()} == {"meta"}
+    assert shown.main.checkpoint == load(str(our_checkpoint)).info
 
 
 def test_a_result_is_as_large_as_what_is_drawn_whatever_the_photo(
@@ -217,8 +216,7 @@ def test_another_map_is_the_one_that_python_gives(events, token, shown, our_chec
         kept = events.results.get(token)
         assert kept.maps["relevance"].as_json() == expected.as_json()
         assert kept.main is shown.main
-        made = kept.maps["relevance"].checkpoint.model
-        assert {p.device.type for p in made.parameters()} == {"meta"}
+        assert kept.maps["relevance"].checkpoint == load(str(our_checkpoint)).info
 
 
 def test_classes_count_only_where_the_map_depends_on_them(events, token):

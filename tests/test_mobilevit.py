@@ -11,13 +11,12 @@ from einops import rearrange
 from PIL import Image
 from torch import nn
 
-from vit_demo.checkpoints import transformers
+from vit_demo.checkpoints import hf_format
+from vit_demo.checkpoints.checkpoint import load_state_dict_strict
+from vit_demo.checkpoints.families import mobilevit as family
 from vit_demo.checkpoints.files import load_tensors, read_json
-from vit_demo.checkpoints.state_dict import load_state_dict_strict
-from vit_demo.checkpoints.timm import mobilevit as timm_mobilevit
-from vit_demo.checkpoints.transformers.processor import preprocessing_json, read_preprocessing
+from vit_demo.checkpoints.processor import preprocessing_json, read_preprocessing
 from vit_demo.errors import CheckpointError, ConfigError, UnsupportedError
-from vit_demo.models import build
 from vit_demo.models.mobilevit import PRESETS, MobileViT, MobileViTConfig, preset
 from vit_demo.preprocess import Preprocessing
 from vit_demo.trace import LinearMixing, Trace, mean_heads, propagate_back
@@ -40,15 +39,15 @@ TINY_CONFIG = MobileViTConfig(
 
 
 def read_transformers(folder: Path) -> nn.Module:
-    stored = transformers.read(folder, "tiny")
-    model = build(stored.config)
+    stored = hf_format.read(folder, "tiny")
+    model = stored.config.build()
     load_state_dict_strict(model, stored.tensors, "tiny")
     return model.eval()
 
 
 def read_timm(folder: Path) -> MobileViT:
-    tensors = timm_mobilevit.to_timm_names(load_tensors(folder / "model.safetensors", "tiny"))
-    config = timm_mobilevit.read_config(read_json(folder / "config.json", "tiny"), tensors, "tiny")
+    tensors = family.from_timm_names(load_tensors(folder / "model.safetensors", "tiny"))
+    config = family.read_timm_config(read_json(folder / "config.json", "tiny"), tensors, "tiny")
     model = MobileViT(config)
     load_state_dict_strict(model, tensors, "tiny")
     return model.eval()
@@ -263,12 +262,12 @@ def test_blue_first_is_not_written_as_a_vit_processor():
 def test_what_is_not_read_is_refused(tmp_path, changes):
     their_transformers(tmp_path, **changes)
     with pytest.raises(UnsupportedError, match=next(iter(changes))):
-        transformers.read(tmp_path, "odd")
+        hf_format.read(tmp_path, "odd")
 
 
 def test_other_tensors_are_not_taken_for_timms():
     with pytest.raises(CheckpointError, match="no MobileViT"):
-        timm_mobilevit.read_config({}, {}, "odd")
+        family.read_timm_config({}, {}, "odd")
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,10 @@ from test_mobilevit import MobileViT, MobileViTConfig
 from test_swin_trace import lively, tiny
 from test_vit import VARIANTS
 
-from vit_demo.errors import MethodError, OptionError
+from vit_demo.errors import OptionError
 from vit_demo.explanations import METHODS, masking, run_with_trace
 from vit_demo.explanations.masking import gaussian
 from vit_demo.explanations.occlusion import MOST_BLOCKS, blocks, number_of_blocks
-from vit_demo.trace import Trace
 
 TARGET = torch.tensor([0, 3])
 OCCLUSION = METHODS["occlusion"]
@@ -173,15 +172,6 @@ def test_the_work_comes_in_slices_and_can_be_broken_off(tiny_model, monkeypatch,
     assert heard == [(2, 32)]
 
 
-class Untold(torch.nn.Module):
-    """A model that says nothing about its cells."""
-
-    def forward(self, pixels, trace: Trace | None = None):
-        if trace is not None:
-            trace.begin((4, 4))
-        return pixels.mean(dim=(2, 3))
-
-
 def test_what_cannot_be_hidden_is_refused(tiny_model):
     seen = run_with_trace(tiny_model, torch.randn(2, 3, 32, 48))
     for block in (0, 6):
@@ -190,5 +180,3 @@ def test_what_cannot_be_hidden_is_refused(tiny_model):
     model, size, _ = swin()
     with pytest.raises(OptionError, match="needs its whole grid of tokens; use hide=blur"):
         OCCLUSION(run_with_trace(model, torch.randn(2, 3, *size)), TARGET, {"hide": "drop"})
-    with pytest.raises(MethodError, match="does not say how large its patches are"):
-        OCCLUSION(run_with_trace(Untold(), torch.randn(2, 3, 32, 32)), TARGET, {})

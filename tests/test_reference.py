@@ -2,7 +2,7 @@
 
 import pytest
 
-from vit_demo.checkpoints.bundled import BUNDLED_FOLDER, bundled
+from vit_demo.checkpoints.catalogue import BUNDLED_FOLDER, bundled
 from vit_demo.checkpoints.hub import HubReference
 from vit_demo.checkpoints.reference import parse
 from vit_demo.errors import CheckpointError, NotFoundError

@@ -14,9 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
-from vit_demo.checkpoints import transformers
+from vit_demo.checkpoints import hf_format
+from vit_demo.checkpoints.checkpoint import load_state_dict_strict
 from vit_demo.checkpoints.files import BEST, SUMMARY
-from vit_demo.checkpoints.state_dict import load_state_dict_strict
 from vit_demo.errors import ConfigError, DataError, OutputError, StoppedError, UnsupportedError
 from vit_demo.models.vit import VisionTransformer
 from vit_demo.training.plan import SCRATCH, Plan
@@ -78,11 +78,11 @@ def plan(photos, our_checkpoint):
 
 @pytest.fixture
 def start(our_checkpoint):
-    return transformers.read(our_checkpoint, "it")
+    return hf_format.read(our_checkpoint, "it")
 
 
 def weights(folder):
-    return torch.cat([v.flatten() for v in transformers.read(folder, "it").tensors.values()])
+    return torch.cat([v.flatten() for v in hf_format.read(folder, "it").tensors.values()])
 
 
 def test_photos_and_a_checkpoint_become_another_checkpoint(plan, start, photos, tmp_path):
@@ -90,7 +90,7 @@ def test_photos_and_a_checkpoint_become_another_checkpoint(plan, start, photos, 
     out, told = tmp_path / "out", Told()
     last = train(plan, start, out, told)
     assert told.steps[-1] == last
-    stored = transformers.read(out, "it")
+    stored = hf_format.read(out, "it")
     assert stored.labels == ("blue", "red")
     assert (stored.config.image_size, stored.config.patch_size) == ((24, 24), 12)
     assert (stored.preprocessing.resize, stored.preprocessing.crop) == (26, (24, 24))
@@ -132,7 +132,7 @@ def test_layer_scale_is_learnt_with_and_folded_into_what_is_written(plan, start,
     learnt = state["trainer"]["model"]["blocks.0.ls1.gamma"]
     assert not torch.equal(learnt, gammas["blocks.0.ls1.gamma"])
     last = train(plan, scaled, tmp_path / "out", Watcher(), resume=True)
-    stored = transformers.read(tmp_path / "out", "it")
+    stored = hf_format.read(tmp_path / "out", "it")
     assert stored.config.layer_scale is None
     model = VisionTransformer(stored.config)
     load_state_dict_strict(model, stored.tensors, "it")
@@ -157,7 +157,7 @@ def test_the_folder_holds_the_last_epoch_and_the_best_one_beside_it(
     monkeypatch.setattr(Trainer, "score", score)
     train(plan, start, tmp_path / "out", Watcher())
     for folder, expected in ((tmp_path / "out", seen[2]), (tmp_path / "out" / BEST, seen[1])):
-        written = transformers.read(folder, "it").tensors["head.bias"]
+        written = hf_format.read(folder, "it").tensors["head.bias"]
         assert torch.equal(written, expected)
     assert not torch.equal(seen[1], seen[2])
 
@@ -174,7 +174,7 @@ def test_a_start_from_chance_needs_no_checkpoint(plan, tmp_path, monkeypatch, ti
     monkeypatch.setattr("vit_demo.training.plan.preset", lambda _: tiny_config)
     scratch = replace(plan, weights=SCRATCH, recipe=replace(RECIPE, head_epochs=0))
     train(scratch, None, tmp_path / "out", Watcher())
-    assert transformers.read(tmp_path / "out", "it").labels == ("blue", "red")
+    assert hf_format.read(tmp_path / "out", "it").labels == ("blue", "red")
 
 
 @pytest.mark.parametrize("after", [1, 3, 4, 8])

@@ -10,27 +10,26 @@ import oracles
 import pytest
 import torch
 
-from vit_demo.checkpoints import transformers
+from vit_demo.checkpoints import hf_format
+from vit_demo.checkpoints.checkpoint import load_state_dict_strict
+from vit_demo.checkpoints.families import swin as family
 from vit_demo.checkpoints.files import load_tensors, read_json
-from vit_demo.checkpoints.state_dict import load_state_dict_strict
-from vit_demo.checkpoints.timm import swin as timm_swin
 from vit_demo.errors import CheckpointError, ConfigError, UnsupportedError
-from vit_demo.models import build
 from vit_demo.models.swin import Swin, SwinConfig
 
 TINY = {"embed_dim": 16, "depths": (2, 2, 2), "num_heads": (2, 4, 8)}
 
 
 def read_transformers(folder: Path) -> Swin:
-    stored = transformers.read(folder, "tiny")
-    model = build(stored.config)
+    stored = hf_format.read(folder, "tiny")
+    model = stored.config.build()
     load_state_dict_strict(model, stored.tensors, "tiny")
     return model.eval()
 
 
 def read_timm(folder: Path) -> Swin:
-    tensors = timm_swin.to_timm_names(load_tensors(folder / "model.safetensors", "tiny"))
-    config = timm_swin.read_config(read_json(folder / "config.json", "tiny"), tensors, "tiny")
+    tensors = family.from_timm_names(load_tensors(folder / "model.safetensors", "tiny"))
+    config = family.read_timm_config(read_json(folder / "config.json", "tiny"), tensors, "tiny")
     model = Swin(config)
     load_state_dict_strict(model, tensors, "tiny")
     return model.eval()
@@ -105,7 +104,7 @@ def test_windows_are_inferred_from_the_tables_where_nothing_states_them(tmp_path
 
 def test_timms_old_names_are_read(tmp_path):
     their_timm(tmp_path)
-    today = timm_swin.to_timm_names(load_tensors(tmp_path / "model.safetensors", "tiny"))
+    today = family.from_timm_names(load_tensors(tmp_path / "model.safetensors", "tiny"))
     old = {
         name.replace("layers.1.down", "layers.0.down")
         .replace("layers.2.down", "layers.1.down")
@@ -114,7 +113,7 @@ def test_timms_old_names_are_read(tmp_path):
     }
     old["layers.0.blocks.1.attn_mask"] = torch.zeros(1)
     old["layers.0.blocks.0.attn.relative_position_index"] = torch.zeros(1)
-    renamed = timm_swin.to_timm_names(old)
+    renamed = family.from_timm_names(old)
     assert renamed.keys() == today.keys()
     assert all(torch.equal(renamed[name], today[name]) for name in today)
 
@@ -122,7 +121,7 @@ def test_timms_old_names_are_read(tmp_path):
 def test_what_is_computed_or_belongs_to_pre_training_is_left_out():
     attention = "swin.encoder.layers.0.blocks.0.attention.self"
     extra = [f"{attention}.relative_position_index", "swin.embeddings.mask_token"]
-    assert transformers.swin.to_timm_names({name: torch.zeros(1) for name in extra}) == {}
+    assert family.from_hf_names({name: torch.zeros(1) for name in extra}) == {}
 
 
 def test_options_are_read_from_the_configuration(tmp_path):
@@ -177,19 +176,19 @@ def test_stored_layouts_load(layout):
 def test_what_is_not_read_is_refused(tmp_path, changes, words):
     their_transformers(tmp_path, **changes)
     with pytest.raises(UnsupportedError, match=words):
-        transformers.read(tmp_path, "odd")
+        hf_format.read(tmp_path, "odd")
 
 
 def test_patches_that_are_not_square_are_refused():
     with pytest.raises(UnsupportedError, match="square"):
-        transformers.swin.read_config({"patch_size": [4, 2]}, 5, "odd")
+        family.read_hf_config({"patch_size": [4, 2]}, 5, "odd")
 
 
 def test_timm_checkpoints_that_are_not_read_are_refused():
     with pytest.raises(UnsupportedError, match="always_partition"):
-        timm_swin.read_config({"model_args": {"always_partition": True}}, {}, "odd")
+        family.read_timm_config({"model_args": {"always_partition": True}}, {}, "odd")
     with pytest.raises(CheckpointError, match="no Swin"):
-        timm_swin.read_config({}, {}, "odd")
+        family.read_timm_config({}, {}, "odd")
 
 
 @pytest.mark.parametrize(

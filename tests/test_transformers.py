@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from vit_demo.checkpoints import read_folder
-from vit_demo.checkpoints.checkpoint import build
-from vit_demo.checkpoints.state_dict import load_state_dict_strict
+from vit_demo.checkpoints.checkpoint import build, load_state_dict_strict
 from vit_demo.errors import UnsupportedError
 from vit_demo.explanations.traced_pass import run_with_trace
 from vit_demo.models.vit import VisionTransformer

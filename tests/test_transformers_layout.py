@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 
 from vit_demo import explain, load
-from vit_demo.checkpoints import transformers as layout
+from vit_demo.checkpoints import hf_format as layout
+from vit_demo.checkpoints.checkpoint import load_state_dict_strict
+from vit_demo.checkpoints.families import FAMILIES
+from vit_demo.checkpoints.families.vit import HF_GELUS, read_hf_config, size_name
 from vit_demo.checkpoints.files import CONFIG, PROCESSOR, WEIGHTS
-from vit_demo.checkpoints.state_dict import load_state_dict_strict
-from vit_demo.checkpoints.transformers.vit import GELUS, read_config, size_name
 from vit_demo.errors import CheckpointError, StateDictMismatchError, UnsupportedError
 from vit_demo.models.layers import Mlp
 from vit_demo.models.vit import VisionTransformer, preset
@@ -87,13 +88,13 @@ def test_logits_are_the_librarys_own_for_every_option(their_checkpoint, photo_fi
     assert_same_answer(their_checkpoint(**changes), photo_file)
 
 
-@pytest.mark.parametrize("name", GELUS)
+@pytest.mark.parametrize("name", HF_GELUS)
 def test_every_gelu_is_the_librarys_function_of_that_name(name):
     """The two kinds differ by too little to show in logits, so they are compared as functions."""
     from transformers.activations import ACT2FN
 
     x = torch.linspace(-5, 5, 201)
-    config = read_config({"hidden_act": name}, {}, "vit", 2, "it")
+    config = read_hf_config({"hidden_act": name}, {}, "vit", 2, "it")
     ours = Mlp(1, 1, config.gelu, 0.0).act
     torch.testing.assert_close(ours(x), ACT2FN[name](x), rtol=0, atol=1e-6)
 
@@ -386,7 +387,7 @@ def test_a_rectangular_model_survives_writing_and_reading(
     ],
 )
 def test_preprocessing_survives_writing_and_reading(our_checkpoint, preprocessing):
-    from vit_demo.checkpoints.transformers.processor import preprocessing_json, read_preprocessing
+    from vit_demo.checkpoints.processor import preprocessing_json, read_preprocessing
 
     written = json.loads(json.dumps(preprocessing_json(preprocessing)))
     assert read_preprocessing(written, (8, 8), "it") == preprocessing
@@ -394,7 +395,7 @@ def test_preprocessing_survives_writing_and_reading(our_checkpoint, preprocessin
 
 def test_a_written_crop_is_the_librarys_own(our_checkpoint, photo_file):
     from vit_demo.checkpoints.files import PROCESSOR, write_json
-    from vit_demo.checkpoints.transformers.processor import preprocessing_json
+    from vit_demo.checkpoints.processor import preprocessing_json
 
     crop = Preprocessing(resize=34, crop=(32, 32), resample=Image.Resampling.BICUBIC)
     write_json(our_checkpoint / PROCESSOR, preprocessing_json(crop))
@@ -404,7 +405,7 @@ def test_a_written_crop_is_the_librarys_own(our_checkpoint, photo_file):
 
 @pytest.mark.parametrize("changes", [{"resize": 32}, {"resize": None}, {"crop": (16, 16)}])
 def test_preprocessing_that_the_file_cannot_say_is_not_written(changes):
-    from vit_demo.checkpoints.transformers.processor import preprocessing_json
+    from vit_demo.checkpoints.processor import preprocessing_json
 
     with pytest.raises(UnsupportedError, match="has no processor file here"):
         preprocessing_json(Preprocessing(**{"resize": (32, 32), **changes}))
@@ -436,7 +437,7 @@ def test_a_processor_without_a_size_takes_the_models(our_checkpoint):
 
 
 def test_without_a_file_the_familys_processor_brings_photos_to_the_models_size():
-    from vit_demo.checkpoints.transformers.processor import read_preprocessing
+    from vit_demo.checkpoints.processor import read_preprocessing
 
     bicubic = Image.Resampling.BICUBIC
     assert read_preprocessing({}, (64, 64), "it", "mobilevit") == Preprocessing(
@@ -449,7 +450,7 @@ def test_without_a_file_the_familys_processor_brings_photos_to_the_models_size()
 
 def test_a_file_without_a_size_means_the_processors_own_where_any_fits():
     """Swin takes any size, and the library's processor has 224; a ViT takes but its own."""
-    from vit_demo.checkpoints.transformers.processor import read_preprocessing
+    from vit_demo.checkpoints.processor import read_preprocessing
 
     stored = {"image_processor_type": "ViTImageProcessor"}
     assert read_preprocessing(stored, (96, 96), "it", "swin").resize == (224, 224)
@@ -508,7 +509,8 @@ def test_another_family_is_refused_and_the_readable_ones_are_named(our_checkpoin
         layout.read(our_checkpoint, "owner/name")
     message = str(refusal.value)
     assert message.startswith(f"owner/name is of the family '{family or 'unknown'}'")
-    assert all(known in message for known in layout.FAMILIES.values())
+    names = {name for family in FAMILIES for name in family.model_types.values()}
+    assert all(known in message for known in names)
 
 
 @pytest.mark.parametrize(
@@ -553,7 +555,7 @@ def test_a_processor_with_other_rules_is_refused_by_name(our_checkpoint, kind):
     ("family", "kind"), [("deit", "DeiT"), ("dinov2", "Bit"), ("swin", "ViT"), ("vit", "ViT")]
 )
 def test_a_processor_without_a_name_is_its_familys(their_checkpoint, noise_photo, family, kind):
-    from vit_demo.checkpoints.transformers.processor import PROCESSORS, read_preprocessing
+    from vit_demo.checkpoints.processor import PROCESSORS, read_preprocessing
 
     transformers = pytest.importorskip("transformers")
     folder = their_checkpoint()

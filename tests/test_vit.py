@@ -250,8 +250,8 @@ def test_positions_are_interpolated_as_transformers_does(their_checkpoint, grid)
     """Against the library's own interpolate_pos_encoding, rectangles included."""
     import transformers
 
-    from vit_demo.checkpoints import transformers as layout
-    from vit_demo.checkpoints.state_dict import load_state_dict_strict
+    from vit_demo.checkpoints import hf_format as layout
+    from vit_demo.checkpoints.checkpoint import load_state_dict_strict
 
     folder = their_checkpoint()
     oracle = transformers.ViTForImageClassification.from_pretrained(folder).eval()

@@ -5,7 +5,7 @@ in the others.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from vit_demo.checkpoints.checkpoint import Checkpoint
+from vit_demo.checkpoints.checkpoint import Checkpoint, CheckpointInfo
 from vit_demo.errors import CheckpointError, MethodError, TargetError
 from vit_demo.explanations import (
     DEFAULT_METHOD,
@@ -35,7 +35,7 @@ from vit_demo.faithfulness import (
     randomize_cascade,
     scores_vs_random,
 )
-from vit_demo.models import Model
+from vit_demo.models import Classifier
 from vit_demo.photo import PhotoSource, read_photo
 from vit_demo.precision import bfloat16_is_faster
 from vit_demo.predictions import Prediction, find_class, rank
@@ -59,7 +59,7 @@ class Analysis:
     whole sum that the map is a part of, for a method that has one.
     """
 
-    checkpoint: Checkpoint = field(repr=False)
+    checkpoint: CheckpointInfo
     photo: Image.Image
     picture: Image.Image
     predictions: tuple[Prediction, ...]
@@ -185,7 +185,7 @@ class PreparedPhoto:
                 "values or none at all; choose another method, or another checkpoint."
             )
         return Analysis(
-            checkpoint=self.checkpoint,
+            checkpoint=self.checkpoint.info,
             photo=self.prepared.photo,
             picture=self.prepared.picture,
             predictions=ranked,
@@ -254,14 +254,13 @@ def explain(
 
 
 def _method(
-    name: str | None, target: str | int | None, versus: str | int | None, model: Model
+    name: str | None, target: str | int | None, versus: str | int | None, model: Classifier
 ) -> Method:
     """The method of that name, or the default one for what is asked."""
     names_a_class = target is not None or versus is not None
     if name is None and names_a_class:
-        return next(
-            METHODS[each] for each in CLASS_SPECIFIC if METHODS[each].reason_against(model) is None
-        )
+        fitting = (each for each in CLASS_SPECIFIC if not METHODS[each].unsupported_reason(model))
+        return METHODS[next(fitting)]
     method = find_method(name or DEFAULT_METHOD)
     if names_a_class and not method.class_specific:
         raise MethodError(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from vit_demo.analysis import TOP, Analysis
-from vit_demo.checkpoints import Checkpoint
+from vit_demo.checkpoints import Checkpoint, CheckpointInfo
 from vit_demo.explanations import METHODS
 from vit_demo.faithfulness import FIGURES, ScoresVsRandom
 from vit_demo.figures import ColourScale, Sheet, draw_overlay, draw_patches
@@ -244,7 +244,7 @@ def source(analysis: Analysis) -> str:
     return source_of(analysis.checkpoint)
 
 
-def source_of(checkpoint: Checkpoint) -> str:
+def source_of(checkpoint: Checkpoint | CheckpointInfo) -> str:
     """A checkpoint, at which commit, and its architecture."""
     commit = f" at {checkpoint.revision}" if checkpoint.revision else ""
     return f"{checkpoint.ref}{commit} · {checkpoint.architecture}"

@@ -18,7 +18,7 @@ PICKLED = "jafdxc/vit-base-patch16-224-finetuned-flower"
 @pytest.fixture(scope="module")
 def files(tmp_path_factory, make_model):
     """A whole checkpoint of about 1 MB, which arrives in some twenty pieces."""
-    from vit_demo.checkpoints import transformers
+    from vit_demo.checkpoints import hf_format
     from vit_demo.models.vit import ViTConfig
     from vit_demo.preprocess import Preprocessing
 
@@ -26,7 +26,7 @@ def files(tmp_path_factory, make_model):
     folder = tmp_path_factory.mktemp("vit")
     tensors = make_model(config).state_dict()
     squeeze = Preprocessing(resize=(224, 224))
-    transformers.write(folder, config, tensors, LABELS, squeeze, torch.float32)
+    hf_format.write(folder, config, tensors, LABELS, squeeze, torch.float32)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 

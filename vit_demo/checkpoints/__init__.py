@@ -3,14 +3,13 @@
 from pathlib import Path
 from threading import Event
 
-from vit_demo.checkpoints import timm, transformers, tutorial
-from vit_demo.checkpoints.bundled import DEFAULT, bundled
+from vit_demo.checkpoints import hf_format, timm_format, tutorial_format
 from vit_demo.checkpoints.cache import CheckpointCache, Progress
-from vit_demo.checkpoints.checkpoint import Checkpoint, build
+from vit_demo.checkpoints.catalogue import DEFAULT, bundled
+from vit_demo.checkpoints.checkpoint import Checkpoint, CheckpointInfo, ParsedCheckpoint, build
 from vit_demo.checkpoints.family import check_family, is_timm
 from vit_demo.checkpoints.files import CONFIG, read_json
 from vit_demo.checkpoints.hub import fetch
-from vit_demo.checkpoints.parsed_checkpoint import ParsedCheckpoint
 from vit_demo.checkpoints.reference import parse
 from vit_demo.checkpoints.summary import CheckpointSummary, summarize, works_offline
 from vit_demo.errors import CheckpointError, ConfigError, NotFoundError, UnsupportedError
@@ -20,6 +19,7 @@ __all__ = [
     "DEFAULT",
     "Checkpoint",
     "CheckpointCache",
+    "CheckpointInfo",
     "CheckpointSummary",
     "ParsedCheckpoint",
     "bundled",
@@ -113,13 +113,13 @@ def read_folder(path: Path, ref: str, allow_pickle: bool = False) -> ParsedCheck
 
 def _read(path: Path, source: str, allow_pickle: bool) -> ParsedCheckpoint:
     if not path.is_dir():
-        if path.suffix == tutorial.SUFFIX:
-            return tutorial.read(path, source)
+        if path.suffix == tutorial_format.SUFFIX:
+            return tutorial_format.read(path, source)
         raise UnsupportedError(
             f"{source} is a file; name the folder that holds config.json and model.safetensors, "
-            f"or a {tutorial.SUFFIX} file."
+            f"or a {tutorial_format.SUFFIX} file."
         )
-    if not (path / CONFIG).exists() and (weights := tutorial.find(path, source)):
-        return tutorial.read(weights, source)
-    layout = timm if is_timm(read_json(path / CONFIG, source)) else transformers
+    if not (path / CONFIG).exists() and (weights := tutorial_format.find(path, source)):
+        return tutorial_format.read(weights, source)
+    layout = timm_format if is_timm(read_json(path / CONFIG, source)) else hf_format
     return layout.read(path, source, allow_pickle)

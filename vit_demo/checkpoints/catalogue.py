@@ -1,4 +1,4 @@
-"""The checkpoints that the picker offers, read from assets/catalogue.json."""
+"""The checkpoints that come with the app, and those that the picker offers beside them."""
 
 import json
 from dataclasses import dataclass
@@ -6,6 +6,13 @@ from dataclasses import dataclass
 from vit_demo.settings import ASSETS
 
 CATALOGUE = ASSETS / "catalogue.json"
+BUNDLED_FOLDER = ASSETS / "checkpoints"
+DEFAULT = "flowers"
+
+
+def bundled() -> list[str]:
+    """The names of the checkpoints that come with the app; they need no network."""
+    return sorted(path.parent.name for path in BUNDLED_FOLDER.glob("*/config.json"))
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,71 @@
-"""A checkpoint, ready to use."""
+"""A checkpoint: as its files say, with its weights ready to use, and without them."""
 
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from vit_demo.checkpoints.calibration import Calibration
-from vit_demo.checkpoints.parsed_checkpoint import ParsedCheckpoint
-from vit_demo.checkpoints.state_dict import load_state_dict_strict
-from vit_demo.errors import CheckpointError, UnsupportedError
-from vit_demo.models import Model
-from vit_demo.models import build as build_model
+from vit_demo.errors import (
+    LISTED,
+    CheckpointError,
+    ConfigError,
+    StateDictMismatchError,
+    UnsupportedError,
+)
+from vit_demo.models import Classifier, ModelConfig, ModelSpec
 from vit_demo.preprocess import Preprocessing
+
+# What weights are stored as, and can be brought to float32.
+FLOATS = {torch.float32, torch.float16, torch.bfloat16, torch.float64}
+# No trained weight comes near; the square of one that is larger may be infinite.
+LARGEST_WEIGHT = 1e12
+HEADS = {"head.weight", "head.fc.weight"}
+
+
+@dataclass(frozen=True)
+class ParsedCheckpoint:
+    """One checkpoint as read from its files; tensors bear our names and their stored precision."""
+
+    architecture: str
+    layout: str
+    config: ModelConfig
+    tensors: Mapping[str, Tensor]
+    labels: tuple[str, ...]
+    preprocessing: Preprocessing
+    calibration: Calibration = field(default_factory=Calibration)
+
+    def __post_init__(self) -> None:
+        side = self.preprocessing.least_side
+        if side is not None and side < self.config.least_side:
+            raise ConfigError(
+                f"photos are brought to {side} pixels, but the model cuts patches of "
+                f"{self.config.least_side}."
+            )
+
+    @property
+    def has_head(self) -> bool:
+        """Whether it classifies; a bare backbone does not."""
+        return not HEADS.isdisjoint(self.tensors)
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """A checkpoint without its weights, for a result that outlives those it came from.
+
+    `model` is its class and configuration, which say what can be asked of it.
+    """
+
+    ref: str
+    revision: str | None
+    architecture: str
+    layout: str
+    model: ModelSpec
+    labels: tuple[str, ...]
+    preprocessing: Preprocessing
+    calibration: Calibration
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +79,7 @@ class Checkpoint:
     revision: str | None
     architecture: str
     layout: str
-    model: Model
+    model: Classifier
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     calibration: Calibration = field(default_factory=Calibration)
@@ -45,15 +97,19 @@ class Checkpoint:
         """What the weights take up in memory."""
         return sum(p.numel() * p.element_size() for p in self.model.parameters())
 
-    @cached_property
-    def without_weights(self) -> "Checkpoint":
-        """The same with a model without weights, for a result that outlives those it came from.
-
-        A page keeps every visitor's last result; the weights would stay in memory with it.
-        """
-        with torch.device("meta"):
-            without_weights = build_model(self.model.config)
-        return replace(self, model=without_weights.eval().requires_grad_(False))
+    @property
+    def info(self) -> CheckpointInfo:
+        """The same without the weights."""
+        return CheckpointInfo(
+            ref=self.ref,
+            revision=self.revision,
+            architecture=self.architecture,
+            layout=self.layout,
+            model=self.model.spec,
+            labels=self.labels,
+            preprocessing=self.preprocessing,
+            calibration=self.calibration,
+        )
 
 
 def build(stored: ParsedCheckpoint, ref: str, revision: str | None = None) -> Checkpoint:
@@ -70,7 +126,7 @@ def build(stored: ParsedCheckpoint, ref: str, revision: str | None = None) -> Ch
     # What was made in a caller's inference mode could never take part in a gradient.
     with torch.inference_mode(False):
         with torch.device("meta"):  # to draw weights that are replaced at once takes seconds
-            model = build_model(stored.config)
+            model = stored.config.build()
         ours = {n: t.clone() if t.is_inference() else t for n, t in stored.tensors.items()}
         load_state_dict_strict(model, ours, f"'{ref}'")
     return Checkpoint(
@@ -83,3 +139,45 @@ def build(stored: ParsedCheckpoint, ref: str, revision: str | None = None) -> Ch
         preprocessing=stored.preprocessing,
         calibration=stored.calibration,
     )
+
+
+def load_state_dict_strict(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Load `tensors` into `model` in float32; everything is checked before anything is changed.
+
+    Raises StateDictMismatchError, and leaves the model as it was, unless names and shapes agree
+    exactly, and CheckpointError where the values are no numbers that a model can be made of.
+    """
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    missing = sorted(wanted.keys() - found.keys())
+    unexpected = sorted(found.keys() - wanted.keys())
+    reshaped = {
+        name: (wanted[name], found[name])
+        for name in sorted(wanted.keys() & found.keys())
+        if wanted[name] != found[name]
+    }
+    if missing or unexpected or reshaped:
+        raise StateDictMismatchError(source, missing, unexpected, reshaped)
+    if kinds := {str(t.dtype) for t in tensors.values() if t.dtype not in FLOATS}:
+        raise CheckpointError(
+            f"{source} stores its weights as {', '.join(sorted(kinds))}, which is not read; save "
+            "them as torch.float32 or torch.float16."
+        )
+    values = {name: tensor.float() for name, tensor in tensors.items()}
+    if damaged := [name for name, tensor in values.items() if not _plausible(tensor)]:
+        more = f" and {len(damaged) - LISTED} more" if len(damaged) > LISTED else ""
+        raise CheckpointError(
+            f"{source} has weights that are infinite, no numbers, or beyond {LARGEST_WEIGHT:g}: "
+            f"{', '.join(damaged[:LISTED])}{more}; the file is damaged, so download or save it "
+            "again."
+        )
+    model.load_state_dict(values, assign=True)
+
+
+def _plausible(weights: Tensor) -> bool:
+    """Whether all are numbers of a size that training leaves; one pass over them."""
+    if not weights.numel():
+        return True
+    low, high = (float(end) for end in weights.aminmax())
+    # Both are NaN where any weight is, and no comparison with NaN is true.
+    return low >= -LARGEST_WEIGHT and high <= LARGEST_WEIGHT

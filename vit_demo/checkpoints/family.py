@@ -3,18 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vit_demo.checkpoints import timm, transformers
+from vit_demo.checkpoints import hf_format, timm_format
+from vit_demo.checkpoints.families import of_model_type
 from vit_demo.errors import UnsupportedError
-from vit_demo.models import Model
-from vit_demo.models.mobilevit import MobileViT
-from vit_demo.models.swin import Swin
-from vit_demo.models.vit import VisionTransformer
+from vit_demo.models import Classifier
 
 # What transformers calls its models that name pictures.
 CLASSIFIER = "ForImageClassification"
-
-# Every family that is not named here is a plain Vision Transformer.
-MODELS: Mapping[str, type[Model]] = {"swin": Swin, "mobilevit": MobileViT}
 
 
 def is_timm(config_json: Mapping[str, Any]) -> bool:
@@ -24,7 +19,7 @@ def is_timm(config_json: Mapping[str, Any]) -> bool:
 
 def check_family(config_json: Mapping[str, Any], source: str) -> str:
     """The family that a config.json of either layout describes; UnsupportedError for others."""
-    layout = timm if is_timm(config_json) else transformers
+    layout = timm_format if is_timm(config_json) else hf_format
     return layout.check_family(config_json, source)
 
 
@@ -37,11 +32,11 @@ def check_classifier(config_json: Mapping[str, Any], source: str) -> str:
     return family
 
 
-def name_of(family: str) -> str:
+def name_of(model_type: str) -> str:
     """A family as its paper writes it."""
-    return transformers.FAMILIES[family]
+    return of_model_type(model_type, "").model_types[model_type]
 
 
-def model_of(family: str) -> type[Model]:
+def model_of(model_type: str) -> type[Classifier]:
     """The model that reads a family's checkpoints."""
-    return MODELS.get(family, VisionTransformer)
+    return of_model_type(model_type, "").model

@@ -7,12 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vit_demo.checkpoints.state_dict import FLOATS
+from vit_demo.checkpoints.checkpoint import FLOATS
 from vit_demo.checkpoints.values import pair
 from vit_demo.errors import UnsupportedError
 
 Rule = tuple[str, str | Callable[[re.Match[str]], str]]
-READABLE = "ViT, DeiT, DINOv2, Swin, MobileViT, in the transformers or timm layout"
 COLOURS = 3
 QKV = ("query", "key", "value")
 
@@ -74,10 +73,3 @@ def check_colours(channels: int, source: str) -> None:
             f"{source} takes pixels of {channels} channel{'s' * (channels != 1)}; photos here have "
             f"{COLOURS}, red, green and blue, so choose a checkpoint that was trained on these."
         )
-
-
-def unreadable(source: str, family: str | None, reason: str = "") -> UnsupportedError:
-    """The refusal of a family that is not read here; it names those that are."""
-    return UnsupportedError(
-        f"{source} is of the family '{family or 'unknown'}'{reason}; what can be read: {READABLE}."
-    )

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vit_demo.checkpoints.bundled import BUNDLED_FOLDER, bundled
+from vit_demo.checkpoints.catalogue import BUNDLED_FOLDER, bundled
 from vit_demo.checkpoints.hub import HubReference
 from vit_demo.checkpoints.hub.reference import is_repo
 from vit_demo.errors import NotFoundError, nearest

@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
 
-from vit_demo.checkpoints.bundled import bundled
+from vit_demo.checkpoints.catalogue import bundled
 from vit_demo.checkpoints.family import check_classifier, check_family, model_of, name_of
 from vit_demo.checkpoints.files import CONFIG, PROCESSOR, WEIGHTS, read_json
 from vit_demo.checkpoints.hub import cached, peek
 from vit_demo.checkpoints.reference import parse
 from vit_demo.checks import is_whole
 from vit_demo.errors import CheckpointError
-from vit_demo.models import Model
+from vit_demo.models import Classifier
 
 Place = Literal["bundled", "on this machine", "in the cache"]
 
@@ -27,7 +27,7 @@ class CheckpointSummary:
     """
 
     family: str
-    model: type[Model]
+    model: type[Classifier]
     classes: int | None
     place: Place
 

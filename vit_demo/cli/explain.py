@@ -17,7 +17,8 @@ from vit_demo.errors import OptionError, OutputError
 from vit_demo.explanations import METHODS
 from vit_demo.explanations.capability import capabilities
 from vit_demo.faithfulness import ScoresVsRandom
-from vit_demo.figures.sheet import FORMATS, save_sheet
+from vit_demo.figures import draw_sheet
+from vit_demo.figures.export import Document, check_suffix, suffixes, write
 
 
 def explain_command(
@@ -49,7 +50,7 @@ def explain_command(
     as_json: JsonOption = False,
     allow_pickle: PickleOption = False,
     out: Annotated[
-        Path | None, typer.Option(help=f"Write .json, or a sheet as .{', .'.join(FORMATS)}.")
+        Path | None, typer.Option(help=f"Write .json, or a sheet as {suffixes(['.json'])}.")
     ] = None,
 ) -> None:
     """Name the flower in a photo and show where the model looked."""
@@ -66,10 +67,8 @@ def explain_command(
             "followed": captions.tracked_probability(analysis),
             **measured.as_json(),
         }
-    if out is not None and out.suffix.lower() == ".json":
-        write_text(out, json.dumps(content) + "\n")
-    elif out is not None:
-        save_sheet(captions.sheet(analysis, smooth), out)
+    if out is not None:
+        write(Document(content, lambda: draw_sheet(captions.sheet(analysis, smooth))), out)
     if as_json:
         typer.echo(json.dumps(content))
     else:
@@ -109,20 +108,9 @@ def _options(given: list[str]) -> dict[str, str]:
 
 def check_out(out: Path) -> None:
     """Refuse what cannot be written before any work is done."""
-    kinds = ("json", *FORMATS)
-    if out.suffix.lower().removeprefix(".") not in kinds:
-        raise OutputError(
-            f"'{out}' ends in no format that can be written; use .{', .'.join(kinds)}."
-        )
+    check_suffix(out)
     if not out.parent.is_dir():
         raise OutputError(f"There is no folder '{out.parent}' to write to; make it first.")
-
-
-def write_text(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"'{path}' cannot be written ({error.strerror}).") from error
 
 
 def _print_analysis(

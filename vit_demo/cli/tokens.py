@@ -15,14 +15,14 @@ from vit_demo import captions
 from vit_demo.analysis import TOP, PreparedPhoto, prepare
 from vit_demo.checkpoints import DEFAULT
 from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_with_progress
-from vit_demo.cli.explain import check_out, write_text
+from vit_demo.cli.explain import check_out
 from vit_demo.errors import OptionError
 from vit_demo.explanations.attention import layer_at
 from vit_demo.explanations.depth_lens import depends_on_photo, depth_lens, largest_difference
 from vit_demo.explanations.similarity import token_colors, token_similarity
 from vit_demo.figures import ColourScale, Sheet, draw_overlay, draw_sheet
+from vit_demo.figures.export import Document, suffixes, write
 from vit_demo.figures.overlay import draw_patch_colors
-from vit_demo.figures.sheet import FORMATS, save_figure
 from vit_demo.figures.tokens import draw_depth_lens, draw_token_colors, mark_patch
 from vit_demo.predictions import rank
 from vit_demo.settings import ASSETS
@@ -56,7 +56,7 @@ def tokens_command(
     as_json: JsonOption = False,
     allow_pickle: PickleOption = False,
     out: Annotated[
-        Path | None, typer.Option(help=f"Write .json, or a picture as .{', .'.join(FORMATS)}.")
+        Path | None, typer.Option(help=f"Write .json, or a picture as {suffixes(['.json'])}.")
     ] = None,
 ) -> None:
     """Show what tokens look like to the model. Rows, columns and layers are counted from 1."""
@@ -77,10 +77,8 @@ def tokens_command(
     else:
         content, figure = _lens(seen)
     content = {"checkpoint": loaded.ref, "grid": list(seen.traced.grid), **content}
-    if out is not None and out.suffix.lower() == ".json":
-        write_text(out, json.dumps(content) + "\n")
-    elif out is not None:
-        save_figure(figure, out)
+    if out is not None:
+        write(Document(content, lambda: figure), out)
     if as_json:
         typer.echo(json.dumps(content))
         return

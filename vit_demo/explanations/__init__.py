@@ -4,15 +4,12 @@ An explanation takes a watched pass and the class in question, and gives one map
 Adding one is one file and one row.
 """
 
-from collections.abc import Mapping
-
 from vit_demo.errors import MethodError, nearest
 from vit_demo.explanations.attention import attention
 from vit_demo.explanations.evidence import (
     accounts,
     evidence,
-    unsupported_architecture,
-    unsupported_head,
+    unsupported_by_evidence,
 )
 from vit_demo.explanations.legrad import legrad, unsupported_by_legrad
 from vit_demo.explanations.method import Method, Option, Options, Value
@@ -20,12 +17,11 @@ from vit_demo.explanations.occlusion import number_of_blocks, occlusion, recomme
 from vit_demo.explanations.random import random
 from vit_demo.explanations.relevance import relevance
 from vit_demo.explanations.rollout import rollout
-from vit_demo.explanations.traced_pass import Classifier, Heatmap, TracedPass, run_with_trace
+from vit_demo.explanations.traced_pass import Heatmap, TracedPass, run_with_trace
 
 __all__ = [
     "DEFAULT_METHOD",
     "METHODS",
-    "Classifier",
     "Heatmap",
     "Method",
     "Option",
@@ -38,7 +34,7 @@ __all__ = [
 
 EVERY_CLASS = "The same for every class: it shows where the model looks, not why."
 
-METHODS: Mapping[str, Method] = {
+METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         Method(
@@ -93,8 +89,7 @@ METHODS: Mapping[str, Method] = {
             percent=False,
             class_specific=True,
             signed=True,
-            unsupported_reason=unsupported_architecture,
-            unsupported_model=unsupported_head,
+            unsupported_reason=unsupported_by_evidence,
             account=accounts,
         ),
         Method(

@@ -6,7 +6,7 @@ from typing import Any
 
 from vit_demo.explanations import METHODS, Method
 from vit_demo.explanations.method import Value
-from vit_demo.models import Model
+from vit_demo.models.base import Subject, described
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,15 @@ class Capability:
         }
 
 
-def capabilities(
-    model: Model | type[Model], methods: Mapping[str, Method] = METHODS
-) -> tuple[Capability, ...]:
+def capabilities(model: Subject, methods: Mapping[str, Method] = METHODS) -> tuple[Capability, ...]:
     """Every method of the table, in its order; an architecture has no options of its own."""
-    architecture = model if isinstance(model, type) else type(model)
-    instance = None if isinstance(model, type) else model
+    architecture, config = described(model)
     return tuple(
         Capability(
             method,
             method.exact(architecture.exact_flows),
-            method.reason_against(model),
-            method.options({}, instance),
+            method.unsupported_reason(model),
+            method.options({}, None if config is None else model),
         )
         for method in methods.values()
     )

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vit_demo.errors import MethodError
-from vit_demo.explanations.legrad import Readable, unsupported_by_legrad
+from vit_demo.explanations.legrad import unsupported_by_legrad
 from vit_demo.explanations.traced_pass import TracedPass
 
 
@@ -32,10 +32,10 @@ def depth_lens(traced: TracedPass) -> DepthLens:
     fits no layer.
     """
     model, outputs = traced.model, traced.trace.outputs
-    if not isinstance(model, Readable):
+    if reason := unsupported_by_legrad(model):
         raise MethodError(
-            "The depth lens does not fit this checkpoint: "
-            f"{unsupported_by_legrad(type(model))}; choose a ViT, DeiT, DINOv2 or Swin checkpoint."
+            f"The depth lens does not fit this checkpoint: {reason}; choose a ViT, DeiT, "
+            "DINOv2 or Swin checkpoint."
         )
     if not outputs:
         raise RuntimeError("This pass kept no tokens; make it with hidden_states=True.")

@@ -5,7 +5,7 @@ d   token width      q   tokens that the head reads  e       width of what the h
 """
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, cast
 
 import torch
 from einops import einsum, rearrange
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from vit_demo import trace
 from vit_demo.errors import MethodError
-from vit_demo.explanations.traced_pass import Classifier, Heatmap, TracedPass
+from vit_demo.explanations.traced_pass import Heatmap, TracedPass
+from vit_demo.models.base import Subject, described
 from vit_demo.models.vit import Block, VisionTransformer
 from vit_demo.trace import Attention
 
@@ -79,39 +80,19 @@ def evidence(traced: TracedPass, target: Int[Tensor, " b"]) -> Heatmap:
     return torch.stack([account.patches for account in accounts(traced, target)])
 
 
-def unsupported_architecture(architecture: type) -> str | None:
-    """Why the logits of an architecture are no sum over its patches, or None when they are."""
-    if issubclass(architecture, VisionTransformer):
-        return None
-    return (
-        "its tokens are merged or pass through convolutions between the layers, so its logits are "
-        "no sum over patches"
-    )
-
-
-def unsupported_head(model: Classifier) -> str | None:
-    """Why the head of a Vision Transformer is not linear, or None when it is."""
-    if not isinstance(model, VisionTransformer):
-        return unsupported_architecture(type(model))
-    if model.config.representation:
-        return "its head has a tanh layer, so its logits are no sum over patches"
-    if model.config.pooling == "attention":
-        return (
-            "its head pools the tokens by attention and an MLP, so its logits are no sum over "
-            "patches"
-        )
-    return None
+def unsupported_by_evidence(model: Subject) -> str | None:
+    """Why the logits of a model are no sum over its patches, or None when they are."""
+    architecture, config = described(model)
+    return architecture.no_linear_read_out(config)
 
 
 @torch.no_grad()
 def accounts(traced: TracedPass, target: Int[Tensor, " b"]) -> list[Account]:
     """The account of each photo's class; raises MethodError as `evidence` does."""
-    model = traced.model
-    if not isinstance(model, VisionTransformer) or unsupported_head(model):
-        raise MethodError(
-            f"'evidence' does not fit this checkpoint: {unsupported_head(model)}; choose "
-            "'relevance'."
-        )
+    if reason := unsupported_by_evidence(traced.model):
+        raise MethodError(f"'evidence' does not fit this checkpoint: {reason}; choose 'relevance'.")
+    # A model whose logits are an exact sum has these parts; see `Classifier.no_linear_read_out`.
+    model = cast(VisionTransformer, traced.model)
     target = target.to(traced.logits.device)
     layers = traced.trace.layers
     embedded = model.embed(traced.pixels)

@@ -1,7 +1,5 @@
 """LeGrad: to which attention weights the score of one class answers, layer by layer."""
 
-from typing import Protocol, runtime_checkable
-
 import torch
 from einops import reduce
 from jaxtyping import Float, Int
@@ -16,23 +14,14 @@ from vit_demo.explanations.traced_pass import (
     grad_enabled,
     gradients_of,
 )
+from vit_demo.models.base import Subject, described
 from vit_demo.trace import Attention, Rule, Trace, propagate_back
 
 
-@runtime_checkable
-class Readable(Protocol):
-    """A model whose head can read what any of its last layers left."""
-
-    def read(
-        self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
-    ) -> Float[Tensor, "b classes"]: ...
-
-
-def unsupported_by_legrad(architecture: type) -> str | None:
+def unsupported_by_legrad(model: Subject) -> str | None:
     """Why the head cannot read the layers of a model, or None when it can."""
-    if issubclass(architecture, Readable):
-        return None
-    return "between its attention layers and its head lie convolutions, so no layer fits the head"
+    architecture, _ = described(model)
+    return architecture.unreadable_layers
 
 
 def legrad(traced: TracedPass, target: Int[Tensor, " b"], *, layers: int = 2) -> Heatmap:
@@ -49,10 +38,8 @@ def legrad(traced: TracedPass, target: Int[Tensor, " b"], *, layers: int = 2) ->
     MethodError for a model whose head fits no layer.
     """
     model = traced.model
-    if not isinstance(model, Readable):
-        raise MethodError(
-            f"'legrad' does not fit this checkpoint: {unsupported_by_legrad(type(model))}."
-        )
+    if reason := unsupported_by_legrad(model):
+        raise MethodError(f"'legrad' does not fit this checkpoint: {reason}.")
     if layers < 1:
         raise OptionError(f"layers={layers}, but at least 1 layer must be read.")
     maps = []

@@ -7,7 +7,6 @@ masks   sets of patches to hide, each tried apart
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Protocol, runtime_checkable
 
 import torch
 from einops import rearrange, repeat
@@ -15,9 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from vit_demo.errors import MethodError
-from vit_demo.explanations.traced_pass import Classifier
-from vit_demo.trace import Trace
+from vit_demo.models.base import Classifier
 
 Grid = tuple[int, int]
 Masks = Bool[Tensor, "masks patches"]
@@ -29,57 +26,17 @@ Between = Callable[[int, int], None]
 TOKENS_AT_ONCE = 2048
 
 
-@runtime_checkable
-class Celled(Protocol):
-    """A configuration that says how wide a cell of the map is in pixels, and how many there are."""
-
-    @property
-    def cell(self) -> int: ...
-
-    @property
-    def grid(self) -> Grid: ...
-
-
-@runtime_checkable
-class Tiled(Protocol):
-    """A model that cuts its input into square cells."""
-
-    @property
-    def config(self) -> Celled: ...
-
-
-@runtime_checkable
-class Droppable(Protocol):
-    """A model whose layers take any number of tokens, so that some can be left out."""
-
-    def embed(
-        self, pixels: Float[Tensor, "b channels h w"], trace: Trace | None = None
-    ) -> Float[Tensor, "b n d"]: ...
-
-    def encode(
-        self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
-    ) -> Float[Tensor, "b classes"]: ...
-
-
-def cell_of(model: Classifier) -> int:
-    """Pixels along one side of a patch; raises MethodError for a model that does not say."""
-    if not isinstance(model, Tiled):
-        raise MethodError(
-            "Nothing can be hidden from this checkpoint: it does not say how large its patches are."
-        )
-    return model.config.cell
-
-
 def logits_dropping(
-    model: Droppable,
+    model: Classifier,
     pixels: Float[Tensor, "1 channels h w"],
     masks: Masks,
     between: Between | None = None,
 ) -> Float[Tensor, "masks classes"]:
     """What the model says of a photo when the patches of each mask never enter it.
 
-    Prefix tokens, which stand first, all stay. Only masks that hide equally many patches fit into
-    one batch. `between` is called after each batch; what it raises ends the work.
+    Only for a model that `drops_tokens`. Prefix tokens, which stand first, all stay. Only masks
+    that hide equally many patches fit into one batch. `between` is called after each batch; what
+    it raises ends the work.
     """
     tokens = model.embed(pixels)
     kept = functional.pad(~masks, (tokens.shape[1] - masks.shape[1], 0), value=True)
@@ -109,10 +66,9 @@ def logits_replacing(
 ) -> Float[Tensor, "masks classes"]:
     """What the model says of a photo when the pixels of each mask are those of `other`.
 
-    `between` is called after each batch; what it raises ends the work. Raises MethodError for
-    a model that does not say how large its patches are.
+    `between` is called after each batch; what it raises ends the work.
     """
-    cell, size = cell_of(model), (pixels.shape[2], pixels.shape[3])
+    cell, size = model.config.cell, (pixels.shape[2], pixels.shape[3])
     said = []
     for places in _at_once(torch.arange(len(masks)), math.prod(grid)):
         said.append(model(torch.where(covered(masks[places], grid, cell, size), other, pixels)))

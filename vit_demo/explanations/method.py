@@ -12,7 +12,8 @@ from torch import Tensor
 from vit_demo.errors import MethodError, OptionError
 from vit_demo.explanations.evidence import Account
 from vit_demo.explanations.masking import Between, Grid
-from vit_demo.explanations.traced_pass import Classifier, Heatmap, TracedPass, run_with_trace
+from vit_demo.explanations.traced_pass import Heatmap, TracedPass, run_with_trace
+from vit_demo.models.base import Classifier, Subject
 
 Value = int | float | str
 Options = Mapping[str, Value]
@@ -50,17 +51,12 @@ class Option:
             ) from error
 
 
-def _fits(architecture: type) -> str | None:
-    del architecture
-    return None
-
-
-def _fits_too(model: Classifier) -> str | None:
+def _fits(model: Subject) -> str | None:
     del model
     return None
 
 
-def _as_they_are(model: Classifier) -> Options:
+def _as_they_are(model: Subject) -> Options:
     del model
     return {}
 
@@ -80,11 +76,10 @@ class Method:
 
     `unit` says what the map's values are, `reading` what to know of such a map, and `heading` what
     a slide says above it; `percent` whether a value is written as a percentage.
-    `unsupported_reason` says why an architecture does not fit, or None; `unsupported_model` why
-    one model of a fitting architecture does not; `recommended_options` which defaults suit a model
-    better. `account` gives the rest of the sum that a map is a part of, for each photo. `passes` is
-    there for methods that run the model many times: how often on a grid with some options. Their
-    `run` takes `between`.
+    `unsupported_reason` asks a model, or its class alone, why it does not fit; None where it does.
+    `recommended_options` says which defaults suit a model better. `account` gives the rest of the
+    sum that a map is a part of, for each photo. `passes` is there for methods that run the model
+    many times: how often on a grid with some options. Their `run` takes `between`.
     """
 
     name: str
@@ -100,9 +95,8 @@ class Method:
     signed: bool = False
     follows_flows: bool = True
     needs_gradients: bool = False
-    unsupported_reason: Callable[[type], str | None] = _fits
-    unsupported_model: Callable[[Classifier], str | None] = _fits_too
-    recommended_options: Callable[[Classifier], Options] = _as_they_are
+    unsupported_reason: Callable[[Subject], str | None] = _fits
+    recommended_options: Callable[[Subject], Options] = _as_they_are
     passes: Callable[[Grid, Options], int] | None = None
     account: Callable[[TracedPass, Int[Tensor, " b"]], list[Account]] | None = None
 
@@ -120,7 +114,7 @@ class Method:
         """The options when nothing is said, of the method or of the model."""
         return {knob.name: knob.default for knob in self.declared_options}
 
-    def options(self, given: Options, model: Classifier | None = None) -> dict[str, Value]:
+    def options(self, given: Options, model: Subject | None = None) -> dict[str, Value]:
         """All options: the `given` ones, else what suits the model, else the defaults.
 
         Raises OptionError for what does not exist or cannot be read.
@@ -133,12 +127,6 @@ class Method:
         read = {name: declared_options[name].read(value) for name, value in given.items()}
         recommended_options = self.recommended_options(model) if model is not None else {}
         return {**self.defaults, **recommended_options, **read}
-
-    def reason_against(self, model: Classifier | type) -> str | None:
-        """Why a model, or every model of an architecture, does not fit; None when it does."""
-        if isinstance(model, type):
-            return self.unsupported_reason(model)
-        return self.unsupported_reason(type(model)) or self.unsupported_model(model)
 
     def exact(self, exact_flows: bool) -> bool:
         """Whether the map is what it says on a model whose flows are exact, or are not."""
@@ -165,7 +153,7 @@ class Method:
         Raises OptionError for an option, and MethodError for a model, that does not fit.
         """
         complete = self.options(options, traced.model)
-        if reason := self.reason_against(traced.model):
+        if reason := self.unsupported_reason(traced.model):
             raise MethodError(f"'{self.name}' does not fit this checkpoint: {reason}.")
         if self.needs_gradients and not traced.trace.gradients:
             traced = self.run_with_trace(traced.model, traced.pixels)

@@ -17,17 +17,15 @@ from torch import Tensor
 from vit_demo.errors import OptionError
 from vit_demo.explanations.masking import (
     Between,
-    Droppable,
     Grid,
     Masks,
-    Tiled,
-    cell_of,
     gaussian,
     logits_dropping,
     logits_replacing,
     mean_colour,
 )
-from vit_demo.explanations.traced_pass import Classifier, Heatmap, TracedPass
+from vit_demo.explanations.traced_pass import Heatmap, TracedPass
+from vit_demo.models.base import Subject, described
 
 Hide = Literal["drop", "blur", "mean"]
 
@@ -37,17 +35,18 @@ USUAL_PATCH = 16
 MOST_BLOCKS = 64
 
 
-def recommended_block(model: Classifier) -> dict[str, int | str]:
+def recommended_block(model: Subject) -> dict[str, int | str]:
     """What suits a model: drop tokens where that can be, and blocks that are not too many.
 
     A block is as wide as a usual patch, or wider where there would be more than MOST_BLOCKS.
     """
+    architecture, config = described(model)
     block = 1
-    if isinstance(model, Tiled):
-        block = max(1, USUAL_PATCH // model.config.cell)
-        while _count(model.config.grid, block) > MOST_BLOCKS:
+    if config is not None:
+        block = max(1, USUAL_PATCH // config.cell)
+        while _count(config.grid, block) > MOST_BLOCKS:
             block += 1
-    return {"hide": "drop" if isinstance(model, Droppable) else "blur", "block": block}
+    return {"hide": "drop" if architecture.drops_tokens else "blur", "block": block}
 
 
 def number_of_blocks(grid: Grid, options: Mapping[str, int | float | str]) -> int:
@@ -123,10 +122,10 @@ def _logits(
     """What the model says of one photo without each of some blocks."""
     model = traced.model
     if hide != "drop":
-        sigma = cell_of(model) * block / 2
+        sigma = model.config.cell * block / 2
         other = mean_colour(pixels) if hide == "mean" else gaussian(pixels, sigma)
         return logits_replacing(model, pixels, other, masks, traced.grid, between)
-    if not isinstance(model, Droppable):
+    if not model.drops_tokens:
         raise OptionError(
             "hide=drop, but this architecture needs its whole grid of tokens; use hide=blur."
         )

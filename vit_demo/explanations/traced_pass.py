@@ -7,7 +7,6 @@ d   token width      rows, cols   the patch grid    bg           batch and group
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from einops import rearrange
@@ -16,20 +15,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from vit_demo.errors import MethodError
+from vit_demo.models.base import Classifier
 from vit_demo.trace import Attention, Flow, LinearMixing, Trace, mean_heads
 
 Heatmap = Float[Tensor, "b rows cols"]
 # Of every layer's `attn_output`, [bg heads queries d_value]; the layers' sizes differ.
 Gradients = dict[Attention, Float[Tensor, "_ _ _ _"]]
-
-
-@runtime_checkable
-class Classifier(Protocol):
-    """Any of our models: pixels to logits, watched on request."""
-
-    def __call__(
-        self, pixels: Float[Tensor, "b channels h w"], trace: Trace | None = None
-    ) -> Float[Tensor, "b classes"]: ...
 
 
 @dataclass(frozen=True, eq=False)

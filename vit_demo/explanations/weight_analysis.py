@@ -11,9 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vit_demo.errors import MethodError, OptionError
-from vit_demo.explanations.traced_pass import Classifier
-from vit_demo.models.swin import Swin
-from vit_demo.models.vit import VisionTransformer
+from vit_demo.models.base import Classifier
 
 COLOURS = 3
 
@@ -27,13 +25,13 @@ def position_similarity(model: Classifier) -> Float[Tensor, "rows cols rows cols
     `[row, col]` is the map of one patch: the cosine of its position with every other's. Raises
     MethodError for a model that learns no position for each patch.
     """
-    if not isinstance(model, VisionTransformer):
+    positions = model.patch_positions()
+    if positions is None:
         raise MethodError(
             "This architecture learns no position for each patch, so there are none to compare; "
             "choose a ViT, DeiT or DINOv2 checkpoint."
         )
-    positions = model.pos_embed[0, model.config.placed_prefix :]
-    return cosines(positions.detach(), model.config.grid)
+    return cosines(positions, model.config.grid)
 
 
 def cosines(
@@ -53,12 +51,13 @@ def patch_filters(model: Classifier, count: int = FILTERS) -> Float[Tensor, "cou
     Raises MethodError for a model that does not cut colour photos into patches, OptionError for a
     `count` outside what it has learned.
     """
-    if not isinstance(model, VisionTransformer | Swin) or model.config.channels != COLOURS:
+    kernel = model.patch_kernel()
+    if kernel is None or kernel.shape[1] != COLOURS:
         raise MethodError(
             "This architecture does not cut colour photos into patches, so it has no such "
             "filters; choose a ViT, DeiT, DINOv2 or Swin checkpoint."
         )
-    return principal_pictures(model.patch_embed.proj.weight.detach(), count)
+    return principal_pictures(kernel, count)
 
 
 def principal_pictures(

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from vit_demo.errors import CheckpointError
 from vit_demo.explanations.masking import (
-    Droppable,
     Masks,
     gaussian,
     logits_dropping,
@@ -66,7 +65,7 @@ class MaskedClassifier:
     @cached_property
     def drops(self) -> bool:
         """Whether patches can be left out, down to none of them: the read-out lives on prefixes."""
-        if not isinstance(self.traced.model, Droppable):
+        if not self.traced.model.drops_tokens:
             return False
         last = self.traced.trace.flows[-1] if self.traced.trace.flows else None
         if not isinstance(last, LinearMixing):
@@ -79,7 +78,7 @@ class MaskedClassifier:
         They are left out where the model allows it, else they get the photo's mean colour.
         """
         model = self.traced.model
-        if not (self.drops and isinstance(model, Droppable)):
+        if not self.drops:
             return self.greyed(masks)
         return self._of_each(masks, lambda sets: logits_dropping(model, self.traced.pixels, sets))
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vit_demo.errors import ConfigError, MethodError, nearest
 from vit_demo.explanations import Method, Options
+from vit_demo.models import Classifier
 
 # What a parameter belongs to: the innermost numbered part of its name, or else the first word.
 NUMBERED = re.compile(r"^(.*\.\d+)\.")
@@ -41,7 +42,7 @@ def parts_of(model: nn.Module) -> list[str]:
 
 def randomize_cascade(
     method: Method,
-    model: nn.Module,
+    model: Classifier,
     pixels: Float[Tensor, "1 channels h w"],
     target: int,
     options: Options,

@@ -27,8 +27,6 @@ LINE = 150
 # So that the numbers under the bar of a tall photo do not run into each other.
 NARROWEST_BAR = 0.24
 
-FORMATS = ("png", "svg", "pdf")
-
 INK, QUIET, BAR = "#1f2430", "#667085", "#c2410c"
 
 
@@ -62,17 +60,6 @@ def draw_sheet(sheet: Sheet) -> Figure:
     lines = [line for part in sheet.caption.splitlines() for line in wrap(part, LINE) or [""]]
     figure.text(LEFT, 0.03, "\n".join(lines), fontsize=10, color=QUIET, parse_math=False)
     return figure
-
-
-def save_sheet(sheet: Sheet, path: Path) -> None:
-    """Write the sheet as PNG, SVG or PDF, by the file's suffix.
-
-    Raises OutputError for another suffix or a place that cannot be written.
-    """
-    kind = path.suffix.removeprefix(".").lower()
-    if kind not in FORMATS:
-        raise OutputError(f"'{path}' ends in no format for a sheet; use .{', .'.join(FORMATS)}.")
-    save_figure(draw_sheet(sheet), path)
 
 
 def save_figure(figure: Figure, path: Path) -> None:

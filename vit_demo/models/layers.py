@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-from einops import rearrange
+from einops import rearrange, repeat
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
@@ -248,3 +248,90 @@ def graph_of_first(
     few = layer(tokens[..., :count, :])
     exact = every[..., :count, :] + (few - few.detach())
     return torch.cat([exact, every[..., count:, :]], dim=-2)
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: in training, drop a residual branch for whole samples (arXiv 1603.09382).
+
+    What survives is divided by the chance of survival, so that its expectation is unchanged.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, branch: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        if not self.training or self.rate == 0:
+            return branch
+        survives = torch.rand(branch.shape[0], 1, 1, device=branch.device) >= self.rate
+        return branch * survives / (1 - self.rate)
+
+
+class PatchDropout(nn.Module):
+    """In training, leave out some patches, others for every sample (arXiv 2208.07220).
+
+    Positions have been added before, so what is left knows where it is. The prefix always stays.
+    """
+
+    def __init__(self, rate: float, prefix: int) -> None:
+        super().__init__()
+        self.rate, self.prefix = rate, prefix
+
+    def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b kept d"]:
+        if not self.training or self.rate == 0:
+            return tokens
+        prefix, patches = tokens[:, : self.prefix], tokens[:, self.prefix :]
+        count = max(1, round(patches.shape[1] * (1 - self.rate)))
+        chance = torch.rand(patches.shape[:2], device=tokens.device)
+        chosen = chance.argsort(dim=1)[:, :count]
+        kept = patches.gather(1, repeat(chosen, "b kept -> b kept d", d=tokens.shape[2]))
+        return torch.cat([prefix, kept], dim=1)
+
+
+class AttentionPool(nn.Module):
+    """A learned query attends to the tokens from number `first` on; an MLP follows."""
+
+    def __init__(
+        self, width: int, heads: int, mlp_width: int, gelu: Gelu, norm: nn.Module, first: int
+    ) -> None:
+        super().__init__()
+        self.heads, self.first = heads, first
+        self.latent = nn.Parameter(torch.zeros(1, 1, width))
+        self.q = nn.Linear(width, width)
+        self.kv = nn.Linear(width, 2 * width)
+        self.proj = nn.Linear(width, width)
+        self.norm = norm
+        self.mlp = Mlp(width, mlp_width, gelu, dropout=0.0)
+
+    def forward(
+        self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
+    ) -> Float[Tensor, "b d"]:
+        query = rearrange(
+            self.q(repeat(self.latent, "1 1 d -> b 1 d", b=len(tokens))),
+            "b n (heads d) -> b heads n d",
+            heads=self.heads,
+        )
+        key, value = rearrange(
+            self.kv(tokens[:, self.first :]),
+            "b n (two heads d) -> two b heads n d",
+            two=2,
+            heads=self.heads,
+        )
+        attn_output = functional.scaled_dot_product_attention(query, key, value)
+        if trace is not None:
+            count = tokens.shape[1]
+            trace.record(
+                Attention(
+                    query,
+                    key,
+                    value,
+                    attn_output,
+                    index=torch.arange(self.first, count, device=tokens.device)[None],
+                    tokens=count,
+                    scale=query.shape[-1] ** -0.5,
+                    residual=False,
+                    outputs=torch.zeros(1, 1, dtype=torch.long, device=tokens.device),
+                )
+            )
+        pooled = self.proj(rearrange(attn_output, "b heads n d -> b n (heads d)"))
+        return rearrange(pooled + self.mlp(self.norm(pooled)), "b 1 d -> b d")

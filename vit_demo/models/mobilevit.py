@@ -27,6 +27,7 @@ from vit_demo.checks import (
     check_wholes,
 )
 from vit_demo.errors import ConfigError
+from vit_demo.models.base import MERGED_TOKENS, Classifier, ModelConfig
 from vit_demo.models.convolutions import KERNEL, ConvNorm, InvertedResidual, round_to_eight
 from vit_demo.models.grids import Grid, resized, token_sharing
 from vit_demo.models.layers import MeanHead, Mlp, SelfAttention, initialise
@@ -41,7 +42,7 @@ LARGEST_PATCH = 32
 
 
 @dataclass(frozen=True)
-class MobileViTConfig:
+class MobileViTConfig(ModelConfig):
     """The shape of one MobileViT. Contradictions are refused when it is made.
 
     `channels_of_stages` are the five stages' channels; the last three hold a transformer each, of
@@ -111,6 +112,10 @@ class MobileViTConfig:
     def least_side(self) -> int:
         """Pixels that an input must have along each side."""
         return 1
+
+    def build(self) -> "MobileViT":
+        """The model of this shape, with fresh weights."""
+        return MobileViT(self)
 
 
 PRESETS = {
@@ -215,15 +220,16 @@ class Stage(nn.ModuleList):
         return features
 
 
-class MobileViT(nn.Module):
+class MobileViT(Classifier[MobileViTConfig]):
     """Pixels to logits. Hand in an empty `Trace` to watch a pass; the logits stay bit-identical.
 
     The map starts on the grid of the first attention. Strided convolutions count as the mean of
     what they see and the others as standing still, so what it says is an approximation.
     """
 
-    # Whether the flows say exactly which tokens reach which.
-    exact_flows = False
+    unreadable_layers = (
+        "between its attention layers and its head lie convolutions, so no layer fits the head"
+    )
 
     def __init__(self, config: MobileViTConfig) -> None:
         super().__init__()
@@ -246,6 +252,11 @@ class MobileViT(nn.Module):
             count = places.shape[1]
             trace.record(token_sharing(range(count), count, pixels.device))
         return self.head(places)
+
+    @classmethod
+    def no_linear_read_out(cls, config: MobileViTConfig | None = None) -> str | None:
+        del config
+        return MERGED_TOKENS
 
     def _initialise(self) -> None:
         """Normals: of the variance that convolutions keep, and of width 0.02 in linear layers."""

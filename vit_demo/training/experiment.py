@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vit_demo.checkpoints.checkpoint import ParsedCheckpoint
 from vit_demo.checkpoints.files import SUMMARY, read_json, write_json
-from vit_demo.checkpoints.parsed_checkpoint import ParsedCheckpoint
 from vit_demo.errors import DataError
 from vit_demo.evaluation.metrics import Share
 from vit_demo.figures.curves import draw_comparison

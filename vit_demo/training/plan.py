@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from vit_demo.checkpoints.parsed_checkpoint import ParsedCheckpoint
-from vit_demo.checkpoints.state_dict import load_state_dict_strict
-from vit_demo.checkpoints.transformers.vit import check_plain
+from vit_demo.checkpoints.checkpoint import ParsedCheckpoint, load_state_dict_strict
+from vit_demo.checkpoints.families.vit import check_plain
 from vit_demo.data.seeding import torch_seed
 from vit_demo.errors import DataError, UnsupportedError
 from vit_demo.models.vit import VisionTransformer, ViTConfig, preset

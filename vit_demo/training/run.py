@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from vit_demo.checkpoints import transformers
+from vit_demo.checkpoints import hf_format
+from vit_demo.checkpoints.checkpoint import ParsedCheckpoint
 from vit_demo.checkpoints.files import BEST, SUMMARY, write_json
-from vit_demo.checkpoints.parsed_checkpoint import ParsedCheckpoint
 from vit_demo.data.dataset_checks import Checked, check
 from vit_demo.data.folder import parts, relative_name, relative_names
 from vit_demo.errors import DataError, StoppedError
@@ -199,7 +199,7 @@ class _Run:
         trainer = self.trainer
         config = replace(trainer.model.config, layer_scale=None, drop_path=0.0, patch_dropout=0.0)
         labels = self.checked.split.labels
-        transformers.write(
+        hf_format.write(
             folder,
             config,
             fold_layer_scale(trainer.result.state_dict()),

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from vit_demo.checkpoints.bundled import bundled
+from vit_demo.checkpoints.catalogue import bundled
 from vit_demo.checkpoints.files import CONFIG, WEIGHTS, replacing, write_json
 from vit_demo.errors import DataError, OutputError
 from vit_demo.training.trainer import State, Step

@@ -23,7 +23,7 @@ from vit_demo.explanations.attention import EVERY_HEAD
 from vit_demo.explanations.masking import Between
 from vit_demo.explanations.similarity import all_similarities, token_colors
 from vit_demo.figures.overlay import LONG_SIDE
-from vit_demo.figures.sheet import save_sheet
+from vit_demo.figures.sheet import draw_sheet, save_figure
 from vit_demo.photo import read_photo
 from vit_demo.preprocess import Prepared
 from vit_demo.settings import MEGABYTE
@@ -142,9 +142,8 @@ class Handlers:
             with self.model_lock:
                 main = prepared.explain(DEFAULT_METHOD)
             data = explorer_data(prepared.traced, [main])
-            light = replace(main, checkpoint=checkpoint.without_weights)
-            shown = Shown(light, prepared.prepared, {light.method: light})
-            del prepared, main
+            shown = Shown(main, prepared.prepared, {main.method: main})
+            del prepared
             return_freed_memory()
         return self.results.add(shown, replaces=previous), shown, data
 
@@ -306,7 +305,7 @@ def _slide(analysis: Analysis, folder: str, smooth: bool) -> str:
     # In the page's own folder, which is cleaned at the next start whatever happens.
     with TemporaryDirectory(dir=folder) as temporary:
         path = Path(temporary) / "sheet.png"
-        save_sheet(captions.sheet(analysis, smooth), path)
+        save_figure(draw_sheet(captions.sheet(analysis, smooth)), path)
         label = analysis.predictions[0].label
         safe = "".join(letter if letter.isalnum() else "-" for letter in label)[:40]
         return save_bytes_to_cache(path.read_bytes(), f"{safe}-{analysis.method}.png", folder)

@@ -24,7 +24,6 @@ class Shown:
         # All maps of one photo share its predictions; a thousand classes, many times, would weigh.
         light = replace(
             analysis,
-            checkpoint=self.main.checkpoint,
             predictions=self.main.predictions,
             logits=self.main.logits,
         )

@@ -1,9 +1,11 @@
 """The room through which every checkpoint of the Hub comes.
 
 The cache is asked first: a commit that lies there whole costs no request, and what a branch stood
-for is good enough where the Hub cannot be asked. Otherwise the listing comes before any file, the
-small files before the weights, and the weights only when the configuration is one that can be
-read and the size is within the limit. Repository code is never fetched, let alone run.
+for is good enough where the Hub cannot be asked. Nothing that lay in the shared cache is removed;
+where it is damaged, the checkpoint is fetched again into a cache of this app's own. The listing
+comes before any file, the small files before the weights, and the weights only when the
+configuration is one that can be read and the size is within the limit. Repository code is never
+fetched, let alone run.
 """
 
 import shutil
@@ -12,11 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from vit_demo.checkpoints.bundled import bundled
+from vit_demo.checkpoints.catalogue import bundled
+from vit_demo.checkpoints.families import hub_tags
 from vit_demo.checkpoints.files import CONFIG, LABELS, PICKLE, PROCESSOR, WEIGHTS, read_json
 from vit_demo.checkpoints.hub import cache, client
 from vit_demo.checkpoints.hub.cache import Accept, cached, peek
-from vit_demo.checkpoints.hub.client import FAULTS, Listing, Progress, RemoteFile
+from vit_demo.checkpoints.hub.client import (
+    FAULTS,
+    AlreadyDamagedError,
+    Listing,
+    Progress,
+    RemoteFile,
+)
 from vit_demo.checkpoints.hub.faults import explained
 from vit_demo.checkpoints.hub.reference import HubReference, Snapshot, is_repo
 from vit_demo.errors import CheckpointError, UnreachableError, UnsupportedError
@@ -29,8 +38,6 @@ Offline = Callable[[], Sequence[str]]
 LARGEST_SMALL_FILE = 10_000_000
 MOST_NAMES_TOLD = 5
 
-# Model types of the Hub's tags; timm's models carry the library's.
-FAMILIES = ("vit", "deit", "dinov2", "dinov2_with_registers", "swin", "mobilevit", "timm")
 SEARCHED_PER_RESULT, MOST_SEARCHED = 5, 100
 
 
@@ -86,7 +93,7 @@ def fetch(
 def search(
     query: str,
     limit: int = 20,
-    families: Sequence[str] = FAMILIES,
+    families: Sequence[str] | None = None,
     cancelled: Event | None = None,
     offline: Offline | None = None,
 ) -> list[Found]:
@@ -94,6 +101,7 @@ def search(
 
     Raises UnreachableError without a network, AccessError when a token is refused.
     """
+    wanted = hub_tags() if families is None else set(families)
     most = min(limit * SEARCHED_PER_RESULT, MOST_SEARCHED)
     try:
         models = client.search(query, most, cancelled or Event())
@@ -112,7 +120,7 @@ def search(
             gated=bool(model.gated),
         )
         for model in models
-        if is_repo(model.id) and not set(families).isdisjoint(model.tags or ())
+        if is_repo(model.id) and not wanted.isdisjoint(model.tags or ())
     ]
     return found[:limit]
 
@@ -134,7 +142,14 @@ class _Download:
     limit: int
 
     def run(self, listing: Listing) -> Snapshot:
-        """Fetch what the listing promises, the small files first."""
+        """Fetch what the listing promises, beside the shared cache where that is damaged."""
+        try:
+            return self._run(listing, cache.shared_root())
+        except AlreadyDamagedError:
+            return self._run(listing, cache.own_root())
+
+    def _run(self, listing: Listing, cache_dir: Path) -> Snapshot:
+        """The small files first."""
         small = [
             listing.files[name] for name in (CONFIG, PROCESSOR, LABELS) if name in listing.files
         ]
@@ -145,22 +160,26 @@ class _Download:
             )
         for file in small:
             self._check_small(file)
-        paths = [self._download(listing.commit, file, LARGEST_SMALL_FILE) for file in small]
+        paths = [
+            self._download(listing.commit, file, cache_dir, LARGEST_SMALL_FILE) for file in small
+        ]
         folder = paths[0].parent
         self.accept(read_json(folder / CONFIG, str(self.reference)))
         weights = self._weights(listing)
-        size = client.size_of(self.reference, listing.commit, weights, self.cancelled)
-        self._check_size(size + sum(path.stat().st_size for path in paths))
-        self._download(listing.commit, weights, size or self.limit)
+        size = client.size_of(self.reference, listing.commit, weights, cache_dir, self.cancelled)
+        self._check_size(size + sum(path.stat().st_size for path in paths), cache_dir)
+        self._download(listing.commit, weights, cache_dir, size or self.limit)
         absent = tuple(name for name in (PROCESSOR, LABELS) if name not in listing.files)
         return cache.mark_complete(self.reference, folder, absent)
 
-    def _download(self, commit: str, file: RemoteFile, limit: int) -> Path:
+    def _download(self, commit: str, file: RemoteFile, cache_dir: Path, limit: int) -> Path:
         def report(done: int, total: int) -> None:
             if self.progress is not None:
                 self.progress(file.name, done, total)
 
-        return client.download(self.reference, commit, file, limit, report, self.cancelled)
+        return client.download(
+            self.reference, commit, file, cache_dir, limit, report, self.cancelled
+        )
 
     def _weights(self, listing: Listing) -> RemoteFile:
         """The one file of weights; raises UnsupportedError where it is several, pickled or none."""
@@ -189,18 +208,18 @@ class _Download:
                 "it should be; choose another checkpoint."
             )
 
-    def _check_size(self, total: int) -> None:
+    def _check_size(self, total: int, cache_dir: Path) -> None:
         """Against the limit, and against the room on the disk."""
         if total > self.limit:
             raise CheckpointError(
                 f"{self.reference} has {_megabytes(total)}, and at most {_megabytes(self.limit)} "
                 "are fetched; choose a smaller checkpoint, or raise VIT_DEMO_DOWNLOAD_MB."
             )
-        free = shutil.disk_usage(cache.root()).free
+        free = shutil.disk_usage(cache_dir).free
         if total > free:
             raise CheckpointError(
                 f"{self.reference} has {_megabytes(total)}, and {_megabytes(free)} are free in "
-                f"{cache.root()}; free some space, or set HF_HOME to a larger disk."
+                f"{cache_dir}; free some space, or set HF_HOME to a larger disk."
             )
 
 

@@ -1,4 +1,8 @@
-"""The client's cache on this disk: which checkpoints are whole, and whether their bytes are.
+"""Where checkpoints lie on this disk, which of them are whole, and whether their bytes are.
+
+The client's cache is shared with every other program that uses the client, so nothing is removed
+from it. Where it holds a damaged file, the checkpoint is fetched once more into a cache of this
+app's own, which looks the same:
 
 models--owner--name/
   refs/main                   the commit that a branch or tag stood for
@@ -7,9 +11,7 @@ models--owner--name/
   .no_exist/<commit>/<file>   known not to be in the repository
 """
 
-import re
 from collections.abc import Callable, Iterator
-from hashlib import file_digest, sha1
 from pathlib import Path
 from typing import Any
 
@@ -24,29 +26,30 @@ from vit_demo.checkpoints.hub.reference import (
     is_repo,
     is_revision,
 )
+from vit_demo.checkpoints.hub.verified import intact, known_as_damaged, own_folder
 from vit_demo.errors import CheckpointError
-
-SHA256, GIT_SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 
 Accept = Callable[[dict[str, Any]], object]
 
 
-def root() -> Path:
-    """The folder of the cache, as HF_HOME and its kin say."""
+def shared_root() -> Path:
+    """The folder of the client's cache, as HF_HOME and its kin say."""
     return Path(constants.HF_HUB_CACHE)
 
 
-def find(reference: HubReference, allow_pickle: bool) -> Snapshot | None:
-    """The whole copy of a checkpoint, or None; asks nobody.
+def own_root() -> Path:
+    """The folder of checkpoints of which the shared cache holds a damaged copy."""
+    return own_folder() / "copies"
 
-    Damaged files are removed on the way, so what is returned can be trusted.
-    """
-    snapshot = _newest(reference)
-    if snapshot is not None:
-        damaged = [path for path in _files(snapshot.folder, allow_pickle) if not intact(path)]
-        for path in damaged:
-            remove(path)
-    return snapshot if snapshot and is_whole(snapshot.folder, allow_pickle) else None
+
+def find(reference: HubReference, allow_pickle: bool) -> Snapshot | None:
+    """The whole and undamaged copy of a checkpoint, or None; asks nobody, and removes nothing."""
+    for snapshot in _newest(reference):
+        if is_whole(snapshot.folder, allow_pickle) and all(
+            intact(path) for path in _files(snapshot.folder)
+        ):
+            return snapshot
+    return None
 
 
 def peek(reference: HubReference, allow_pickle: bool) -> Snapshot | None:
@@ -54,15 +57,17 @@ def peek(reference: HubReference, allow_pickle: bool) -> Snapshot | None:
 
     What is damaged shows when it is fetched.
     """
-    snapshot = _newest(reference)
-    return snapshot if snapshot and is_whole(snapshot.folder, allow_pickle) else None
+    usable = (snapshot for snapshot in _newest(reference) if _usable(snapshot, allow_pickle))
+    return next(usable, None)
 
 
-def _newest(reference: HubReference) -> Snapshot | None:
-    """Where the commit that a reference stands for would lie."""
-    folder = _repo_folder(reference.repo)
-    commit = reference.revision if reference.pinned else _commit(folder, reference.revision)
-    return Snapshot(reference, folder / "snapshots" / commit, commit) if commit else None
+def _newest(reference: HubReference) -> Iterator[Snapshot]:
+    """Where the commit that a reference stands for would lie: shared first, then our own."""
+    for root in (shared_root(), own_root()):
+        folder = _repo_folder(root, reference.repo)
+        commit = reference.revision if reference.pinned else _commit(folder, reference.revision)
+        if commit is not None:
+            yield Snapshot(reference, folder / "snapshots" / commit, commit)
 
 
 def is_whole(folder: Path, allow_pickle: bool) -> bool:
@@ -84,10 +89,10 @@ def mark_complete(reference: HubReference, folder: Path, absent: tuple[str, ...]
 
     The branch moves only now, so that a broken download leaves the older copy in use.
     """
-    snapshot = Snapshot(reference, folder, folder.name)
+    snapshot, repo_folder = Snapshot(reference, folder, folder.name), folder.parent.parent
     notes = {_absent(folder, name): "" for name in absent}
     if not reference.pinned:
-        notes[_repo_folder(reference.repo) / "refs" / reference.revision] = snapshot.revision
+        notes[repo_folder / "refs" / reference.revision] = snapshot.revision
     for path, content in notes.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="ascii")
@@ -96,45 +101,38 @@ def mark_complete(reference: HubReference, folder: Path, absent: tuple[str, ...]
 
 def cached(accept: Accept | None = None, allow_pickle: bool = False) -> list[Snapshot]:
     """The checkpoints that work offline, by name; with `accept`, only those it does not refuse."""
-    return [
-        snapshot
-        for snapshot in _snapshots()
-        if is_whole(snapshot.folder, allow_pickle)
-        and (accept is None or _accepted(_config(snapshot.folder) or {}, accept))
-    ]
-
-
-def intact(path: Path, sha256: str | None = None) -> bool:
-    """Whether a file holds what it should: `sha256`, or the hash that its blob is named after.
-
-    Where the cache has no links (Windows), or a mirror other names, there is nothing to compare.
-    """
-    name = sha256 or (path.readlink().name if path.is_symlink() else "")
-    with path.open("rb") as file:
-        if SHA256.fullmatch(name):
-            return file_digest(file, "sha256").hexdigest() == name
-        if GIT_SHA1.fullmatch(name):
-            start = b"blob %d\0" % path.stat().st_size
-            return file_digest(file, lambda: sha1(start)).hexdigest() == name
-    return True
+    found: dict[str, Snapshot] = {}
+    for snapshot in _snapshots():
+        if _usable(snapshot, allow_pickle) and (
+            accept is None or _accepted(_config(snapshot.folder) or {}, accept)
+        ):
+            found.setdefault(str(snapshot.reference), snapshot)
+    return [found[name] for name in sorted(found)]
 
 
 def remove(path: Path) -> None:
-    """Take a file out of the cache: its link, its blob, and what the blob may link to."""
-    target = path.resolve()
+    """Take a file out of a cache: its link and its blob. For files that this app has written."""
     if path.is_symlink():
         (path.parent / path.readlink()).unlink(missing_ok=True)
     path.unlink(missing_ok=True)
-    target.unlink(missing_ok=True)
 
 
-def _files(folder: Path, allow_pickle: bool) -> list[Path]:
-    names = (CONFIG, PROCESSOR, LABELS, WEIGHTS, *((PICKLE,) if allow_pickle else ()))
-    return [folder / name for name in names if (folder / name).is_file()]
+def _usable(snapshot: Snapshot, allow_pickle: bool) -> bool:
+    """Whether a snapshot is whole, and none of its files is known to be damaged."""
+    return is_whole(snapshot.folder, allow_pickle) and not any(
+        known_as_damaged(path) for path in _files(snapshot.folder)
+    )
 
 
-def _repo_folder(repo: str) -> Path:
-    return root() / "--".join(("models", *repo.split("/")))
+def _files(folder: Path) -> list[Path]:
+    """What is read of a snapshot; pickled weights only where there are no others."""
+    weights = WEIGHTS if (folder / WEIGHTS).is_file() else PICKLE
+    paths = [folder / name for name in (CONFIG, PROCESSOR, LABELS, weights)]
+    return [path for path in paths if path.is_file()]
+
+
+def _repo_folder(root: Path, repo: str) -> Path:
+    return root / "--".join(("models", *repo.split("/")))
 
 
 def _absent(folder: Path, name: str) -> Path:
@@ -165,8 +163,8 @@ def _accepted(config_json: dict[str, Any], accept: Accept) -> bool:
 
 
 def _snapshots() -> Iterator[Snapshot]:
-    """Every commit in the cache, under the shortest name that leads to it without a network."""
-    for folder in sorted(root().glob("models--*--*")):
+    """Every commit in both caches, under the shortest name that leads to it without a network."""
+    for folder in (*shared_root().glob("models--*--*"), *own_root().glob("models--*--*")):
         repo = folder.name.removeprefix("models--").replace("--", "/")
         if not is_repo(repo):
             continue

@@ -24,8 +24,9 @@ from huggingface_hub.utils import (
 )
 
 from vit_demo.checkpoints.hub.background import ProgressChannel, Report, wait_for
-from vit_demo.checkpoints.hub.cache import intact, remove
+from vit_demo.checkpoints.hub.cache import own_root, remove
 from vit_demo.checkpoints.hub.reference import COMMIT, HubReference
+from vit_demo.checkpoints.hub.verified import intact
 from vit_demo.errors import DamagedError
 
 FAULTS = (httpx2.HTTPError, httpx2.InvalidURL, OSError)
@@ -35,6 +36,10 @@ START_SECONDS = 30.0  # for a file's first bytes; the client's own back-off take
 ATTEMPTS = 2
 
 Progress = Callable[[str, int, int], None]
+
+
+class AlreadyDamagedError(Exception):
+    """The shared cache held a damaged file before anything was fetched; it stays there."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +78,21 @@ def fetch_listing(reference: HubReference, cancelled: Event) -> Listing:
 
 
 def download(
-    reference: HubReference, commit: str, file: RemoteFile, limit: int, report: Report, stop: Event
+    reference: HubReference,
+    commit: str,
+    file: RemoteFile,
+    cache_dir: Path,
+    limit: int,
+    report: Report,
+    stop: Event,
 ) -> Path:
-    """One file at one commit, into the cache; its content is what the Hub says, or DamagedError.
+    """One file at one commit, into a cache; its content is what the Hub says, or DamagedError.
 
-    A damaged file is removed and fetched once more. A body longer than its listing, or than
-    `limit` where the listing is silent, is broken off. Raises FAULTS and CancelledError, too.
+    What arrives damaged is removed and fetched once more. What lay damaged in a shared cache is
+    left alone, with AlreadyDamagedError. A body longer than its listing, or than `limit` where the
+    listing is silent, is broken off. Raises FAULTS and CancelledError, too.
     """
+    begun = Event()
 
     def call(line: ProgressChannel) -> Path:
         return Path(
@@ -87,13 +100,15 @@ def download(
                 reference.repo,
                 file.name,
                 revision=commit,
+                cache_dir=cache_dir,
                 etag_timeout=ANSWER_SECONDS,
-                tqdm_class=_meter(line, file.size or limit),
+                tqdm_class=_meter(line, file.size or limit, begun),
             )
         )
 
     _quieten()
     for _ in range(ATTEMPTS):
+        begun.clear()
         try:
             path = wait_for(call, stop, START_SECONDS, report)
         except OSError as error:
@@ -103,6 +118,8 @@ def download(
             continue
         if intact(path, file.sha256):
             return path
+        if not begun.is_set() and cache_dir != own_root():
+            raise AlreadyDamagedError(str(path))
         remove(path)
     raise DamagedError(
         f"{file.name} of {reference} arrived damaged {ATTEMPTS} times and was removed; "
@@ -110,7 +127,9 @@ def download(
     )
 
 
-def size_of(reference: HubReference, commit: str, file: RemoteFile, stop: Event) -> int:
+def size_of(
+    reference: HubReference, commit: str, file: RemoteFile, cache_dir: Path, stop: Event
+) -> int:
     """A file's size, asked for by itself where the listing is silent; raises FAULTS."""
 
     def call(line: ProgressChannel) -> int:
@@ -118,6 +137,7 @@ def size_of(reference: HubReference, commit: str, file: RemoteFile, stop: Event)
             reference.repo,
             file.name,
             revision=commit,
+            cache_dir=cache_dir,
             etag_timeout=ANSWER_SECONDS,
             dry_run=True,
         )
@@ -155,12 +175,17 @@ def search(query: str, limit: int, cancelled: Event) -> Sequence[ModelInfo]:
     return wait_for(call, cancelled, ANSWER_SECONDS)
 
 
-def _meter(line: ProgressChannel, limit: int) -> type[tqdm]:
-    """The client's progress bar, without the bar: it reports, and it stops what runs too far."""
+def _meter(line: ProgressChannel, limit: int, begun: Event) -> type[tqdm]:
+    """The client's progress bar, without the bar: it reports, and it stops what runs too far.
+
+    The client makes one when bytes are to come, and none for a file that the cache holds; so
+    `begun` says that the file is this download's own.
+    """
 
     class Meter(tqdm):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **{**kwargs, "disable": True})
+            begun.set()
             self.done = int(kwargs.get("initial") or 0)
             self.expected = int(kwargs.get("total") or 0)
             line.report(self.done, self.expected)

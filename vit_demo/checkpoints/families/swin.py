@@ -1,4 +1,4 @@
-"""Swin as timm names and describes it."""
+"""Swin, as the transformers library and as timm name and describe it."""
 
 import math
 import re
@@ -8,13 +8,78 @@ from typing import Any
 
 from torch import Tensor
 
+from vit_demo.checkpoints.families.family import Family
+from vit_demo.checkpoints.families.vit import read_gelu
 from vit_demo.checkpoints.files import CONFIG
-from vit_demo.checkpoints.naming import Rule, rename, square, to_next_stage
-from vit_demo.checkpoints.timm.timm_config import classes_of, input_size, model_args
-from vit_demo.checkpoints.values import pair, shape_of, sides
+from vit_demo.checkpoints.naming import Rule, join_qkv, rename, square, to_next_stage
+from vit_demo.checkpoints.timm_config import classes_of, input_size, model_args
+from vit_demo.checkpoints.values import flag, number, pair, shape_of, sides, whole, wholes
 from vit_demo.errors import CheckpointError, ConfigError, UnsupportedError
 from vit_demo.models.grids import Grid
-from vit_demo.models.swin import SwinConfig
+from vit_demo.models.swin import Swin, SwinConfig
+
+# Their names on the left, ours (timm's) on the right.
+HF_RULES: tuple[Rule, ...] = (
+    (r"^swin\.", ""),
+    (r"^encoder\.", ""),
+    (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
+    (r"^embeddings\.norm\.", "patch_embed.norm."),
+    (r"^layernorm\.", "norm."),
+    (r"^classifier\.", "head.fc."),
+    (r"^layers\.(\d{1,4})\.downsample\.", to_next_stage),
+    (r"\.layernorm_before\.", ".norm1."),
+    (r"\.layernorm_after\.", ".norm2."),
+    (r"\.attention\.self\.", ".attn."),
+    (r"\.attention\.output\.dense\.", ".attn.proj."),
+    (r"\.intermediate\.dense\.", ".mlp.fc1."),
+    (r"\.output\.dense\.", ".mlp.fc2."),
+)
+
+# Computed from the window, not learned; and a token of pre-training.
+HF_IGNORED = r"\.relative_position_index$|embeddings\.mask_token$"
+
+HF_SIZES: dict[tuple[int, tuple[int, ...]], str] = {
+    (96, (2, 2, 6, 2)): "T",
+    (96, (2, 2, 18, 2)): "S",
+    (128, (2, 2, 18, 2)): "B",
+    (192, (2, 2, 18, 2)): "L",
+}
+
+
+def read_hf_config(config_json: Mapping[str, Any], classes: int, source: str) -> SwinConfig:
+    """The shape that a config.json describes; what it leaves out is the library's default."""
+    if flag(config_json, "use_absolute_embeddings", False):
+        raise UnsupportedError(
+            f"{source} has absolute position embeddings, which no published Swin has; "
+            "only relative ones are read."
+        )
+    depths = wholes(config_json, "depths", (2, 2, 6, 2))
+    return SwinConfig(
+        classes=classes,
+        width=whole(config_json, "embed_dim", 96),
+        depths=depths,
+        heads=wholes(config_json, "num_heads", (3, 6, 12, 24)),
+        windows=(sides(config_json, "window_size", 7),) * len(depths),
+        mlp_ratio=number(config_json, "mlp_ratio", 4.0),
+        patch_size=square(config_json.get("patch_size", 4), source),
+        image_size=sides(config_json, "image_size", 224),
+        channels=whole(config_json, "num_channels", 3),
+        qkv_bias=flag(config_json, "qkv_bias", True),
+        gelu=read_gelu(config_json, source),
+        layer_norm_eps=number(config_json, "layer_norm_eps", 1e-5, least=0.0, most=1.0),
+        convention="transformers",
+    )
+
+
+def from_hf_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The file's tensors under our names, query, key and value in one."""
+    return join_qkv(rename(tensors, HF_RULES, HF_IGNORED))
+
+
+def size_name(config: SwinConfig) -> str:
+    """'T' for the published sizes, else the width itself."""
+    return HF_SIZES.get((config.width, config.depths), f"width {config.width}")
+
 
 # Files from before 2023 merge at the end of a stage and call the head by its plain name.
 OLD_RULES: tuple[Rule, ...] = (
@@ -23,18 +88,18 @@ OLD_RULES: tuple[Rule, ...] = (
 )
 
 # Computed from the window, not learned.
-IGNORED = r"\.(relative_position_index|attn_mask)$"
+TIMM_IGNORED = r"\.(relative_position_index|attn_mask)$"
 
 
-def to_timm_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def from_timm_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The file's tensors under our names, which are timm's of today."""
     old = any(name.startswith("layers.0.downsample.") for name in tensors) or (
         "head.weight" in tensors
     )
-    return rename(tensors, OLD_RULES if old else (), IGNORED)
+    return rename(tensors, OLD_RULES if old else (), TIMM_IGNORED)
 
 
-def read_config(
+def read_timm_config(
     config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
 ) -> SwinConfig:
     """The shape of a checkpoint whose tensors bear our names.
@@ -132,3 +197,36 @@ def _windows(stated: Any, offsets: Sequence[int], grid: tuple[int, ...]) -> tupl
         (min(rows, own[0]), min(cols, own[1]))
         for (rows, cols), own in zip(wanted, grids, strict=True)
     )
+
+
+def _read_hf(
+    config_json: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    model_type: str,
+    classes: int,
+    source: str,
+) -> tuple[SwinConfig, Mapping[str, Tensor], str]:
+    del model_type
+    config = read_hf_config(config_json, classes, source)
+    return config, from_hf_names(tensors), size_name(config)
+
+
+def _read_timm(
+    config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
+) -> tuple[SwinConfig, Mapping[str, Tensor]]:
+    named = from_timm_names(tensors)
+    return read_timm_config(config_json, named, source), named
+
+
+FAMILY = Family(
+    model=Swin,
+    model_types={"swin": "Swin"},
+    read_hf=_read_hf,
+    timm_names=r"swin_",
+    timm_arguments=(
+        *("patch_size", "embed_dim", "depths", "num_heads", "head_dim", "mlp_ratio", "qkv_bias"),
+        *("window_size", "always_partition", "strict_img_size", "dynamic_img_size"),
+    ),
+    only_mean=True,
+    read_timm=_read_timm,
+)

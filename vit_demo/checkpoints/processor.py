@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from vit_demo.checkpoints.families import of_model_type
 from vit_demo.checkpoints.files import PROCESSOR
 from vit_demo.checkpoints.values import flag, number
 from vit_demo.checks import LARGEST_NUMBER, SMALLEST_NUMBER, check_number, is_finite, is_whole
@@ -55,16 +56,6 @@ PROCESSORS = {
 }
 KIND = re.compile(r"(?P<name>\w+?)(ImageProcessor|FeatureExtractor)(Fast|Pil)?")
 
-# Whose processor a family's photos go through when the file does not name one.
-KIND_OF_FAMILY = {
-    "deit": "DeiT",
-    "dinov2": "Bit",
-    "dinov2_with_registers": "Bit",
-    "mobilevit": "MobileViT",
-}
-# These take one size of photos in the library, so that their own is the only one that fits.
-ONE_SIZE = ("vit", "deit")
-
 # Steps that are not taken here.
 NOT_READ = ("do_pad", "rescale_offset", "use_square_size", "keep_aspect_ratio")
 
@@ -88,7 +79,7 @@ def read_preprocessing(
                 "choose a checkpoint whose photos are resized and cropped alone."
             )
     own = PROCESSORS[kind]
-    silent = not stored or (kind == "ViT" and family in ONE_SIZE)
+    silent = not stored or (kind == "ViT" and family in of_model_type(family, source).one_size)
     whole = image_size if own.square else min(image_size)
     size = stored.get("size", whole if silent else own.side)
     crop = stored.get("crop_size", own.crop if stored and own.crop else image_size)
@@ -113,7 +104,7 @@ def _kind(stored: Mapping[str, Any], family: str, source: str) -> str:
     """The processor that the file names, by the library's name without its endings."""
     stated = stored.get("image_processor_type", stored.get("feature_extractor_type"))
     if stated is None:
-        return KIND_OF_FAMILY.get(family, "ViT")
+        return of_model_type(family, source).processors.get(family, "ViT")
     found = KIND.fullmatch(str(stated))
     if found is None or found["name"] not in PROCESSORS:
         raise UnsupportedError(

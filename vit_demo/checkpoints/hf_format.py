@@ -12,6 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vit_demo.checkpoints.calibration import KEY, Calibration, read_calibration
+from vit_demo.checkpoints.checkpoint import ParsedCheckpoint
+from vit_demo.checkpoints.families import of_model_type, vit
 from vit_demo.checkpoints.files import (
     CONFIG,
     PROCESSOR,
@@ -21,25 +23,14 @@ from vit_demo.checkpoints.files import (
     replacing,
     write_json,
 )
-from vit_demo.checkpoints.naming import check_colours, unreadable
-from vit_demo.checkpoints.parsed_checkpoint import ParsedCheckpoint
-from vit_demo.checkpoints.transformers import mobilevit, swin, vit
-from vit_demo.checkpoints.transformers.processor import preprocessing_json, read_preprocessing
+from vit_demo.checkpoints.naming import check_colours
+from vit_demo.checkpoints.processor import preprocessing_json, read_preprocessing
 from vit_demo.checkpoints.values import section, whole
 from vit_demo.errors import CheckpointError
-from vit_demo.models import ModelConfig
-from vit_demo.models.vit_config import ViTConfig
+from vit_demo.models.vit import ViTConfig
 from vit_demo.preprocess import Preprocessing
 
 LAYOUT = "transformers"
-FAMILIES = {
-    "vit": "ViT",
-    "deit": "DeiT",
-    "dinov2": "DINOv2",
-    "dinov2_with_registers": "DINOv2",
-    "swin": "Swin",
-    "mobilevit": "MobileViT",
-}
 
 
 def read(folder: Path, source: str, allow_pickle: bool = False) -> ParsedCheckpoint:
@@ -49,51 +40,31 @@ def read(folder: Path, source: str, allow_pickle: bool = False) -> ParsedCheckpo
     or one of its options is not read here.
     """
     config_json = read_json(folder / CONFIG, source)
-    family = check_family(config_json, source)
+    model_type = check_family(config_json, source)
+    family = of_model_type(model_type, source)
     labels = _labels(config_json, source)
     tensors = load_weights(folder, source, allow_pickle)
-    config, tensors, size = _describe(config_json, tensors, family, len(labels), source)
+    config, tensors, size = family.read_hf(config_json, tensors, model_type, len(labels), source)
     check_colours(config.channels, source)
     processor = folder / PROCESSOR
     stored = read_json(processor, source) if processor.exists() else {}
     return ParsedCheckpoint(
-        architecture=f"{FAMILIES[family]} {size}",
+        architecture=f"{family.model_types[model_type]} {size}",
         layout=LAYOUT,
         config=config,
         tensors=tensors,
         labels=labels,
-        preprocessing=read_preprocessing(stored, config.image_size, source, family),
+        preprocessing=read_preprocessing(stored, config.image_size, source, model_type),
         calibration=read_calibration(config_json, source),
     )
 
 
-def _describe(
-    config_json: Mapping[str, Any],
-    tensors: Mapping[str, Tensor],
-    family: str,
-    classes: int,
-    source: str,
-) -> tuple[ModelConfig, Mapping[str, Tensor], str]:
-    """Configuration, tensors under our names, and the size's name."""
-    match family:
-        case "swin":
-            config = swin.read_config(config_json, classes, source)
-            return config, swin.to_timm_names(tensors), swin.size_name(config)
-        case "mobilevit":
-            config = mobilevit.read_config(config_json, classes, source)
-            return config, mobilevit.to_timm_names(tensors), mobilevit.size_name(config)
-        case _:
-            named = vit.to_timm_names(tensors, family)
-            config = vit.read_config(config_json, named, family, classes, source)
-            return config, named, vit.size_name(config)
-
-
 def check_family(config_json: Mapping[str, Any], source: str) -> str:
-    """The family that a config.json describes; refused, with what is read, when it is another."""
-    family = config_json.get("model_type")
-    if not isinstance(family, str) or family not in FAMILIES:
-        raise unreadable(source, None if family is None else str(family))
-    return family
+    """The model type that a config.json states; refused, with what is read, when it is another."""
+    model_type = config_json.get("model_type")
+    stated = None if model_type is None else str(model_type)
+    of_model_type(stated, source)
+    return str(stated)
 
 
 def write(
@@ -111,8 +82,7 @@ def write(
     write_json(folder / CONFIG, vit.config_json_of(config, labels, dtype) | stated)
     write_json(folder / PROCESSOR, preprocessing_json(preprocessing))
     named = {
-        name: tensor.to(dtype).contiguous()
-        for name, tensor in vit.to_transformers_names(tensors).items()
+        name: tensor.to(dtype).contiguous() for name, tensor in vit.to_hf_names(tensors).items()
     }
     with replacing(folder / WEIGHTS) as unfinished:
         save_file(named, unfinished, metadata={"format": "pt"})

@@ -1,10 +1,13 @@
-"""Stored tensors go in completely or not at all."""
+"""What the files say must go together, and stored tensors go in completely or not at all."""
 
 import pytest
 import torch
 
-from vit_demo.checkpoints.state_dict import load_state_dict_strict
-from vit_demo.errors import CheckpointError, StateDictMismatchError
+from vit_demo.checkpoints.checkpoint import ParsedCheckpoint, load_state_dict_strict
+from vit_demo.errors import CheckpointError, ConfigError, StateDictMismatchError
+from vit_demo.models.mobilevit import preset as mobilevit
+from vit_demo.models.swin import SwinConfig
+from vit_demo.preprocess import Preprocessing
 
 
 @pytest.fixture
@@ -110,3 +113,23 @@ def test_each_kind_of_misfit_alone_is_refused(tiny_model, tensors, kind):
     }
     assert [name for name, found in listed.items() if found] == [kind]
     assert same(snapshot(tiny_model), before)
+
+
+def stored(config, preprocessing):
+    return ParsedCheckpoint("it", "transformers", config, {}, (), preprocessing)
+
+
+@pytest.mark.parametrize(
+    "preprocessing",
+    [Preprocessing(7), Preprocessing((32, 7)), Preprocessing((32, 32), crop=(7, 32))],
+)
+def test_photos_smaller_than_a_patch_are_refused(tiny_config, preprocessing):
+    with pytest.raises(ConfigError, match="brought to 7 pixels, but the model cuts patches of 8"):
+        stored(tiny_config, preprocessing)
+
+
+def test_photos_of_one_patch_or_of_any_size_are_not(tiny_config):
+    for preprocessing in (Preprocessing(8), Preprocessing(None), Preprocessing(4, crop=(8, 9))):
+        stored(tiny_config, preprocessing)
+    for config in (SwinConfig(5), mobilevit("xxs")):
+        stored(config, Preprocessing((1, 1)))

@@ -14,10 +14,10 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from vit_demo.checkpoints import timm
+from vit_demo.checkpoints import timm_format
+from vit_demo.checkpoints.checkpoint import ParsedCheckpoint
+from vit_demo.checkpoints.families import readable
 from vit_demo.checkpoints.files import LABELS, read_json, unpickle_tensors
-from vit_demo.checkpoints.naming import READABLE
-from vit_demo.checkpoints.parsed_checkpoint import ParsedCheckpoint
 from vit_demo.checkpoints.values import shape_of
 from vit_demo.errors import CheckpointError, UnsupportedError
 from vit_demo.preprocess import Preprocessing
@@ -75,7 +75,7 @@ def read(path: Path, source: str) -> ParsedCheckpoint:
         raise UnsupportedError(
             f"{source} holds tensors of no ViT or Swin with timm's names (blocks.0.attn.qkv, …); "
             f"a {SUFFIX} is read of ViT, DeiT, DINOv2 and Swin. With config.json and "
-            f"model.safetensors, what can be read: {READABLE}."
+            f"model.safetensors, what can be read: {readable()}."
         )
     architecture, family = SIGNS[sign]
     stated: dict[str, Any] = {"architecture": architecture}
@@ -83,7 +83,7 @@ def read(path: Path, source: str) -> ParsedCheckpoint:
         stated["model_args"] = {"img_size": _swin_side(tensors, source)}
     else:
         _check_vit(tensors, source)
-    stored = timm.describe(stated, tensors, source)
+    stored = timm_format.describe(stated, tensors, source)
     height, width = stored.config.image_size
     named = path.with_name(LABELS)
     return replace(

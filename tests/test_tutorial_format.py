@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from vit_demo.checkpoints import load, read_folder
-from vit_demo.checkpoints import tutorial as tutorials
+from vit_demo.checkpoints import tutorial_format as tutorials
 from vit_demo.checkpoints.checkpoint import build
 from vit_demo.checkpoints.files import STATE_DICTS
 from vit_demo.errors import CheckpointError, UnsupportedError
@@ -93,7 +93,7 @@ def test_what_training_in_parallel_puts_before_every_name_is_taken_off(tmp_path)
 
 def test_every_width_that_is_read_has_one_number_of_heads_at_timm():
     """Of the ViTs that a bare file could hold; one block each, and no memory."""
-    from vit_demo.checkpoints.timm.vit import _heads
+    from vit_demo.checkpoints.families.vit import _heads
 
     # Refused by a tensor or by what is missing, and blocks of another kind.
     others = re.compile("aimv2|.*_clip_|.*_siglip|.*_gap_224|beit3|.*_xp_|.*18x2|.*wee_")

@@ -13,8 +13,8 @@ from torch import nn
 
 from vit_demo.checkpoints import ParsedCheckpoint, read_folder
 from vit_demo.checkpoints.checkpoint import Checkpoint, build
-from vit_demo.checkpoints.timm import check_family
-from vit_demo.checkpoints.timm.timm_config import read_labels, read_preprocessing
+from vit_demo.checkpoints.timm_config import read_labels, read_preprocessing
+from vit_demo.checkpoints.timm_format import check_family
 from vit_demo.errors import CheckpointError, UnsupportedError
 from vit_demo.explanations.traced_pass import run_with_trace
 from vit_demo.photo import read_photo
@@ -309,11 +309,14 @@ def test_every_argument_that_is_known_is_one_of_timms():
     from timm.models.swin_transformer import SwinTransformer
     from timm.models.vision_transformer import VisionTransformer
 
-    from vit_demo.checkpoints.timm.arguments import KNOWN, SHAPES
+    from vit_demo.checkpoints.families import of_model_type
+    from vit_demo.checkpoints.timm_format import SHAPES
 
     classes = {"vit": VisionTransformer, "swin": SwinTransformer, "mobilevit": ByobNet}
     for family, of_timm in classes.items():
-        assert {*SHAPES, *KNOWN[family]} <= signature(of_timm).parameters.keys()
+        assert {*SHAPES, *of_model_type(family, "it").timm_arguments} <= signature(
+            of_timm
+        ).parameters.keys()
 
 
 def test_tensors_that_are_no_vit_are_refused(tmp_path):

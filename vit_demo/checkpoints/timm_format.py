@@ -1,0 +1,98 @@
+"""The timm library's layout: config.json and model.safetensors, preprocessing included.
+
+Read from the files alone: the library itself is not needed, and no repository's code is run.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from vit_demo.checkpoints.calibration import read_calibration
+from vit_demo.checkpoints.checkpoint import ParsedCheckpoint
+from vit_demo.checkpoints.families import Family, of_timm_name
+from vit_demo.checkpoints.files import CONFIG, load_weights, read_json
+from vit_demo.checkpoints.naming import check_colours
+from vit_demo.checkpoints.timm_config import model_args, pooling, read_labels, read_preprocessing
+from vit_demo.errors import UnsupportedError
+
+LAYOUT = "timm"
+
+# These change nothing once a model is trained.
+TRAINING = (
+    "drop_rate",
+    "pos_drop_rate",
+    "patch_drop_rate",
+    "proj_drop_rate",
+    "attn_drop_rate",
+    "drop_path_rate",
+    "drop_block_rate",
+    "drop_block_size",
+    "weight_init",
+    "fix_init",
+    "zero_init_last",
+)
+
+# Shapes, which the tensors show, and what the families' own readers look at.
+SHAPES = ("img_size", "in_chans", "num_classes", "global_pool")
+
+
+def read(folder: Path, source: str, allow_pickle: bool = False) -> ParsedCheckpoint:
+    """Read the two files. `source` names the checkpoint in messages.
+
+    Raises CheckpointError when a file is missing or damaged, UnsupportedError when the
+    architecture or one of its options is not read here.
+    """
+    config_json = read_json(folder / CONFIG, source)
+    check_family(config_json, source)
+    return describe(config_json, load_weights(folder, source, allow_pickle), source)
+
+
+def check_family(config_json: Mapping[str, Any], source: str) -> str:
+    """The model type of an architecture's family; refused, with what is read, when it is another.
+
+    It is the first of the family's model types.
+    """
+    return next(iter(_family(config_json, source).model_types))
+
+
+def _family(config_json: Mapping[str, Any], source: str) -> Family:
+    return of_timm_name(str(config_json.get("architecture", "")), source)
+
+
+def describe(
+    config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
+) -> ParsedCheckpoint:
+    """What a configuration and tensors under timm's names say together."""
+    family = _family(config_json, source)
+    check_arguments(config_json, family, source)
+    if family.read_timm is None:
+        raise RuntimeError("This family has timm_names; its record lacks read_timm.")
+    config, named = family.read_timm(config_json, tensors, source)
+    check_colours(config.channels, source)
+    return ParsedCheckpoint(
+        architecture=str(config_json["architecture"]),
+        layout=LAYOUT,
+        config=config,
+        tensors=named,
+        labels=read_labels(config_json, config.classes, source),
+        preprocessing=read_preprocessing(config_json, source),
+        calibration=read_calibration(config_json, source),
+    )
+
+
+def check_arguments(config_json: Mapping[str, Any], family: Family, source: str) -> None:
+    """Raise UnsupportedError for an argument, or a pooling, that the family is not read with.
+
+    One that is null, false or empty is as good as left out, but for those that are known.
+    """
+    for name, value in model_args(config_json).items():
+        if value and name not in (*TRAINING, *SHAPES, *family.timm_arguments):
+            raise UnsupportedError(
+                f"{source} was made with {name}={value} (model_args), which is not read here; "
+                "choose one that was made without."
+            )
+    how = pooling(config_json)
+    if family.only_mean and how not in (None, "avg"):
+        raise UnsupportedError(f"{source} pools its places by '{how}'; readable: avg, their mean.")

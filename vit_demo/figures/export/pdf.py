@@ -1,0 +1,11 @@
+"""The picture, as a PDF of one page."""
+
+from pathlib import Path
+
+from vit_demo.figures.export.document import Document
+from vit_demo.figures.sheet import save_figure
+
+
+def write(document: Document, path: Path) -> None:
+    """Write the picture; raises OutputError for a place that cannot be written."""
+    save_figure(document.draw(), path)

@@ -1,0 +1,11 @@
+"""The picture, as a PNG; a sheet has 1920 × 1080 pixels."""
+
+from pathlib import Path
+
+from vit_demo.figures.export.document import Document
+from vit_demo.figures.sheet import save_figure
+
+
+def write(document: Document, path: Path) -> None:
+    """Write the picture; raises OutputError for a place that cannot be written."""
+    save_figure(document.draw(), path)
