@@ -101,7 +101,7 @@ def test_after_a_run_the_line_is_about_what_is_picked_by_now(
     """Somebody ran one checkpoint and chose another before the answer came."""
     events = make_handlers()
     _, shown, _ = events.analyse(uploaded(events, photo_file), str(our_checkpoint), "visitor")
-    picker = Picker(CheckpointPolicy(), gr.Dropdown(), gr.HTML(), gr.BrowserState())
+    picker = Picker(CheckpointPolicy(), gr.Dropdown(), gr.HTML(), gr.BrowserState(), None)
     newest, _, line = picker.used([], shown, "flowers")
     assert newest == [str(our_checkpoint)]
     assert line == ability(CheckpointPolicy(), "flowers")

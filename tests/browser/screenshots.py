@@ -19,23 +19,25 @@ from browser.conftest import Served  # noqa: E402
 
 PHOTO = ROOT / "assets" / "examples" / "honey-bee.jpg"
 QUALITY = 88
-DESK, PHONE = (1280, 900), (390, 844)
+DESK, PHONE = (1440, 900), (390, 844)
 
 
 def take(browser: Browser, url: str, size: tuple[int, int], theme: str, path: Path) -> None:
-    """Upload the photo, run, test the map, and photograph the whole page once all is drawn."""
+    """Upload the photo, run, test the map, point at a patch, and photograph the page."""
     page = browser.new_page(viewport={"width": size[0], "height": size[1]})
     page.goto(f"{url}?__theme={theme}")
     page.set_input_files("#photo input[type=file]", str(PHOTO))
     page.wait_for_selector("#photo img")
     page.click("#run")
-    page.wait_for_selector("#layer-image img")
-    page.click("#test")
-    page.wait_for_selector("#trust .verdict")
+    page.wait_for_selector("#explorer[data-state=ready]")
+    page.click("[data-control=test]")
+    page.wait_for_selector("#explorer .trust .chip")
     page.wait_for_function("[...document.images].every(image => image.complete)")
-    page.mouse.move(0, 0)
+    box = page.locator("canvas[data-pane=b]").bounding_box()
+    page.mouse.move(box["x"] + 0.42 * box["width"], box["y"] + 0.45 * box["height"])
     page.wait_for_timeout(800)  # the toolbar and the button fade
-    page.screenshot(path=path, full_page=True, type="jpeg", quality=QUALITY)
+    whole = size == PHONE
+    page.screenshot(path=path, full_page=whole, type="jpeg", quality=QUALITY)
     page.close()
 
 
