@@ -1,7 +1,7 @@
 """The original libraries, as oracles: tiny random checkpoints that they write themselves."""
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -26,6 +27,22 @@ def transformers() -> ModuleType:
 
 def timm() -> ModuleType:
     return importlib.import_module("timm")
+
+
+class Uninitialised(TorchFunctionMode):
+    """Models are made without the first values of their weights, which `randomise` replaces."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
 
 
 def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
