@@ -11,6 +11,7 @@ import torch
 
 from vit_demo.errors import MethodError, OptionError
 from vit_demo.explanations import METHODS, find_method, run_with_trace
+from vit_demo.models import Classifier
 
 ROOT = Path(__file__).parents[1]
 
@@ -100,8 +101,11 @@ def test_a_batch_gives_what_each_photo_gives_alone(tiny_model, target):
             torch.testing.assert_close(together[place], alone[0])
 
 
-class Stumbling(torch.nn.Module):
+class Stumbling(Classifier):
     """A model that breaks down in its last step of its second pass, or of the first hidden one."""
+
+    drops_tokens = True
+    unreadable_layers = None
 
     def __init__(self, inner, passes):
         super().__init__()

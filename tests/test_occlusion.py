@@ -13,6 +13,7 @@ from vit_demo.errors import OptionError
 from vit_demo.explanations import METHODS, masking, run_with_trace
 from vit_demo.explanations.masking import gaussian
 from vit_demo.explanations.occlusion import MOST_BLOCKS, blocks, number_of_blocks
+from vit_demo.models import Classifier
 
 TARGET = torch.tensor([0, 3])
 OCCLUSION = METHODS["occlusion"]
@@ -107,7 +108,7 @@ def test_blurring_is_pasting_blurred_pixels(make):
             torch.testing.assert_close(block, fall[:, :, None].expand_as(block), rtol=0, atol=1e-5)
 
 
-class OnePatchDecides(torch.nn.Module):
+class OnePatchDecides(Classifier):
     """Class 0 is likely if the patch at row 2, column 1 is bright, class 1 if it is dark."""
 
     def __init__(self, config):
