@@ -63,8 +63,8 @@ come from**, for no class in particular, and not why a class was predicted.
 Of the maps that are quick to compute it was the most faithful for the bundled checkpoint.
 * **legrad** uses the gradient of the class score with respect to the attention of the last \
 layers. **occlusion** masks patches and measures how much the probability of the class drops.
-* **vs** a second class answers "why this class and not that one?" for the maps of a class: orange is \
-evidence for the explained class, purple for the other.
+* **vs** a second class answers "why this class and not that one?" for the maps of a class: orange \
+is evidence for the explained class, purple for the other.
 * **evidence** splits the logit of one class into what each patch adds to it or takes from it. It \
 is exact for plain Vision Transformers, at the cost of one pass.
 * **Test this map** removes the patches that the map ranks highest, in order, and tracks the \
