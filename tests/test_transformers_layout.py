@@ -427,8 +427,25 @@ def test_models_that_the_layout_cannot_say_are_not_written(
 
 
 def test_no_processor_file_means_the_models_size_and_the_vit_defaults(our_checkpoint):
+    assert layout.read(our_checkpoint, "it").preprocessing_source == "file"
     (our_checkpoint / PROCESSOR).unlink()
-    assert layout.read(our_checkpoint, "it").preprocessing == Preprocessing(resize=(32, 32))
+    stored = layout.read(our_checkpoint, "it")
+    assert stored.preprocessing == Preprocessing(resize=(32, 32))
+    assert stored.preprocessing_source == "guess"
+
+
+def test_a_processor_inside_processor_config_is_read_as_the_library_does(
+    their_checkpoint, photo_file
+):
+    folder = their_checkpoint()
+    stated = json.loads((folder / PROCESSOR).read_text(encoding="utf-8"))
+    nested = {"image_processor": stated | {"image_mean": [0.485, 0.456, 0.406]}}
+    (folder / "processor_config.json").write_text(json.dumps(nested), encoding="utf-8")
+    assert layout.read(folder, "it").preprocessing.mean == (0.485, 0.456, 0.406)
+    assert_same_answer(folder, photo_file)
+    (folder / PROCESSOR).unlink()
+    assert layout.read(folder, "it").preprocessing_source == "file"
+    assert_same_answer(folder, photo_file)
 
 
 def test_a_processor_without_a_size_takes_the_models(our_checkpoint):

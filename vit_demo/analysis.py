@@ -112,6 +112,8 @@ class Analysis:
                 for p in self.predictions[:top]
             ],
             "unsure": self.unsure,
+            "preprocessing_source": source.preprocessing_source,
+            "notes": list(source.notes),
             "method": self.method,
             "target": self.target and {"index": self.target.index, "label": self.target.label},
             "grid": list(self.grid),

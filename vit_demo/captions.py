@@ -250,6 +250,23 @@ def source_of(checkpoint: Checkpoint | CheckpointInfo) -> str:
     return f"{checkpoint.ref}{commit} · {checkpoint.architecture}"
 
 
+def reading_notes(checkpoint: Checkpoint | CheckpointInfo) -> tuple[str, ...]:
+    """What to know of how a checkpoint's files were read; none where they say everything."""
+    how = checkpoint.preprocessing.words
+    match checkpoint.preprocessing_source:
+        case "guess":
+            note = (
+                "Guessed: no file of this checkpoint says how photos are prepared, so they are "
+                f"prepared as is usual for its family: {how}. If it was trained otherwise, its "
+                "answers are wrong: start with --preprocessing, or put a preprocessor_config.json "
+                "beside the weights."
+            )
+            return (note, *checkpoint.notes)
+        case "option":
+            return (f"Photos are prepared as you asked: {how}.", *checkpoint.notes)
+    return checkpoint.notes
+
+
 def unsure_note(analysis: Analysis) -> str:
     """That the answer is unsure and what the checkpoint can name; empty where it is not."""
     threshold = analysis.checkpoint.calibration.unsure_below

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -24,10 +25,18 @@ FLOATS = {torch.float32, torch.float16, torch.bfloat16, torch.float64}
 LARGEST_WEIGHT = 1e12
 HEADS = {"head.weight", "head.fc.weight"}
 
+# Where it is stated how photos are prepared: in a file of the checkpoint; nowhere, so that it is
+# guessed from the family; or in an option of the user's.
+PreprocessingSource = Literal["file", "guess", "option"]
+
 
 @dataclass(frozen=True)
 class ParsedCheckpoint:
-    """One checkpoint as read from its files; tensors bear our names and their stored precision."""
+    """One checkpoint as read from its files; tensors bear our names and their stored precision.
+
+    `notes` are sentences about choices that the reader made: which copy of the weights was taken,
+    which tensors were left out.
+    """
 
     architecture: str
     layout: str
@@ -36,6 +45,8 @@ class ParsedCheckpoint:
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     calibration: Calibration = field(default_factory=Calibration)
+    preprocessing_source: PreprocessingSource = "file"
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         side = self.preprocessing.least_side
@@ -66,6 +77,8 @@ class CheckpointInfo:
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     calibration: Calibration
+    preprocessing_source: PreprocessingSource = "file"
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +96,8 @@ class Checkpoint:
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     calibration: Calibration = field(default_factory=Calibration)
+    preprocessing_source: PreprocessingSource = "file"
+    notes: tuple[str, ...] = ()
 
     def check_answers(self, logits: Float[Tensor, "*photos classes"]) -> None:
         """Raise CheckpointError where logits, divided by the temperature, are not finite."""
@@ -109,6 +124,8 @@ class Checkpoint:
             labels=self.labels,
             preprocessing=self.preprocessing,
             calibration=self.calibration,
+            preprocessing_source=self.preprocessing_source,
+            notes=self.notes,
         )
 
 
@@ -138,6 +155,8 @@ def build(stored: ParsedCheckpoint, ref: str, revision: str | None = None) -> Ch
         labels=stored.labels,
         preprocessing=stored.preprocessing,
         calibration=stored.calibration,
+        preprocessing_source=stored.preprocessing_source,
+        notes=stored.notes,
     )
 
 

@@ -1,16 +1,17 @@
-"""preprocessor_config.json, as the transformers library writes it, read and written."""
+"""The image processor's file, as the transformers library writes it, read and written."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any
 
 from PIL import Image
 
 from vit_demo.checkpoints.families import of_model_type
-from vit_demo.checkpoints.files import PROCESSOR
-from vit_demo.checkpoints.values import flag, number
+from vit_demo.checkpoints.files import IMAGE_PROCESSOR, NESTED_PROCESSOR, PROCESSOR, read_json
+from vit_demo.checkpoints.values import flag, number, section
 from vit_demo.checks import LARGEST_NUMBER, SMALLEST_NUMBER, check_number, is_finite, is_whole
 from vit_demo.errors import UnsupportedError
 from vit_demo.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Size
@@ -58,6 +59,19 @@ KIND = re.compile(r"(?P<name>\w+?)(ImageProcessor|FeatureExtractor)(Fast|Pil)?")
 
 # Steps that are not taken here.
 NOT_READ = ("do_pad", "rescale_offset", "use_square_size", "keep_aspect_ratio")
+
+
+def stored_processor(folder: Path, source: str) -> Mapping[str, Any] | None:
+    """What a folder says of its image processor, None where no file does.
+
+    As in the library, the one inside processor_config.json comes before a file of its own.
+    """
+    nested = folder / NESTED_PROCESSOR
+    if nested.is_file():
+        content = read_json(nested, source)
+        if IMAGE_PROCESSOR in content:
+            return section(content, IMAGE_PROCESSOR, NESTED_PROCESSOR)
+    return read_json(folder / PROCESSOR, source) if (folder / PROCESSOR).exists() else None
 
 
 def read_preprocessing(

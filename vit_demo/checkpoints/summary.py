@@ -9,9 +9,11 @@ from safetensors import SafetensorError, safe_open
 
 from vit_demo.checkpoints.catalogue import bundled
 from vit_demo.checkpoints.family import check_classifier, check_family, model_of, name_of
-from vit_demo.checkpoints.files import CONFIG, PROCESSOR, WEIGHTS, read_json
+from vit_demo.checkpoints.files import CONFIG, read_json
 from vit_demo.checkpoints.hub import cached, peek
+from vit_demo.checkpoints.processor import stored_processor
 from vit_demo.checkpoints.reference import parse
+from vit_demo.checkpoints.weights import SAFETENSORS, weight_files
 from vit_demo.checks import is_whole
 from vit_demo.errors import CheckpointError
 from vit_demo.models import Classifier
@@ -65,11 +67,11 @@ def works_offline(allow_pickle: bool = False) -> list[str]:
 def _opens(folder: Path) -> bool:
     """Whether what was fetched whole can be made sense of; of the weights only the head is read."""
     try:
-        if (folder / PROCESSOR).is_file():
-            read_json(folder / PROCESSOR, "")
-        if (folder / WEIGHTS).is_file():
-            with safe_open(folder / WEIGHTS, "pt"):
-                return True
+        stored_processor(folder, "")
+        for path in weight_files(folder, allow_pickle=False):
+            if path.suffix == SAFETENSORS:
+                with safe_open(path, "pt"):
+                    pass
     except (CheckpointError, SafetensorError, OSError):
         return False
     return True

@@ -12,7 +12,14 @@ from rich.text import Text
 from vit_demo import captions
 from vit_demo.analysis import TOP, Analysis, prepare
 from vit_demo.checkpoints import DEFAULT
-from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_with_progress
+from vit_demo.cli.checkpoint import (
+    CheckpointOption,
+    ClassesOption,
+    JsonOption,
+    PickleOption,
+    PreprocessingOption,
+    load_with_progress,
+)
 from vit_demo.errors import OptionError, OutputError
 from vit_demo.explanations import METHODS
 from vit_demo.explanations.capability import capabilities
@@ -49,6 +56,8 @@ def explain_command(
     ] = False,
     as_json: JsonOption = False,
     allow_pickle: PickleOption = False,
+    preprocessing: PreprocessingOption = None,
+    classes: ClassesOption = None,
     out: Annotated[
         Path | None, typer.Option(help=f"Write .json, or a sheet as {suffixes(['.json'])}.")
     ] = None,
@@ -57,7 +66,7 @@ def explain_command(
     if out is not None:
         check_out(out)
     options = _options(option or [])
-    loaded = load_with_progress(checkpoint, allow_pickle)
+    loaded = load_with_progress(checkpoint, allow_pickle, preprocessing, classes)
     seen = prepare(loaded, photo)
     analysis = seen.explain(method, target, options, versus)
     content = analysis.as_json(top, logits)

@@ -14,7 +14,14 @@ from rich.text import Text
 from vit_demo import captions
 from vit_demo.analysis import TOP, PreparedPhoto, prepare
 from vit_demo.checkpoints import DEFAULT
-from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_with_progress
+from vit_demo.cli.checkpoint import (
+    CheckpointOption,
+    ClassesOption,
+    JsonOption,
+    PickleOption,
+    PreprocessingOption,
+    load_with_progress,
+)
 from vit_demo.cli.explain import check_out
 from vit_demo.errors import OptionError
 from vit_demo.explanations.attention import layer_at
@@ -55,6 +62,8 @@ def tokens_command(
     checkpoint: CheckpointOption = DEFAULT,
     as_json: JsonOption = False,
     allow_pickle: PickleOption = False,
+    preprocessing: PreprocessingOption = None,
+    classes: ClassesOption = None,
     out: Annotated[
         Path | None, typer.Option(help=f"Write .json, or a picture as {suffixes(['.json'])}.")
     ] = None,
@@ -67,7 +76,7 @@ def tokens_command(
     if out is not None:
         check_out(out)
     patch = _patch(like) if like is not None else None
-    loaded = load_with_progress(checkpoint, allow_pickle)
+    loaded = load_with_progress(checkpoint, allow_pickle, preprocessing, classes)
     seen = prepare(loaded, photo)
     loaded.check_answers(seen.traced.logits)
     if patch is not None:

@@ -297,8 +297,12 @@ def knowledge(shown: Shown) -> str:
     main = shown.main
     note = captions.unsure_note(main)
     unsure = f'<p class="unsure">{escape(note)}</p>' if note else ""
-    known = captions.known_classes(main.checkpoint.labels)
-    return f'{unsure}<p class="about"><b>{escape(captions.source(main))}</b><br>{escape(known)}</p>'
+    read = "".join(
+        f'<p class="reading">{escape(note)}</p>' for note in captions.reading_notes(main.checkpoint)
+    )
+    known = escape(captions.known_classes(main.checkpoint.labels))
+    source = escape(captions.source(main))
+    return f'{unsure}<p class="about"><b>{source}</b><br>{known}</p>{read}'
 
 
 def _slide(analysis: Analysis, folder: str, smooth: bool) -> str:
