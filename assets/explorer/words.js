@@ -13,6 +13,11 @@ export function text(words, content) {
   return say(words, content.key, content.parameters);
 }
 
+/** A number of any size, in four significant digits, with a true minus sign. */
+export function number(value) {
+  return String(Number(value.toPrecision(4))).replace("-", "\u2212");
+}
+
 /** A share as percent, in two significant digits at least, with a true minus sign. */
 export function percent(value) {
   const size = Math.abs(100 * value);

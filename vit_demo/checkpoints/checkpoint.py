@@ -17,6 +17,7 @@ from vit_demo.errors import (
     UnsupportedError,
 )
 from vit_demo.models import Classifier, ModelConfig, ModelSpec
+from vit_demo.predictions import Problem
 from vit_demo.preprocess import Preprocessing
 
 # What weights are stored as, and can be brought to float32.
@@ -47,6 +48,7 @@ class ParsedCheckpoint:
     calibration: Calibration = field(default_factory=Calibration)
     preprocessing_source: PreprocessingSource = "file"
     notes: tuple[str, ...] = ()
+    problem: Problem = "single_label"
 
     def __post_init__(self) -> None:
         side = self.preprocessing.least_side
@@ -99,6 +101,11 @@ class Checkpoint:
     preprocessing_source: PreprocessingSource = "file"
     notes: tuple[str, ...] = ()
 
+    @property
+    def problem(self) -> Problem:
+        """What its logits mean."""
+        return self.model.problem
+
     def check_answers(self, logits: Float[Tensor, "*photos classes"]) -> None:
         """Raise CheckpointError where logits, divided by the temperature, are not finite."""
         if not (logits / self.calibration.temperature).isfinite().all():
@@ -146,6 +153,7 @@ def build(stored: ParsedCheckpoint, ref: str, revision: str | None = None) -> Ch
             model = stored.config.build()
         ours = {n: t.clone() if t.is_inference() else t for n, t in stored.tensors.items()}
         load_state_dict_strict(model, ours, f"'{ref}'")
+    model.problem = stored.problem
     return Checkpoint(
         ref=ref,
         revision=revision,

@@ -23,6 +23,7 @@ from vit_demo.checkpoints.files import (
     write_json,
 )
 from vit_demo.checkpoints.naming import check_colours
+from vit_demo.checkpoints.problem import read_problem
 from vit_demo.checkpoints.processor import (
     preprocessing_json,
     read_preprocessing,
@@ -64,6 +65,7 @@ def read(folder: Path, source: str, allow_pickle: bool = False) -> ParsedCheckpo
         calibration=read_calibration(config_json, source),
         preprocessing_source="guess" if stored is None else "file",
         notes=weights.notes,
+        problem=read_problem(config_json, len(labels), source),
     )
 
 

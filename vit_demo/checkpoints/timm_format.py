@@ -15,6 +15,7 @@ from vit_demo.checkpoints.checkpoint import ParsedCheckpoint
 from vit_demo.checkpoints.families import Family, of_timm_name
 from vit_demo.checkpoints.files import CONFIG, read_json
 from vit_demo.checkpoints.naming import check_colours
+from vit_demo.checkpoints.problem import read_problem
 from vit_demo.checkpoints.timm_config import (
     model_args,
     pooling,
@@ -89,6 +90,7 @@ def describe(
         preprocessing=read_preprocessing(config_json, source),
         calibration=read_calibration(config_json, source),
         preprocessing_source="file" if states_preprocessing(config_json) else "guess",
+        problem=read_problem(config_json, config.classes, source),
     )
 
 

@@ -31,7 +31,7 @@ from vit_demo.figures import ColourScale, Sheet, draw_overlay, draw_sheet
 from vit_demo.figures.export import Document, suffixes, write
 from vit_demo.figures.overlay import draw_patch_colors
 from vit_demo.figures.tokens import draw_depth_lens, draw_token_colors, mark_patch
-from vit_demo.predictions import rank
+from vit_demo.predictions import rank, scores
 from vit_demo.settings import ASSETS
 
 # The depth lens compares a photo with these, to tell which layers answer the same to all.
@@ -118,7 +118,10 @@ def _similarity(
     box, first_box = _grid_box(shown), _grid_box(seen)
     overlay = draw_overlay(shown.prepared.photo, heatmap, box, scale, shown.prepared.box)
     ranked = rank(
-        seen.traced.logits[0], seen.checkpoint.labels, seen.checkpoint.calibration.temperature
+        seen.traced.logits[0],
+        seen.checkpoint.labels,
+        seen.checkpoint.calibration.temperature,
+        seen.checkpoint.problem,
     )
     where = "the second photo" if other else "this photo"
     sheet = Sheet(
@@ -130,7 +133,8 @@ def _similarity(
         photo=mark_patch(seen.prepared.photo, first_box, seen.traced.grid, (row - 1, col - 1)),
         overlay=overlay,
         scale=scale,
-        classes=[(p.label, p.probability) for p in ranked[:TOP]],
+        classes=captions.class_bars(ranked),
+        class_percent=seen.checkpoint.problem != "regression",
         percent=False,
     )
     content = {
@@ -175,7 +179,7 @@ def _lens(seen: PreparedPhoto) -> tuple[dict[str, Any], Figure]:
     ]
     compared = torch.cat([found.logits, *examples])
     depends = depends_on_photo(compared).tolist()
-    probabilities = (found.logits[0] / temperature).softmax(dim=-1)
+    probabilities = scores(found.logits[0], checkpoint.problem, temperature)
     shown = probabilities[-1].argsort(descending=True)[:TOP]
     figure = draw_depth_lens(
         found.layers,
@@ -193,7 +197,9 @@ def _lens(seen: PreparedPhoto) -> tuple[dict[str, Any], Figure]:
         "logits": found.logits[0].tolist(),
         "probabilities": probabilities.tolist(),
         "depends_on_photo": depends,
-        "largest_difference": largest_difference(compared, temperature).tolist(),
+        "largest_difference": largest_difference(
+            compared, temperature, checkpoint.problem
+        ).tolist(),
     }
     return content, figure
 

@@ -300,6 +300,8 @@ def knowledge(shown: Shown) -> str:
     read = "".join(
         f'<p class="reading">{escape(note)}</p>' for note in captions.reading_notes(main.checkpoint)
     )
+    meaning = captions.problem_note(main)
+    read += f'<p class="reading">{escape(meaning)}</p>' if meaning else ""
     known = escape(captions.known_classes(main.checkpoint.labels))
     source = escape(captions.source(main))
     return f'{unsure}<p class="about"><b>{source}</b><br>{known}</p>{read}'

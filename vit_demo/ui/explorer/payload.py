@@ -106,10 +106,8 @@ def explorer_data(traced: TracedPass, analyses: Sequence[Analysis]) -> Json:
             *_attention_views(traced),
             *_token_views(traced),
         ],
-        "predictions": [
-            {"index": p.index, "label": p.label, "probability": p.probability}
-            for p in first.predictions[:TOP]
-        ],
+        "predictions": [prediction.as_json() for prediction in first.predictions[:TOP]],
+        "problem": first.checkpoint.model.problem,
         "classes": [{"index": p.index, "label": p.label} for p in first.predictions[:MOST_CLASSES]],
         "unsure": first.unsure,
         "checkpoint": {
@@ -125,6 +123,8 @@ def trust_data(trust: ScoresVsRandom, analysis: Analysis) -> Json:
     if analysis.versus:
         tracked["versus"] = analysis.versus.label
     asked = "trust.protocol.versus" if analysis.versus else "trust.protocol"
+    if analysis.checkpoint.model.problem == "regression":
+        asked = f"{asked}.value"
     return {
         "view": analysis.method,
         "figures": [
@@ -382,7 +382,8 @@ def map_view(analysis: Analysis, asked: int | None = None) -> Json:
         "note": [clipped] if scale.clipped else [],
         "clipped": scale.clipped,
         "signed": analysis.signed,
-        "unit": _text("unit.drop")
+        "format": "percent" if captions.in_percent(analysis) else "number",
+        "unit": _text("unit.drop" if captions.in_percent(analysis) else "unit.drop.value")
         if method.signed
         else _text("unit.share", uniform=f"{1 / (rows * cols):.2%}".replace("%", " %")),
         "source": method.source,
