@@ -96,4 +96,7 @@ def _several(label: str, bearers: list[Prediction]) -> str:
     named = [f"{each.index} ({each.written(1)})" for each in bearers[:LISTED]]
     more = f" and {len(bearers) - LISTED} more" if len(bearers) > LISTED else ""
     indices = f"{', '.join(named[:-1])} and {named[-1]}" if not more else ", ".join(named) + more
-    return f"'{label}' is the label of classes {indices}; give the index, as in {bearers[0].index}."
+    return (
+        f"'{label}' is the label of classes {indices}; give the index, as in "
+        f"{BY_INDEX}{bearers[0].index}."
+    )

@@ -122,9 +122,10 @@ def trust_data(trust: ScoresVsRandom, analysis: Analysis) -> Json:
     tracked = {"target": (analysis.target or analysis.predictions[0]).label}
     if analysis.versus:
         tracked["versus"] = analysis.versus.label
-    asked = "trust.protocol.versus" if analysis.versus else "trust.protocol"
     if analysis.checkpoint.model.problem == "regression":
-        asked = f"{asked}.value"
+        asked = "trust.protocol.versus.value" if analysis.versus else "trust.protocol.value"
+    else:
+        asked = "trust.protocol.versus" if analysis.versus else "trust.protocol"
     return {
         "view": analysis.method,
         "figures": [
