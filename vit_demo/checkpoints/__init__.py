@@ -8,12 +8,13 @@ from vit_demo.checkpoints import class_names, hf_format, timm_format, tutorial_f
 from vit_demo.checkpoints.cache import CheckpointCache, Progress
 from vit_demo.checkpoints.catalogue import DEFAULT, bundled
 from vit_demo.checkpoints.checkpoint import Checkpoint, CheckpointInfo, ParsedCheckpoint, build
-from vit_demo.checkpoints.family import check_family, is_timm
+from vit_demo.checkpoints.family import check_family, layout_of
 from vit_demo.checkpoints.files import CONFIG, read_json
 from vit_demo.checkpoints.hub import fetch
 from vit_demo.checkpoints.preprocessing_presets import chosen_preprocessing
 from vit_demo.checkpoints.reference import parse
 from vit_demo.checkpoints.summary import CheckpointSummary, summarize, works_offline
+from vit_demo.checkpoints.weights import PICKLED, missing_weights
 from vit_demo.errors import CheckpointError, ConfigError, NotFoundError, UnsupportedError
 from vit_demo.settings import Settings
 
@@ -135,7 +136,7 @@ def read_folder(
 
 def _read(path: Path, source: str, allow_pickle: bool, classes: Path | None) -> ParsedCheckpoint:
     if not path.is_dir():
-        if path.suffix == tutorial_format.SUFFIX:
+        if path.name.endswith(PICKLED):
             return tutorial_format.read(path, source, classes)
         raise UnsupportedError(
             f"{source} is a file; name the folder that holds config.json and model.safetensors, "
@@ -143,8 +144,14 @@ def _read(path: Path, source: str, allow_pickle: bool, classes: Path | None) -> 
         )
     if not (path / CONFIG).exists() and (weights := tutorial_format.find(path, source)):
         return tutorial_format.read(weights, source, classes)
-    layout = timm_format if is_timm(read_json(path / CONFIG, source)) else hf_format
-    stored = layout.read(path, source, allow_pickle)
+    if not (path / CONFIG).exists() and (refusal := missing_weights(path, source)):
+        raise refusal
+    config_json = read_json(path / CONFIG, source)
+    layout = layout_of(config_json, path, source)
+    if layout == "bare":
+        return tutorial_format.read_folder(path, config_json, source, classes)
+    reader = timm_format if layout == "timm" else hf_format
+    stored = reader.read(path, source, allow_pickle)
     if classes is None:
         return stored
     return replace(stored, labels=class_names.read(classes, len(stored.labels), source))

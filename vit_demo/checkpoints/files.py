@@ -90,9 +90,14 @@ def load_tensors(path: Path, source: str) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, TypeError) as error:  # TypeError: a shape beyond 2**63
-        raise CheckpointError(
-            f"{source}: {path.name} is damaged ({error}); download or save it again."
-        ) from error
+        raise damaged(path, source, error) from error
+
+
+def damaged(path: Path, source: str, error: Exception) -> CheckpointError:
+    """The refusal of a file of weights that cannot be read."""
+    return CheckpointError(
+        f"{source}: {path.name} is damaged ({error}); download or save it again."
+    )
 
 
 def unpickle_tensors(path: Path, source: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:

@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
 
+from vit_demo.checkpoints import hf_format, timm_format
 from vit_demo.checkpoints.catalogue import bundled
-from vit_demo.checkpoints.family import check_classifier, check_family, model_of, name_of
+from vit_demo.checkpoints.family import check_classifier, layout_of, model_of, name_of
 from vit_demo.checkpoints.files import CONFIG, read_json
 from vit_demo.checkpoints.hub import cached, peek
 from vit_demo.checkpoints.processor import stored_processor
@@ -37,7 +38,8 @@ class CheckpointSummary:
 def summarize(ref: str, paths: bool = True, allow_pickle: bool = False) -> CheckpointSummary | None:
     """Read the configuration behind `ref` if it lies here; asks no network.
 
-    None for what is not in the cache, and for a tutorial's .pth, which has no configuration.
+    None for what is not in the cache, and for what no configuration describes, as a tutorial's
+    .pth.
     Raises NotFoundError for what is no reference, UnsupportedError for a family that is not read,
     CheckpointError for a configuration that is damaged.
     """
@@ -51,7 +53,11 @@ def summarize(ref: str, paths: bool = True, allow_pickle: bool = False) -> Check
         return None
     source = f"'{ref}'"
     config_json = read_json(folder / CONFIG, source)
-    family = check_family(config_json, source)
+    layout = layout_of(config_json, folder, source)
+    if layout == "bare":
+        return None
+    reader = timm_format if layout == "timm" else hf_format
+    family = reader.check_family(config_json, source)
     return CheckpointSummary(name_of(family), model_of(family), _classes(config_json), place)
 
 

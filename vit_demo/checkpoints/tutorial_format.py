@@ -14,13 +14,18 @@ from typing import Any
 
 from torch import Tensor
 
-from vit_demo.checkpoints import class_names, timm_format
+from vit_demo.checkpoints import class_names, timm_config, timm_format
+from vit_demo.checkpoints.calibration import read_calibration
 from vit_demo.checkpoints.checkpoint import ParsedCheckpoint
 from vit_demo.checkpoints.families import readable
+from vit_demo.checkpoints.files import WEIGHTS
+from vit_demo.checkpoints.naming import COLOURS
 from vit_demo.checkpoints.preprocessing_presets import PRESETS
+from vit_demo.checkpoints.problem import read_problem
 from vit_demo.checkpoints.processor import read_preprocessing, stored_processor
+from vit_demo.checkpoints.timm_config import pretrained, read_labels, states_preprocessing
 from vit_demo.checkpoints.values import shape_of
-from vit_demo.checkpoints.weights import open_pickle
+from vit_demo.checkpoints.weights import Weights, open_pickle, open_weights
 from vit_demo.errors import CheckpointError, UnsupportedError
 from vit_demo.models.base import ModelConfig
 from vit_demo.models.swin import SwinConfig
@@ -70,7 +75,31 @@ def read(path: Path, source: str, names: Path | None = None) -> ParsedCheckpoint
     without one it is guessed. Raises CheckpointError when there are no tensors, UnsupportedError
     when they are of no family that is read here.
     """
-    weights = open_pickle(path, source)
+    return from_weights(open_pickle(path, source), path, source, names or class_names.find(path))
+
+
+def read_folder(
+    folder: Path, config_json: Mapping[str, Any], source: str, names: Path | None = None
+) -> ParsedCheckpoint:
+    """Read a folder whose configuration names no model: labels and colors may be in it.
+
+    Raises what `read` does.
+    """
+    weights = open_weights(folder, source, allow_pickle=False)
+    parsed = from_weights(weights, folder / WEIGHTS, source, names)
+    if names is None and (config_json.get("label_names") or config_json.get("id2label")):
+        stated = {"label_names": config_json.get("label_names") or config_json["id2label"]}
+        parsed = replace(parsed, labels=read_labels(stated, len(parsed.labels), source))
+    if parsed.preprocessing_source == "guess" and states_preprocessing(config_json):
+        stated = {"input_size": (COLOURS, *parsed.config.image_size), **pretrained(config_json)}
+        preprocessing = timm_config.read_preprocessing(stated, source)
+        parsed = replace(parsed, preprocessing=preprocessing, preprocessing_source="file")
+    problem = read_problem(config_json, len(parsed.labels), source)
+    return replace(parsed, calibration=read_calibration(config_json, source), problem=problem)
+
+
+def from_weights(weights: Weights, path: Path, source: str, names: Path | None) -> ParsedCheckpoint:
+    """What tensors alone say, with a file of class names and a processor's file beside them."""
     tensors = from_dinov2_names(weights.tensors)
     sign = next((name for name in SIGNS if name in tensors), None)
     if sign is None:
@@ -85,7 +114,6 @@ def read(path: Path, source: str, names: Path | None = None) -> ParsedCheckpoint
         stated["model_args"] = {"img_size": _swin_side(tensors, source)}
     else:
         _check_vit(tensors, source)
-    names = names or class_names.find(path)
     parsed = timm_format.describe(stated, tensors, source)
     config = parsed.config
     if names is not None and names.name == class_names.CLASS_LIST:

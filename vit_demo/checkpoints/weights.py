@@ -11,19 +11,25 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vit_demo.checkpoints.files import (
     PICKLE,
     WEIGHTS,
+    damaged,
     load_tensors,
     read_json,
     unpickle_tensors,
 )
 from vit_demo.checkpoints.values import section
-from vit_demo.errors import LISTED, CheckpointError
+from vit_demo.errors import LISTED, CheckpointError, UnsupportedError
 
 INDEX, SAFETENSORS = ".index.json", Path(WEIGHTS).suffix
+
+# Files that hold a state dict, by the endings that training scripts give them.
+PICKLED = (".pth", ".pt", ".pth.tar", ".ckpt")
+ADAPTER = "adapter_"
 
 # Modules round a model, and those that hold the running mean of its weights.
 WRAPPERS = ("module", "_orig_mod", "model", "timm_model", "net", "network")
@@ -61,6 +67,8 @@ def open_weights(folder: Path, source: str, allow_pickle: bool) -> Weights:
         return open_pickle(folder / PICKLE, source)
     if allow_pickle and (folder / f"{PICKLE}{INDEX}").exists():
         return unwrapped(_in_parts(folder, PICKLE, source))
+    if not (folder / PICKLE).exists() and (refusal := missing_weights(folder, source)):
+        raise refusal
     return unwrapped(load_tensors(folder / WEIGHTS, source))
 
 
@@ -86,6 +94,43 @@ def part_names(index: Path, source: str) -> list[str]:
     if not names:
         raise CheckpointError(f"{source}: {index.name} names no file; save the checkpoint again.")
     return names
+
+
+def tensor_names(folder: Path, source: str) -> set[str]:
+    """The names of a folder's tensors without wrappers, read without their values.
+
+    Empty for pickled weights, and where there are none.
+    """
+    names: set[str] = set()
+    for path in weight_files(folder, allow_pickle=False):
+        if path.suffix == SAFETENSORS:
+            try:
+                with safe_open(path, "pt") as file:
+                    names.update(WRAPPED.sub("", name, count=1) for name in file.keys())  # noqa: SIM118
+            except (SafetensorError, OSError) as error:
+                raise damaged(path, source, error) from error
+    return names
+
+
+def missing_weights(folder: Path, source: str) -> CheckpointError | None:
+    """What to do with the other files of weights that a folder holds; None where it holds none."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    if adapters := [name for name in names if name.startswith(ADAPTER)]:
+        return UnsupportedError(
+            f"{source} holds an adapter ({', '.join(adapters)}), which changes another model and "
+            "is none; merge the two, with PEFT by model.merge_and_unload(), and save the result."
+        )
+    if readable := [name for name in names if name.endswith(PICKLED)]:
+        return CheckpointError(
+            f"{source} holds {', '.join(readable[:LISTED])} and no {WEIGHTS}; if it is a state "
+            f"dict, name the file itself: {folder / readable[0]}"
+        )
+    if others := [name for name in names if name.endswith(SAFETENSORS)]:
+        return CheckpointError(
+            f"{source} holds {', '.join(others[:LISTED])} and no {WEIGHTS}; give the file that "
+            "name."
+        )
+    return None
 
 
 def weight_files(folder: Path, allow_pickle: bool) -> list[Path]:
