@@ -59,13 +59,15 @@ def test_every_key_that_a_script_names_exists_and_none_is_left_over():
     scripts = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.js"))
     named = set(
         re.findall(
-            r'"((?:card|wall|head|trust|keys|caption|control|predictions|list)\.[a-z_.]+)"', scripts
+            r'"((?:card|wall|head|trust|keys|caption|control|predictions|list|lens|account|token)\.[a-z_.]+)"',
+            scripts,
         )
     )
     assert named - words().keys() == set()
     composed = {key for key in words() if COMPOSED.match(key)}
-    payload = Path(payload_module.__file__).read_text(encoding="utf-8")
-    named |= set(re.findall(r'"(trust\.[a-z_.]+)"', payload))
+    modules = Path(payload_module.__file__).parent.glob("*.py")
+    payload = "\n".join(path.read_text(encoding="utf-8") for path in modules)
+    named |= set(re.findall(r'"((?:trust|lens|account|token)\.[a-z_.]+)"', payload))
     from_python = {key for key in words() if key.startswith(("reason.", "unit."))}
     assert words().keys() - named - composed - from_python == set()
 

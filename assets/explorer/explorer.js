@@ -7,6 +7,7 @@
  *   explorer.update(data)          another result; what was chosen stays where it can
  *   explorer.setLayer(layer)       all rows of one layer, unasked
  *   explorer.addView(view)         another view, or another content of the view of that name
+ *   explorer.setLens(lens)         what the head answers after every layer
  *   explorer.setTrust(trust)       the quick faithfulness test
  *   explorer.setWords(words)       another language, without another result
  *   explorer.setState("busy")      or ("error", message), ("empty")
@@ -17,13 +18,14 @@
  * All hooks are optional. They return promises of what payload.py makes:
  * `loadLayer(number)` layer_rows, `loadPatch(layer, row, col)` patch_rows,
  * `loadView(name, {target, versus})` the view, or null where it was refused,
- * `testMap(name)` trust_data, or null. `saveSlide({view, target, versus, layer, head, smooth})`
+ * `loadLens()` lens_data, or null; `testMap(name)` trust_data, or null. `saveSlide({view, target, versus, layer, head, smooth})`
  * takes the right pane's map away. `change(state, data)` hears every choice.
  */
 
 import { Card } from "./card.js";
 import { bytesOf } from "./decode.js";
 import { element, fillMenu, write } from "./dom.js";
+import { Lens } from "./lens.js";
 import { Maps } from "./maps.js";
 import { Pane } from "./pane.js";
 import * as choices from "./state.js";
@@ -66,6 +68,7 @@ class Explorer {
     this.panes = { a: new Pane("a"), b: new Pane("b") };
     this.card = new Card();
     this.wall = new Wall((layer, head) => this.pick(layer, head), (layer, head) => this.cellName(layer, head));
+    this.lens = new Lens();
     this.trust = element("section", { class: "box trust" });
     this.message = element("p", { class: "message", role: "status" });
     this.live = element("p", { class: "unseen", "aria-live": "polite" });
@@ -78,6 +81,7 @@ class Explorer {
       element("header", {}, this.wallTitle, this.controls),
       this.wallNone,
       this.wall.node,
+      this.lens.node,
     );
     this.keys = element("dialog", { class: "keys" });
     this.root.replaceChildren(
@@ -221,7 +225,8 @@ class Explorer {
     } finally {
       if (run === this.run) this.loading = false;
     }
-    this.prefetch(run);
+    await this.prefetch(run);
+    await this.loadLens(run);
   }
 
   setState(name, message = "") {
@@ -244,6 +249,18 @@ class Explorer {
       this.relabel();
       this.render();
     } else this.setState(this.root.dataset.state);
+  }
+
+  setLens(lens) {
+    if (!this.data) return;
+    this.data = { ...this.data, lens };
+    this.lens.set(lens);
+    this.drawLens();
+  }
+
+  drawLens() {
+    const { data, words, state } = this;
+    this.lens.draw({ data, words, explained: choices.explained(state, data), layer: state.layer });
   }
 
   setTrust(trust) {
@@ -365,6 +382,7 @@ class Explorer {
       this.wall.build(data, heading, (head) => say(words, head ? "wall.head" : "wall.mean", { head }));
       this.wall.draw(this.maps, this.tables.sequential);
     } else this.wall.node.replaceChildren();
+    this.lens.set(data.lens);
     const layers = Array.from({ length: data.layers }, (_, i) => ({ value: i + 1, label: String(i + 1) }));
     fillMenu(this.layerMenu, layers, this.state.layer);
     this.headsOf = null;
@@ -437,6 +455,7 @@ class Explorer {
       shown,
     });
     this.controlsFollow();
+    this.drawLens();
     this.timings.push(performance.now() - began);
     if (this.timings.length > TIMINGS) this.timings.shift();
   }
@@ -575,6 +594,14 @@ class Explorer {
     } catch {
       asked.delete(layer); // The layer is asked for again when it is next looked at.
     }
+  }
+
+  /** Nobody waits for the lens, so it is asked for after everything that may be looked at. */
+  async loadLens(run) {
+    await idle();
+    if (run !== this.run || !this.data?.lens?.to_come || !this.hooks.loadLens) return;
+    const lens = await this.hooks.loadLens();
+    if (lens && run === this.run) this.setLens(lens);
   }
 
   /** All layers, the chosen one first, each when the page is idle. */

@@ -86,6 +86,7 @@ class Bridge {
       loadLayer: (layer) => this.ask("layer", { layer }),
       loadPatch: (layer, row, column) => this.ask("layer", { layer, row, column }),
       loadView: (view, classes) => this.ask("view", { view, ...classes }),
+      loadLens: () => this.ask("lens", {}),
       testMap: (view) => this.ask("test", { view }),
       saveSlide: (content) => this.ask("slide", content),
       change: (state, data) => this.mark(state, data),

@@ -16,7 +16,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import vit_demo  # noqa: E402
 from browser.chromium import FLAGS, find_or_install  # noqa: E402
 from browser.explorer_page import StaticPage, write_page  # noqa: E402
-from vit_demo.ui.explorer.payload import explorer_data, layer_rows, trust_data  # noqa: E402
+from vit_demo.analysis import example_lenses  # noqa: E402
+from vit_demo.ui.explorer.lens import lens_data  # noqa: E402
+from vit_demo.ui.explorer.payload import (  # noqa: E402
+    MOST_CLASSES,
+    explorer_data,
+    layer_rows,
+    trust_data,
+)
 from vit_demo.ui.explorer.words import words  # noqa: E402
 
 PHOTO = ROOT / "assets" / "examples" / "dahlia.jpg"
@@ -34,10 +41,12 @@ SHOTS = (
 def contents(photo: Path, ref: str = "flowers"):
     """Data and all layers of one photo, with the maps of a first Run and the quick test."""
     look = vit_demo.prepare(vit_demo.load(ref), photo)
-    analyses = [look.explain(name) for name in ("rollout", "relevance", "legrad")]
+    analyses = [look.explain(name) for name in ("rollout", "relevance", "legrad", "evidence")]
     trust = look.scores_vs_random(analyses[0])
     data = explorer_data(look.traced, analyses)
-    data["trust"] = trust_data(trust)
+    data["trust"] = trust_data(trust, analyses[0])
+    examples = example_lenses(look.checkpoint)
+    data["lens"] = lens_data(look.traced, analyses[0], examples, MOST_CLASSES)
     return data, [layer_rows(look.traced, number + 1) for number in range(look.layers)]
 
 

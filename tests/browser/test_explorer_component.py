@@ -1,10 +1,12 @@
 """The explorer in a real Chromium, on a static page: no model and no Gradio behind it."""
 
+import base64
 import json
 import re
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -321,6 +323,53 @@ def test_views_that_an_architecture_cannot_give_are_disabled_with_the_reason(
         attention = 1 + [view["name"] for view in data["views"]].index("attention")
         page.keyboard.press(str(attention))
         assert page.input_value("[data-view-menu=b]") == "rollout"
+
+
+def with_lens(data, depends=(False, True, True), layers=(1, 2, 3)):
+    """The data with a lens whose first class climbs, 0.2 a layer, and the others fall."""
+    classes = [row["index"] for row in data["classes"]]
+    rows = [[0.2 * layer for layer in layers]] + [
+        [0.9 - 0.1 * n] * len(layers) for n in (1, 2, 3, 4)
+    ]
+    content = np.array(rows, np.float32).tobytes()
+    lens = {"layers": list(layers), "classes": classes, "depends": list(depends), "examples": 3}
+    return {**data, "lens": {**lens, "bytes": base64.b64encode(content).decode()}}
+
+
+def test_the_lens_draws_each_layer_in_its_column_and_greys_what_is_fixed(chromium, tiny, tmp_path):
+    data, layers = tiny
+    with shown(chromium, tmp_path, with_lens(data), layers) as page:
+        points = page.get_attribute(".lens polyline.explained", "points")
+        assert points == "50,80.0 150,60.0 250,40.0"
+        assert page.locator(".lens polyline").count() == 5
+        assert page.locator(".lens rect.fixed").count() == 1
+        chart, columns = page.locator(".lens svg"), page.locator("[data-cell$=',0']")
+        left = chart.bounding_box()["x"]
+        width = chart.bounding_box()["width"]
+        for layer in range(3):
+            cell = columns.nth(layer).bounding_box()
+            middle = left + width * (layer + 0.5) / 3
+            assert abs(middle - cell["x"] - cell["width"] / 2) < 4
+        said = page.get_attribute(".lens svg", "aria-label")
+        assert "layer 1 20.0 % (does not depend on the photo)" in said
+        assert "layer 3 60.0 %" in said
+        page.select_option("[data-view-menu=b]", "relevance")
+        other = str(data["classes"][3]["index"])
+        page.evaluate(f"explorer.explain({other})")
+        assert page.get_attribute(".lens polyline.explained", "points").startswith("50,40.0")
+        assert HOSTILE in page.inner_text(".lens-legend .explained")
+
+
+def test_an_architecture_without_a_lens_says_why(chromium, tiny, tmp_path):
+    data, layers = tiny
+    refused = {**data, "lens": {"reason": {"key": "lens.unreadable"}}}
+    with shown(chromium, tmp_path, refused, layers) as page:
+        assert "No depth lens" in page.inner_text(".lens")
+        assert not page.locator(".lens svg").is_visible()
+    with shown(chromium, tmp_path, data, layers) as page:
+        assert not page.locator(".lens").is_visible()
+        page.evaluate(f"explorer.setLens({json.dumps(with_lens(data)['lens'])})")
+        assert page.locator(".lens svg").is_visible()
 
 
 def test_above_600_tokens_only_a_pin_asks_for_a_row(

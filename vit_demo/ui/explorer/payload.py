@@ -31,6 +31,7 @@ from vit_demo.figures import ColourScale
 from vit_demo.figures.colour import PERCENTILE
 from vit_demo.preprocess import Box
 from vit_demo.trace import Attention, Rule, mean_heads, one_head, propagate_back
+from vit_demo.ui.explorer.lens import lens_to_come
 
 Json = dict[str, Any]
 
@@ -106,6 +107,7 @@ def explorer_data(traced: TracedPass, analyses: Sequence[Analysis]) -> Json:
             *_attention_views(traced),
             *_token_views(traced),
         ],
+        "lens": lens_to_come(traced.model),
         "predictions": [
             {"index": p.index, "label": p.label, "probability": p.probability}
             for p in first.predictions[:TOP]
