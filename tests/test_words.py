@@ -13,7 +13,7 @@ from vit_demo.ui.explorer import payload as payload_module
 from vit_demo.ui.explorer.words import DEFAULT_LANGUAGE, LANGUAGES, words
 
 # Keys that the scripts or payload.py put together from parts.
-COMPOSED = re.compile(r"^(title|control|state|pane|view|caption|wall\.title|reader)\.")
+COMPOSED = re.compile(r"^(title|control|state|pane|view|caption|account|wall\.title|reader)\.")
 
 
 def placeholders(sentence):
@@ -51,6 +51,7 @@ def placeholderless(sentence):
 def test_every_method_has_a_name_and_a_caption():
     methods = set(METHODS) - {"attention"}
     keys = {f"{part}.{name}" for name in methods for part in ("view", "caption")}
+    keys |= {f"unit.{name}" for name in methods if METHODS[name].signed}
     assert keys <= words().keys()
 
 

@@ -3,7 +3,7 @@
 import { drawPatch } from "./draw.js";
 import { element, write } from "./dom.js";
 import { largest } from "./maps.js";
-import { percent, say, text } from "./words.js";
+import { formatOf, percent, say, text } from "./words.js";
 
 const SIDE = 88;
 const PLACES = 2;
@@ -61,7 +61,8 @@ function sentences({ data, words, maps, state, patch, headName, shown }) {
   const place = { layer: state.layer, head: headName(state.head, state.layer) };
   const found = [];
   if (shown) {
-    found.push(say(words, "card.value", { view: text(words, shown.view.label), value: percent(shown.map.values[number]) }));
+    const format = formatOf(shown.view);
+    found.push(say(words, "card.value", { view: text(words, shown.view.label), value: format(shown.map.values[number]) }));
   }
   const read = maps.attention(state.layer, state.head);
   if (read && shown?.view.kind !== "attention") {

@@ -22,6 +22,7 @@
  * takes the right pane's map away. `change(state, data)` hears every choice.
  */
 
+import { accountPanel } from "./account.js";
 import { Card } from "./card.js";
 import { bytesOf } from "./decode.js";
 import { element, fillMenu, write } from "./dom.js";
@@ -69,6 +70,7 @@ class Explorer {
     this.card = new Card();
     this.wall = new Wall((layer, head) => this.pick(layer, head), (layer, head) => this.cellName(layer, head));
     this.lens = new Lens();
+    this.account = element("section", { class: "box account" });
     this.trust = element("section", { class: "box trust" });
     this.message = element("p", { class: "message", role: "status" });
     this.live = element("p", { class: "unseen", "aria-live": "polite" });
@@ -87,7 +89,7 @@ class Explorer {
     this.root.replaceChildren(
       this.message,
       element("div", { class: "panes" }, this.panes.a.node, this.panes.b.node),
-      element("div", { class: "lower" }, this.wallBox, element("div", { class: "aside" }, this.card.node, this.trust)),
+      element("div", { class: "lower" }, this.wallBox, element("div", { class: "aside" }, this.card.node, this.account, this.trust)),
       this.live,
       this.keys,
     );
@@ -273,6 +275,17 @@ class Explorer {
     if (this.data) this.trust.replaceChildren(...this.trustContent());
   }
 
+  /** The account of the map in sight that has one, the right pane's first. */
+  renderAccount() {
+    const { data, state, words } = this;
+    const views = [state.views.b, state.views.a].map((name) => choices.viewNamed(data, name));
+    const view = views.find((each) => each.account && !choices.missing(each, state));
+    this.account.hidden = !view;
+    if (!view || (this.accounted?.view === view && this.accounted.words === words)) return;
+    this.accounted = { view, words };
+    this.account.replaceChildren(...accountPanel(view.account, words));
+  }
+
   /** The map of the right pane: only a map of patches can be tested, or put on a slide. */
   mapInSight() {
     const view = choices.viewNamed(this.data, this.state.views.b);
@@ -456,6 +469,7 @@ class Explorer {
     });
     this.controlsFollow();
     this.drawLens();
+    this.renderAccount();
     this.timings.push(performance.now() - began);
     if (this.timings.length > TIMINGS) this.timings.shift();
   }

@@ -4,7 +4,7 @@ import { gradient, overlayPixels, rgbPixels } from "./colour.js";
 import { element, fillMenu, write } from "./dom.js";
 import * as draw from "./draw.js";
 import { patchAt, place } from "./geometry.js";
-import { percent, say, text } from "./words.js";
+import { formatOf, say, text } from "./words.js";
 
 const MARGIN = 0.03;
 const HOVERED = "#ffffff";
@@ -156,7 +156,7 @@ export class Pane {
       this.bar.style.background = gradient(tables[signed ? "diverging" : "sequential"]);
       this.barSigned = signed;
     }
-    const format = view.format === "number" ? (value) => value.toFixed(2) : percent;
+    const format = formatOf(view);
     write(this.low, `${scale.clipped && signed ? "≤ " : ""}${format(scale.low)}`);
     write(this.high, `${scale.clipped ? "≥ " : ""}${format(scale.high)}`);
     const notes = [view.unit, ...(view.note ?? [])].filter(Boolean).map((note) => text(words, note));

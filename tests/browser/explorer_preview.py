@@ -28,11 +28,14 @@ from vit_demo.ui.explorer.words import words  # noqa: E402
 
 PHOTO = ROOT / "assets" / "examples" / "dahlia.jpg"
 DESK, PHONE = (1440, 900), (390, 844)
+EVIDENCE = "explorer.choose({views: {b: 'evidence'}}); scrollTo(0, 500)"
 SHOTS = (
     ("light-en", "en", DESK, "", ""),
     ("dark-zh", "zh", DESK, "?dark", ""),
     ("looks-at", "en", DESK, "", "explorer.choose({layer: 8, views: {a: 'looks_at'}})"),
     ("class-map", "en", DESK, "?dark", "explorer.choose({views: {b: 'relevance'}})"),
+    ("evidence", "en", DESK, "", EVIDENCE),
+    ("evidence-zh", "zh", DESK, "?dark", EVIDENCE),
     ("phone-en", "en", PHONE, "", ""),
     ("phone-dark-zh", "zh", PHONE, "?dark", ""),
 )  # fmt: skip

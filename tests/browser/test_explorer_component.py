@@ -372,6 +372,47 @@ def test_an_architecture_without_a_lens_says_why(chromium, tiny, tmp_path):
         assert page.locator(".lens svg").is_visible()
 
 
+def test_the_account_stands_beside_evidence_and_beside_nothing_else(
+    chromium, make_model, noise_photo, tmp_path
+):
+    look = looked(make_model(TINY), noise_photo(101, 67))
+    evidence = look.explain("evidence")
+    data = explorer_data(look.traced, [look.explain("rollout"), evidence])
+    with shown(chromium, tmp_path, data) as page:
+        assert not page.locator(".account").is_visible()
+        page.select_option("[data-view-menu=b]", "evidence")
+        rows = page.locator(".account tr")
+        assert rows.all_inner_texts()[0].startswith("Patches")
+        values = [float(v.replace("\u2212", "-")) for v in
+                  page.locator(".account td:last-child").all_inner_texts()]  # fmt: skip
+        assert values[-1] == pytest.approx(sum(values[:-1]), abs=0.03)
+        assert f"{values[-1]:.2f}" in page.inner_text(".account").replace("\u2212", "-")
+        widths = [bar.bounding_box()["width"] for bar in page.locator(".account .bar").all()]
+        longest = max(range(len(values)), key=lambda place: abs(values[place]))
+        assert widths[longest] == max(widths)
+        assert "%" not in page.inner_text(".pane:has([data-pane=b]) .ticks")
+        page.select_option("[data-view-menu=b]", "rollout")
+        assert not page.locator(".account").is_visible()
+
+
+def test_bars_of_an_account_share_one_zero(chromium, tiny, tmp_path):
+    data, layers = tiny
+    with shown(chromium, tmp_path, data, layers) as page:
+        found = page.evaluate(
+            """async () => {
+              const a = await import('./explorer/account.js');
+              return [a.bars([3, -1, 0]), a.bars([0]), [2.334, -0.1, -0.001].map(a.signed)];
+            }"""
+        )
+        assert found[0] == [
+            {"left": 0.25, "width": 0.75},
+            {"left": 0, "width": 0.25},
+            {"left": 0.25, "width": 0},
+        ]
+        assert found[1] == [{"left": 0, "width": 0}]
+        assert found[2] == ["+2.33", "−0.10", "0.00"]
+
+
 def test_above_600_tokens_only_a_pin_asks_for_a_row(
     chromium, make_model, noise_photo, tmp_path, monkeypatch
 ):

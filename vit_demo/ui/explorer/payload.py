@@ -25,12 +25,14 @@ from vit_demo.errors import MethodError, OptionError
 from vit_demo.explanations import METHODS, TracedPass
 from vit_demo.explanations.attention import layer_at
 from vit_demo.explanations.capability import Capability, capabilities
+from vit_demo.explanations.masking import Grid
 from vit_demo.faithfulness import FIGURES, ScoresVsRandom
 from vit_demo.faithfulness.curves import Curve
 from vit_demo.figures import ColourScale
 from vit_demo.figures.colour import PERCENTILE
 from vit_demo.preprocess import Box
 from vit_demo.trace import Attention, Rule, mean_heads, one_head, propagate_back
+from vit_demo.ui.explorer.account import account_data
 from vit_demo.ui.explorer.lens import lens_to_come
 
 Json = dict[str, Any]
@@ -363,13 +365,13 @@ def map_view(analysis: Analysis, asked: int | None = None) -> Json:
     if analysis.versus:
         classes["versus"] = analysis.versus.label
     named = ".versus" if analysis.versus else ".class" if classes else ""
-    rows, cols = analysis.grid
     caption = [_text(f"caption.{analysis.method}", **classes)]
     if analysis.versus:
         caption.append(_text("caption.versus", **classes))
     if not analysis.exact:
         caption.append(_text("caption.approximate"))
     clipped = _text("caption.clipped", count=scale.clipped, percentile=f"{PERCENTILE:g}")
+    unit = _text(f"unit.{analysis.method}") if method.signed else _share(analysis.grid)
     return {
         "name": analysis.method,
         "kind": "map",
@@ -384,11 +386,15 @@ def map_view(analysis: Analysis, asked: int | None = None) -> Json:
         "note": [clipped] if scale.clipped else [],
         "clipped": scale.clipped,
         "signed": analysis.signed,
-        "unit": _text("unit.drop")
-        if method.signed
-        else _text("unit.share", uniform=f"{1 / (rows * cols):.2%}".replace("%", " %")),
+        "unit": unit,
+        **({} if method.percent else {"format": "number"}),
+        **({"account": account_data(analysis)} if analysis.account else {}),
         "source": method.source,
     }
+
+
+def _share(grid: Grid) -> Json:
+    return _text("unit.share", uniform=f"{1 / (grid[0] * grid[1]):.2%}".replace("%", " %"))
 
 
 def pairs_view(name: str, pairs: Float[Tensor, "patches patches"], unit: str) -> Json:
@@ -431,8 +437,7 @@ def _attention_views(traced: TracedPass) -> list[Json]:
     reason = unsupported_rows(traced)
     refused: Json = {"reason": _text(reason)} if reason else {}
     reader = "reader.read_out" if reason else _reader(traced)
-    rows, cols = traced.grid
-    unit = _text("unit.share", uniform=f"{1 / (rows * cols):.2%}".replace("%", " %"))
+    unit = _share(traced.grid)
     return [
         {
             "name": "attention",
