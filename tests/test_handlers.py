@@ -17,10 +17,11 @@ from vit_demo.analysis import PreparedPhoto, example_lenses
 from vit_demo.checkpoints import CheckpointCache, load
 from vit_demo.errors import DemoError, PhotoError
 from vit_demo.explanations import DEFAULT_METHOD, masking
+from vit_demo.explanations.queries import all_rollouts
 from vit_demo.explanations.similarity import token_colors, token_similarity
 from vit_demo.ui import handlers
 from vit_demo.ui.explorer.lens import lens_data
-from vit_demo.ui.explorer.payload import MOST_CLASSES, layer_rows, patch_rows
+from vit_demo.ui.explorer.payload import MOST_CLASSES, layer_rows, patch_rows, rows_view
 from vit_demo.ui.handlers import Question
 from vit_demo.ui.results import SupersededError
 
@@ -329,6 +330,8 @@ def test_rows_of_layers_and_patches_are_those_of_the_payload(
 
 def test_views_of_tokens_are_those_of_python(events, token, our_checkpoint, photo_file):
     traced = prepare(load(str(our_checkpoint)), photo_file).traced
+    rows = ask(events, token, "through_depth")
+    assert rows == rows_view("through_depth", all_rollouts(traced), traced.grid)
     view = ask(events, token, "looks_like")
     placed = np.frombuffer(base64.b64decode(view["bytes"]), dtype=np.uint8) / 255
     cosines = view["least"] + placed * (view["most"] - view["least"])

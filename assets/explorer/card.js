@@ -3,6 +3,7 @@
 import { drawPatch } from "./draw.js";
 import { element, write } from "./dom.js";
 import { largest } from "./maps.js";
+import { cellOf } from "./pane.js";
 import { formatOf, percent, say, text } from "./words.js";
 
 const SIDE = 88;
@@ -28,8 +29,7 @@ export class Card {
       this.write(say(words, "card.empty.title"), [say(words, "card.empty")]);
       return;
     }
-    const cell = { width: data.cell, height: data.cell };
-    drawPatch(this.canvas.getContext("2d"), picture, cell, patch, SIDE);
+    drawPatch(this.canvas.getContext("2d"), picture, cellOf(data, picture), patch, SIDE);
     this.write(title(data, words, patch), sentences(content));
   }
 

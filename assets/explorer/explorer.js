@@ -36,6 +36,8 @@ import { say, text } from "./words.js";
 
 const FRAME_MS = 700;
 const TIMINGS = 1024;
+// Views that show another map for every patch.
+const OF_A_PATCH = ["looks", "pairs", "rows"];
 const KEYS = [
   ["← ↑ → ↓", "keys.arrows"],
   ["[ ]", "keys.layers"],
@@ -154,6 +156,7 @@ class Explorer {
     pane.versus.addEventListener("change", () =>
       this.set(choices.withVersus(this.state, this.data, chosen(pane.versus))),
     );
+    pane.sequence.addEventListener("change", () => this.set({ ...this.state, sequence: pane.sequence.checked }));
     const canvas = pane.canvas;
     const follow = (pointer) => {
       if (this.data) this.set(choices.withHover(this.state, pane.patchAt(pointer, this.data)));
@@ -453,9 +456,10 @@ class Explorer {
       const map = maps.of(view, state, patch);
       if (pane.canvas.width && pane.ratio) pane.draw({ data, state, view, map, images, tables });
       pane.relabel(words, view);
+      pane.offerSequence(data, words, view, state);
       pane.offerClasses(data, words, view, state, choices.explained(state, data));
       pane.explain({ words, view, map, tables, sentences: this.sentences(view, map, patch) });
-      if (map?.values && view.kind !== "pairs") shown = { view, map };
+      if (map?.values && !OF_A_PATCH.includes(view.kind)) shown = { view, map };
     }
     this.card.draw({
       data,
@@ -475,16 +479,24 @@ class Explorer {
   }
 
   sentences(view, map, patch) {
-    const { words, state } = this;
+    const { words, state, data } = this;
     const said = view.caption.map((sentence) => text(words, sentence));
     if (view.kind === "attention" || view.kind === "looks") {
       said.unshift(say(words, "caption.place", { layer: state.layer, head: this.headName(state.head, state.layer) }));
     }
-    const follows = view.kind === "looks" || view.kind === "pairs";
+    const follows = OF_A_PATCH.includes(view.kind);
+    if (view.kind === "patches" && choices.inSequence(state, data)) said[0] = this.sequenceSaid();
     if (follows && !patch && !view.to_come) return [say(words, "caption.no_patch")];
     if (view.to_come) said.push(say(words, "caption.computing"));
     else if ((follows || view.kind === "attention") && !map) said.push(say(words, "caption.loading"));
     return said;
+  }
+
+  sequenceSaid() {
+    const { words, data } = this;
+    const first = data.prefix_names.map((name) => `[${name}]`).join(" ");
+    const numbers = { tokens: data.tokens, patches: data.grid[0] * data.grid[1], first };
+    return say(words, first ? "caption.sequence" : "caption.sequence.plain", numbers);
   }
 
   controlsFollow() {

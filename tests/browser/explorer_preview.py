@@ -17,11 +17,13 @@ import vit_demo  # noqa: E402
 from browser.chromium import FLAGS, find_or_install  # noqa: E402
 from browser.explorer_page import StaticPage, write_page  # noqa: E402
 from vit_demo.analysis import example_lenses  # noqa: E402
+from vit_demo.explanations.queries import all_rollouts  # noqa: E402
 from vit_demo.ui.explorer.lens import lens_data  # noqa: E402
 from vit_demo.ui.explorer.payload import (  # noqa: E402
     MOST_CLASSES,
     explorer_data,
     layer_rows,
+    rows_view,
     trust_data,
 )
 from vit_demo.ui.explorer.words import words  # noqa: E402
@@ -34,6 +36,7 @@ SHOTS = (
     ("dark-zh", "zh", DESK, "?dark", ""),
     ("looks-at", "en", DESK, "", "explorer.choose({layer: 8, views: {a: 'looks_at'}})"),
     ("class-map", "en", DESK, "?dark", "explorer.choose({views: {b: 'relevance'}})"),
+    ("sequence", "en", DESK, "", "explorer.choose({sequence: true, views: {b: 'through_depth'}})"),
     ("evidence", "en", DESK, "", EVIDENCE),
     ("evidence-zh", "zh", DESK, "?dark", EVIDENCE),
     ("phone-en", "en", PHONE, "", ""),
@@ -48,6 +51,8 @@ def contents(photo: Path, ref: str = "flowers"):
     trust = look.scores_vs_random(analyses[0])
     data = explorer_data(look.traced, analyses)
     data["trust"] = trust_data(trust, analyses[0])
+    rows = rows_view("through_depth", all_rollouts(look.traced), look.traced.grid)
+    data["views"] = [rows if view["name"] == rows["name"] else view for view in data["views"]]
     examples = example_lenses(look.checkpoint)
     data["lens"] = lens_data(look.traced, analyses[0], examples, MOST_CLASSES)
     return data, [layer_rows(look.traced, number + 1) for number in range(look.layers)]

@@ -14,6 +14,7 @@ from browser.explorer_page import StaticPage, write_page
 from vit_demo import load, prepare
 from vit_demo.analysis import PreparedPhoto
 from vit_demo.checkpoints import Checkpoint
+from vit_demo.explanations.queries import all_rollouts, patch_rollout
 from vit_demo.models.swin import Swin, SwinConfig
 from vit_demo.models.vit import ViTConfig
 from vit_demo.preprocess import Preprocessing
@@ -26,6 +27,7 @@ from vit_demo.ui.explorer.payload import (
     map_view,
     pairs_view,
     patch_rows,
+    rows_view,
 )
 from vit_demo.ui.explorer.words import words
 
@@ -208,7 +210,7 @@ def test_keys_move_pin_layer_head_and_view(chromium, tiny, tmp_path):
         for _ in range(9):
             page.keyboard.press("ArrowUp")
         assert root(page, "pin") == "0,3"
-        names = [view["name"] for view in data["views"]]
+        names = [view["name"] for view in data["views"]][:9]
         for number, name in enumerate(names, start=1):
             page.keyboard.press(str(number))
             assert page.input_value("[data-view-menu=b]") == name
@@ -378,7 +380,8 @@ def test_the_account_stands_beside_evidence_and_beside_nothing_else(
     look = looked(make_model(TINY), noise_photo(101, 67))
     evidence = look.explain("evidence")
     data = explorer_data(look.traced, [look.explain("rollout"), evidence])
-    with shown(chromium, tmp_path, data) as page:
+    layers = [layer_rows(look.traced, layer) for layer in (1, 2, 3)]
+    with shown(chromium, tmp_path, data, layers) as page:
         assert not page.locator(".account").is_visible()
         page.select_option("[data-view-menu=b]", "evidence")
         rows = page.locator(".account tr")
@@ -411,6 +414,81 @@ def test_bars_of_an_account_share_one_zero(chromium, tiny, tmp_path):
         ]
         assert found[1] == [{"left": 0, "width": 0}]
         assert found[2] == ["+2.33", "−0.10", "0.00"]
+
+
+def test_through_the_depth_follows_the_pointer_and_shows_the_rows_of_python(
+    chromium, make_model, noise_photo, tmp_path
+):
+    look = looked(make_model(TINY), noise_photo(101, 67))
+    data = explorer_data(look.traced, [look.explain("rollout")])
+    view = rows_view("through_depth", all_rollouts(look.traced), look.traced.grid)
+    layers = [layer_rows(look.traced, layer) for layer in (1, 2, 3)]
+    with shown(chromium, tmp_path, data, layers) as page:
+        loaded(page, 3)
+        page.evaluate(f"explorer.addView({json.dumps(view)})")
+        page.select_option("[data-view-menu=b]", "through_depth")
+        assert "No patch" in page.inner_text("[data-caption=b]")
+        requests = []
+        page.on("request", lambda request: requests.append(request.url))
+        for patch, point in middles(page, "a", data["grid"]).items():
+            page.mouse.move(*point)
+            shown_values = page.evaluate(
+                "[...explorer.maps.of(explorer.data.views.find(v => v.name === 'through_depth'),"
+                "explorer.state, explorer.state.hover).values]"
+            )
+            expected = patch_rollout(look.traced, patch)[0].flatten()
+            difference = (torch.tensor(shown_values) - expected).abs().max()
+            assert difference <= expected.max() / 255
+        assert requests == []
+        page.mouse.click(*middles(page, "a", data["grid"])[1, 2])
+        page.mouse.move(2, 2)
+        assert "begins at one patch" in page.inner_text("[data-caption=b]")
+
+
+def tokens_on_screen(page, pane):
+    """Middle of every token of the sequence on the screen."""
+    return page.evaluate(
+        "async (pane) => { const { tokenBox } = await import('./explorer/geometry.js');"
+        "const p = explorer.panes[pane], b = p.canvas.getBoundingClientRect();"
+        "const r = p.canvas.width / b.width, t = p.layout.tokens;"
+        "return Array.from({ length: t.count }, (_, i) => { const x = tokenBox(t, i);"
+        "return [b.left + (x.x + x.width / 2) / r, b.top + (x.y + x.height / 2) / r]; }); }",
+        pane,
+    )
+
+
+def test_patches_stand_as_a_sequence_linked_to_the_other_pane(
+    chromium, make_model, noise_photo, tmp_path
+):
+    look = looked(make_model(replace(TINY, registers=2)), noise_photo(101, 67))
+    data = explorer_data(look.traced, [look.explain("rollout")])
+    layers = [layer_rows(look.traced, layer) for layer in (1, 2, 3)]
+    with shown(chromium, tmp_path, data, layers) as page:
+        page.check("[data-control=sequence-a]")
+        assert "27 tokens" in page.inner_text("[data-caption=a]")
+        assert "[CLS] [REG 1] [REG 2]" in page.inner_text("[data-caption=a]")
+        places = tokens_on_screen(page, "a")
+        assert len(places) == 27
+        for token, point in enumerate(places):
+            page.mouse.move(*point)
+            row, col = divmod(token - 3, 6)
+            assert root(page, "patch") == ("" if token < 3 else f"{row},{col}")
+        box = page.locator("canvas[data-pane=a]").bounding_box()
+        xs, ys = zip(*places, strict=True)
+        assert box["x"] < min(xs) < max(xs) < box["x"] + box["width"]
+        assert box["y"] < min(ys) < max(ys) < box["y"] + box["height"]
+        other = middles(page, "b", data["grid"])
+        page.mouse.move(*other[2, 3])
+        side = page.evaluate(
+            "explorer.panes.a.layout.tokens.side / explorer.panes.a.canvas.width"
+        ) * box["width"]  # fmt: skip
+        marked = places[3 + 2 * 6 + 3]
+        assert min(pixel(page, "a", (marked[0] - side / 2, marked[1]))[:3]) > 200
+        page.uncheck("[data-control=sequence-a]")
+        page.mouse.move(*middles(page, "a", data["grid"])[1, 4])
+        assert root(page, "patch") == "1,4"
+        page.select_option("[data-view-menu=a]", "rollout")
+        assert not page.locator("[data-control=sequence-a]").is_visible()
 
 
 def test_above_600_tokens_only_a_pin_asks_for_a_row(

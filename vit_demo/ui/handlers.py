@@ -23,6 +23,7 @@ from vit_demo.errors import DemoError, MethodError, OptionError, PhotoError
 from vit_demo.explanations import DEFAULT_METHOD, TracedPass, find_method
 from vit_demo.explanations.attention import EVERY_HEAD
 from vit_demo.explanations.masking import Between
+from vit_demo.explanations.queries import all_rollouts
 from vit_demo.explanations.similarity import all_similarities, token_colors
 from vit_demo.figures.overlay import LONG_SIDE
 from vit_demo.figures.sheet import draw_sheet, save_figure
@@ -39,6 +40,7 @@ from vit_demo.ui.explorer.payload import (
     map_view,
     pairs_view,
     patch_rows,
+    rows_view,
     trust_data,
 )
 from vit_demo.ui.explorer.rows import Rows
@@ -305,12 +307,18 @@ def _looks_like(traced: TracedPass) -> dict[str, Any]:
     return pairs_view("looks_like", all_similarities(traced), "unit.cosine")
 
 
+def _through_depth(traced: TracedPass) -> dict[str, Any]:
+    exact = traced.model.exact_flows
+    return rows_view("through_depth", all_rollouts(traced), traced.grid, exact)
+
+
 def _token_colours(traced: TracedPass) -> dict[str, Any]:
     return colours_view("token_colours", token_colors(traced)[0])
 
 
-# Views of the tokens themselves, which no method explains.
+# Views of one token among the others, which no method explains.
 TOKEN_VIEWS: Mapping[str, Callable[[TracedPass], dict[str, Any]]] = {
+    "through_depth": _through_depth,
     "looks_like": _looks_like,
     "token_colours": _token_colours,
 }
