@@ -17,9 +17,19 @@ let bridge = null;
 export function connect({ element, props, trigger, watch, channels, words }) {
   bridge = new Bridge(element, trigger, channels, words);
   document.addEventListener("click", takeOneClick, true);
+  nameExamples();
+  new MutationObserver(nameExamples).observe(document.body, { childList: true, subtree: true });
   const show = () => props.value && bridge.show(props.value);
   watch("value", show);
   show();
+}
+
+/** Gradio's buttons with pictures have no names; each gets that of its file. */
+function nameExamples() {
+  for (const button of document.querySelectorAll(".gallery-item:not([aria-label])")) {
+    const file = button.querySelector("img")?.src.split("/").pop();
+    if (file) button.setAttribute("aria-label", decodeURIComponent(file).replace(/\.\w+$/, "").replaceAll("-", " "));
+  }
 }
 
 /** Called by a component for answers, with its value. */
@@ -86,6 +96,7 @@ class Bridge {
       loadLayer: (layer) => this.ask("layer", { layer }),
       loadPatch: (layer, row, column) => this.ask("layer", { layer, row, column }),
       loadView: (view, classes) => this.ask("view", { view, ...classes }),
+      loadLens: () => this.ask("lens", {}),
       testMap: (view) => this.ask("test", { view }),
       saveSlide: (content) => this.ask("slide", content),
       change: (state, data) => this.mark(state, data),

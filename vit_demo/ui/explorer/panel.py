@@ -15,7 +15,7 @@ from vit_demo.ui.results import SupersededError
 
 HOST = '<div class="explorer-host"></div>'
 NAMES_HOST = '<div class="explorer names-host"></div>'
-CHANNELS = ("view", "test", "layer", "slide")
+CHANNELS = ("view", "test", "lens", "layer", "slide")
 
 # Scripts are served under this path, whatever the page's own address is.
 SCRIPT = "new URL('explorer/page.js', document.baseURI)"
@@ -75,6 +75,13 @@ class ExplorerPanel:
         def test(current: str | None, event: gr.EventData) -> Any:
             return _answer(event, events.score_map(current, Question.read(event._data).view))
 
+        def lens(current: str | None, event: gr.EventData) -> Any:
+            try:
+                return _answer(event, events.lens(current))
+            except (SupersededError, DemoError):
+                # Nobody has pressed anything, so nobody is told.
+                return _answer(event, None)
+
         def layer(current: str | None, event: gr.EventData) -> Any:
             content = event._data if isinstance(event._data, dict) else {}
             number, row, col = (whole_number(content.get(k)) for k in ("layer", "row", "column"))
@@ -91,6 +98,7 @@ class ExplorerPanel:
         progress = {"show_progress": "minimal", "show_progress_on": progress_on}
         self._on("view", view, token, self.answers["view"], **progress)
         self._on("test", test, token, self.answers["test"])
+        self._on("lens", lens, token, self.answers["lens"])
         # As many as there are layers are read after a Run: they take no place in the queue.
         self._on("layer", layer, token, self.answers["layer"], queue=False)
         self._on("slide", slide, token, slide_file).success(
