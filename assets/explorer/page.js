@@ -7,19 +7,52 @@
  */
 
 import { mount } from "./explorer.js";
+import { chooseLanguage, firstLanguage } from "./language.js";
 import { markClasses, predictionBars } from "./predictions.js";
 import * as choices from "./state.js";
 import { say } from "./words.js";
 
 let bridge = null;
+let head = null;
+let language = firstLanguage();
+showLanguage();
 
 /** Called once, by the component that holds the explorer. */
-export function connect({ element, props, trigger, watch, channels, words }) {
-  bridge = new Bridge(element, trigger, channels, words);
+export function connect({ element, props, trigger, watch, channels, tables }) {
+  bridge = new Bridge(element, trigger, channels, tables);
   document.addEventListener("click", takeOneClick, true);
   const show = () => props.value && bridge.show(props.value);
   watch("value", show);
   show();
+}
+
+/** Called once, by the component with the title and the languages. */
+export function masthead({ element, trigger }) {
+  head = { element, notice: (key) => trigger("notice", { key }) };
+  element.addEventListener("click", (click) => {
+    const button = click.target.closest("button[data-language]");
+    if (!button || button.dataset.language === language) return;
+    language = button.dataset.language;
+    chooseLanguage(language);
+    showLanguage();
+    bridge?.speak();
+    trigger("language", { language });
+  });
+  showLanguage();
+}
+
+/** What the server learns about a visitor who has just come, as JSON. */
+export function arrive() {
+  return JSON.stringify({ language });
+}
+
+/** The style shows the text of this language and hides the others. */
+function showLanguage() {
+  document.documentElement.lang = language;
+  document.body.dataset.language = language;
+  for (const button of head?.element.querySelectorAll("button[data-language]") ?? []) {
+    button.setAttribute("aria-pressed", String(button.dataset.language === language));
+  }
 }
 
 /** Called by a component for answers, with its value. */
@@ -52,14 +85,14 @@ export function outdated() {
   delete page.running;
   if (!bridge?.explorer.data) return;
   page.old = "yes";
-  bridge.explorer.root.dataset.old = say(bridge.words, "state.old");
+  bridge.markOld();
 }
 
 /** Run was answered. */
 export function fresh() {
   if (asked !== changes) return;
   delete page.old;
-  if (bridge) delete bridge.explorer.root.dataset.old;
+  bridge?.markOld();
 }
 
 /** Run has ended, also where it failed: then what was there stays. */
@@ -76,13 +109,13 @@ function takeOneClick(click) {
 }
 
 class Bridge {
-  constructor(element, trigger, channels, words) {
+  constructor(element, trigger, channels, tables) {
     this.trigger = trigger;
-    this.words = words;
+    this.tables = tables;
     this.count = 0;
     this.waiting = Object.fromEntries(channels.map((channel) => [channel, new Map()]));
     this.explorer = mount(element.querySelector(".explorer-host"), null, {
-      words,
+      words: this.words,
       loadLayer: (layer) => this.ask("layer", { layer }),
       loadPatch: (layer, row, column) => this.ask("layer", { layer, row, column }),
       loadView: (view, classes) => this.ask("view", { view, ...classes }),
@@ -90,6 +123,19 @@ class Bridge {
       saveSlide: (content) => this.ask("slide", content),
       change: (state, data) => this.mark(state, data),
     });
+  }
+
+  get words() {
+    return this.tables[language];
+  }
+
+  /** Another language: nothing is asked from the server. */
+  speak() {
+    this.explorer.setWords(this.words);
+    this.markOld();
+    if (!this.explorer.data) return;
+    this.showNames(this.explorer.data);
+    this.mark(this.explorer.state, this.explorer.data);
   }
 
   /** The answer of the server, or null where it refused or failed. */
@@ -117,15 +163,26 @@ class Bridge {
 
   async show(data) {
     for (const channel of Object.keys(this.waiting)) this.fail(channel);
+    this.showNames(data);
+    await this.explorer.update({ ...data, words: this.words });
+  }
+
+  showNames(data) {
     const names = document.querySelector("#names .names-host");
     const choose = (index, compare) => (compare ? this.explorer.compare(index) : this.explorer.explain(index));
     names?.replaceChildren(...predictionBars(data.predictions, this.words, choose));
-    await this.explorer.update({ ...data, words: this.words });
   }
 
   mark(state, data) {
     const names = document.querySelector("#names .names-host");
     if (names) markClasses(names, choices.explained(state, data), state.versus);
+  }
+
+  /** Say on the result that it belongs to another photo or checkpoint, or that it does not. */
+  markOld() {
+    const { root } = this.explorer;
+    if (page.old) root.dataset.old = say(this.words, "state.old");
+    else delete root.dataset.old;
   }
 
   ended() {

@@ -37,7 +37,9 @@ from vit_demo.ui.explorer.payload import (
     trust_data,
 )
 from vit_demo.ui.explorer.rows import Rows
+from vit_demo.ui.explorer.words import DEFAULT_LANGUAGE
 from vit_demo.ui.fair_lock import FairLock
+from vit_demo.ui.languages import error_html, in_every_language, say, sentence
 from vit_demo.ui.memory import return_freed_memory
 from vit_demo.ui.results import Results
 from vit_demo.ui.shown import Shown
@@ -47,6 +49,9 @@ from vit_demo.ui.uploads import Uploads
 SHOWN_BY_BROWSERS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif"}
 PREVIEW_QUALITY = 90
 
+# Labels that the line about a checkpoint names; the menus of the explorer have more.
+MOST_LABELS = 12
+
 NO_PHOTO = "There is no photo yet; upload one or click an example."
 NO_MAP = "This view has no map that can be used here; choose a map, such as attention rollout."
 
@@ -55,7 +60,6 @@ LONGEST_NAME, MOST = 100, 1_000_000
 
 # Gradio recognises this default and hands in the bar of the visitor who pressed Run.
 NO_PROGRESS = gr.Progress()
-PASSES = "Running the model with parts of the photo masked"
 
 
 @dataclass(frozen=True)
@@ -94,16 +98,16 @@ def whole_number(value: Any) -> int | None:
 
 @contextmanager
 def toasts() -> Iterator[None]:
-    """Show what a person can mend as a toast; a bug keeps its traceback."""
+    """Show what a visitor can correct as a toast; a bug keeps its traceback."""
     try:
         yield
     except DemoError as error:
-        raise gr.Error(as_html(error), print_exception=False) from error
+        raise gr.Error(error_html(error), print_exception=False) from error
 
 
-def as_html(error: DemoError) -> str:
-    """Gradio renders a toast as HTML, and names in it come from files and from the Hub."""
-    return escape(str(error)).replace("\n", "<br>")
+def warn(error: DemoError) -> None:
+    """Show an error as a toast, and go on."""
+    gr.Warning(error_html(error))
 
 
 @dataclass(frozen=True)
@@ -127,11 +131,17 @@ class Handlers:
         session: str,
         previous: str | None = None,
         progress: gr.Progress = NO_PROGRESS,
+        language: str = DEFAULT_LANGUAGE,
     ) -> tuple[str, Shown, dict[str, Any]]:
-        """Run the model once: the result's token, the result, and what the explorer draws first."""
+        """Run the model once: the result's token, the result, and what the explorer draws first.
+
+        The `language` is that of the progress bar.
+        """
 
         def report(name: str, done: int, total: int) -> None:
-            progress(done / max(total, 1), desc=f"Fetching {name}, {total / MEGABYTE:.0f} MB")
+            size = f"{total / MEGABYTE:.0f}"
+            fetching = say(language, "page.fetching", name=name, size=size)
+            progress(done / max(total, 1), desc=fetching)
 
         with toasts():
             source = self._source(photo, session)
@@ -148,7 +158,11 @@ class Handlers:
         return self.results.add(shown, replaces=previous), shown, data
 
     def ask(
-        self, token: str | None, question: Question, progress: gr.Progress = NO_PROGRESS
+        self,
+        token: str | None,
+        question: Question,
+        progress: gr.Progress = NO_PROGRESS,
+        language: str = DEFAULT_LANGUAGE,
     ) -> dict[str, Any]:
         """Another view of the photo that is shown, by the checkpoint that classified it.
 
@@ -162,7 +176,7 @@ class Handlers:
         ticket = self.results.begin_question(token)
 
         def between(done: int, total: int) -> None:
-            progress((done, total), desc=PASSES, unit="passes")
+            progress((done, total), desc=say(language, "page.passes"))
             self.model_lock.let_others_through()
             self.results.check_question(token, ticket)
 
@@ -293,12 +307,29 @@ def _explain(seen: PreparedPhoto, question: Question, between: Between) -> Analy
 
 
 def knowledge(shown: Shown) -> str:
-    """Who answered, what it can name, and whether it is unsure; from its files, so escaped."""
+    """Which checkpoint answered, which classes it knows, and whether it is unsure, as HTML."""
     main = shown.main
-    note = captions.unsure_note(main)
-    unsure = f'<p class="unsure">{escape(note)}</p>' if note else ""
-    known = captions.known_classes(main.checkpoint.labels)
-    return f'{unsure}<p class="about"><b>{escape(captions.source(main))}</b><br>{escape(known)}</p>'
+    threshold = main.checkpoint.calibration.unsure_below
+    unsure = ""
+    if threshold is not None and main.unsure:
+        best = f"{main.predictions[0].probability:.0%}"
+        note = sentence("page.unsure", probability=best, threshold=f"{threshold:.0%}")
+        unsure = f'<p class="unsure">{note}</p>'
+
+    def about(language: str) -> str:
+        checkpoint, labels = main.checkpoint, main.checkpoint.labels
+        source = say(
+            language,
+            "page.source.revision" if checkpoint.revision else "page.source",
+            ref=checkpoint.ref,
+            revision=checkpoint.revision,
+            architecture=checkpoint.architecture,
+        )
+        listed = ", ".join(labels[:MOST_LABELS]) + (", …" if len(labels) > MOST_LABELS else "")
+        known = say(language, "page.known", count=len(labels), labels=listed)
+        return f"<b>{escape(source)}</b><br>{escape(known)}"
+
+    return f'{unsure}<p class="about">{in_every_language(about)}</p>'
 
 
 def _slide(analysis: Analysis, folder: str, smooth: bool) -> str:

@@ -14,15 +14,16 @@ from vit_demo.ui import handlers
 from vit_demo.ui.checkpoint_policy import CheckpointPolicy
 from vit_demo.ui.explorer.panel import build_explorer, build_names, call
 from vit_demo.ui.explorer.rows import Rows
+from vit_demo.ui.explorer.words import DEFAULT_LANGUAGE
 from vit_demo.ui.guarded_blocks import GuardedBlocks
 from vit_demo.ui.handlers import Handlers
+from vit_demo.ui.languages import read_language, say
+from vit_demo.ui.masthead import build_masthead, reading_html
 from vit_demo.ui.photo_input import PhotoInput
 from vit_demo.ui.picker import build_picker
 from vit_demo.ui.request_limits import LOOPBACK_NAMES, UPLOAD_BYTES, RequestLimits
 from vit_demo.ui.results import Results
 from vit_demo.ui.uploads import Uploads
-
-TITLE = "Where does a Vision Transformer look?"
 
 STYLE, EXPLORER = ASSETS / "style.css", ASSETS / "explorer"
 
@@ -42,41 +43,6 @@ ROWS_BYTES = 100 * MEGABYTE
 # Visitors whose components Gradio remembers. Their results have a bound in bytes of their own.
 MOST_SESSIONS = 1000
 
-INTRODUCTION = f"""
-# {TITLE}
-Upload a photo of a flower. You see the model's top-5 predictions, the patches that it reads, and \
-its CLS attention rollout.
-"""
-
-EXAMPLES_NOTE = """
-The bundled checkpoint does not know dahlias: it says roses. The flower under the bee is an aster, \
-which it does not know either: it says daisy. The sunflower was drawn by a program. Photos: \
-dahlia by vultilion (CC BY 2.0), bee by John Severns (public domain).
-"""
-
-READING = """
-The first map is **attention rollout** from the CLS token: it multiplies the attention of all \
-layers, half of every step taken by the residual connection. It shows **where information could \
-come from**, for no class in particular, and not why a class was predicted.
-
-* **relevance** weights attention by the gradient of one class and follows it through all layers. \
-Of the maps that are quick to compute it was the most faithful for the bundled checkpoint.
-* **legrad** uses the gradient of the class score with respect to the attention of the last \
-layers. **occlusion** masks patches and measures how much the probability of the class drops.
-* **vs** a second class answers "why this class and not that one?" for the maps of a class: orange \
-is evidence for the explained class, purple for the other.
-* **evidence** splits the logit of one class into what each patch adds to it or takes from it. It \
-is exact for plain Vision Transformers, at the cost of one pass.
-* **Test this map** removes the patches that the map ranks highest, in order, and tracks the \
-probability of the class; then it does the same in random order. A map that does no better than \
-random order is a picture, not an explanation.
-* A bright patch is a patch that the CLS token could draw on. The prediction need not depend on it.
-* In many Vision Transformers some background patches have high attention (arXiv 2309.16588: the \
-model stores global information in them). The maps show them as they are.
-* Colours are clipped at the 99th percentile, so that one patch does not leave the others dark. \
-The numbers are not changed.
-"""
-
 
 def build_page(
     cache: CheckpointCache, policy: CheckpointPolicy, uploads: Uploads, results: Results
@@ -91,25 +57,27 @@ def build_page(
 
     with GuardedBlocks(
         uploads,
-        title=TITLE,
+        title=say(DEFAULT_LANGUAGE, "page.title"),
         analytics_enabled=False,
         delete_cache=(HOUR, HOUR),
         fill_width=True,
     ) as page:
         token = gr.State(time_to_live=HOUR, delete_callback=forget)
-        gr.Markdown(INTRODUCTION, elem_id="introduction")
+        language = gr.State(DEFAULT_LANGUAGE)
+        masthead = build_masthead()
         with gr.Row(equal_height=False, elem_id="screen"):
             with gr.Column(scale=0, min_width=280, elem_id="left"):
                 photo = PhotoInput(
-                    label="Photo",
+                    label=say(DEFAULT_LANGUAGE, "page.photo"),
+                    placeholder=say(DEFAULT_LANGUAGE, "page.drop"),
                     type="filepath",
                     sources=["upload", "clipboard", "webcam"],
                     height=190,
                     buttons=[],
                     elem_id="photo",
                 )
-                run = gr.Button("Run", variant="primary", elem_id="run")
-                _examples(photo, uploads)
+                run = gr.Button(say(DEFAULT_LANGUAGE, "page.run"), variant="primary", elem_id="run")
+                examples = _examples(photo, uploads)
                 picker = build_picker(page, policy)
                 names = build_names()
                 known_classes = gr.HTML(elem_id="knows")
@@ -117,21 +85,21 @@ def build_page(
             with gr.Column(scale=1, min_width=320, elem_id="right"):
                 explorer = build_explorer()
                 slide_file = gr.DownloadButton(elem_id="slide-file", elem_classes="unseen")
-        with gr.Accordion("What these maps show, and what they do not", open=False):
-            gr.Markdown(READING)
-            gr.Markdown(EXAMPLES_NOTE, elem_classes="note")
+        with gr.Accordion(say(DEFAULT_LANGUAGE, "page.reading"), open=False) as reading:
+            gr.HTML(reading_html(), elem_id="reading")
 
         def analyse(
             path: str | None,
             ref: str | None,
             previous: str | None,
             recent: list[str] | None,
+            spoken: str | None,
             request: gr.Request,
             progress: gr.Progress = handlers.NO_PROGRESS,
         ) -> dict[Any, Any]:
-            session = request.session_hash or ""
-            new, shown, data = events.analyse(path, ref, session, previous, progress)
-            newest, choices, can = picker.used(recent, shown, ref)
+            session, spoken = request.session_hash or "", read_language(spoken)
+            new, shown, data = events.analyse(path, ref, session, previous, progress, spoken)
+            newest, choices, can = picker.used(recent, shown, ref, spoken)
             return {
                 token: new,
                 explorer.explorer: data,
@@ -146,7 +114,7 @@ def build_page(
 
         running = run.click(
             analyse,
-            [photo, picker.checkpoint, token, picker.recent],
+            [photo, picker.checkpoint, token, picker.recent, language],
             [
                 token, explorer.explorer, known_classes,
                 picker.recent, picker.checkpoint, picker.can,
@@ -173,21 +141,34 @@ def build_page(
             concurrency_limit=SEVERAL_DECODE,
             api_visibility="private",
         )
-        explorer.wire(events, token, slide_file, names)
+        explorer.wire(events, token, language, slide_file, names)
+        masthead.wire(
+            page,
+            picker,
+            language,
+            {
+                photo: lambda say: gr.update(label=say("page.photo"), placeholder=say("page.drop")),
+                run: lambda say: gr.update(value=say("page.run")),
+                examples: lambda say: gr.update(label=say("page.examples")),
+                reading: lambda say: gr.update(label=say("page.reading")),
+            },
+        )
     return page
 
 
-def _examples(photo: PhotoInput, uploads: Uploads) -> None:
+def _examples(photo: PhotoInput, uploads: Uploads) -> gr.Dataset:
     paths = [ASSETS / "examples" / name for name in EXAMPLES]
-    gr.Examples(
+    examples = gr.Examples(
         [[str(path)] for path in paths],
         [photo],
-        label="Or one of these",
+        label=say(DEFAULT_LANGUAGE, "page.examples"),
+        elem_id="examples",
         api_visibility="private",
     )
     for path in paths:
         # Where Gradio keeps its copy, by which the browser names the example.
         uploads.add_example(str(photo.move_resource_to_block_cache(path)), path)
+    return examples.dataset
 
 
 def launch(

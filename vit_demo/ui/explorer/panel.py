@@ -9,8 +9,9 @@ import gradio as gr
 
 from vit_demo.errors import DemoError
 from vit_demo.ui import handlers
-from vit_demo.ui.explorer.words import words
+from vit_demo.ui.explorer.words import LANGUAGES, words
 from vit_demo.ui.handlers import Handlers, Question, whole_number
+from vit_demo.ui.languages import read_language
 from vit_demo.ui.results import SupersededError
 
 HOST = '<div class="explorer-host"></div>'
@@ -24,7 +25,7 @@ SCRIPT = "new URL('explorer/page.js', document.baseURI)"
 CONNECT = f"""
 const channels = [{", ".join(repr(channel) for channel in CHANNELS)}];
 import({SCRIPT}).then((page) =>
-    page.connect({{ element, props, trigger, watch, channels, words: props.words }}));
+    page.connect({{ element, props, trigger, watch, channels, tables: props.tables }}));
 """
 ANSWER = """
 watch('value', () => import(%s).then((page) => page.answered('%s', props.value)));
@@ -56,20 +57,26 @@ class ExplorerPanel:
         self,
         events: Handlers,
         token: gr.State,
+        language: gr.State,
         slide_file: gr.DownloadButton,
         progress_on: gr.HTML,
     ) -> None:
         """Answer what the explorer asks: views, tests, rows of layers, and slides."""
 
         def view(
-            current: str | None, event: gr.EventData, progress: gr.Progress = handlers.NO_PROGRESS
+            current: str | None,
+            spoken: str | None,
+            event: gr.EventData,
+            progress: gr.Progress = handlers.NO_PROGRESS,
         ) -> Any:
+            question = Question.read(event._data)
             try:
-                return _answer(event, events.ask(current, Question.read(event._data), progress))
+                found = events.ask(current, question, progress, read_language(spoken))
+                return _answer(event, found)
             except SupersededError:
                 return gr.skip()
             except DemoError as error:
-                gr.Warning(handlers.as_html(error))
+                handlers.warn(error)
                 return _answer(event, None)
 
         def test(current: str | None, event: gr.EventData) -> Any:
@@ -89,7 +96,7 @@ class ExplorerPanel:
             return events.slide(current, Question.read(content), folder, smooth)
 
         progress = {"show_progress": "minimal", "show_progress_on": progress_on}
-        self._on("view", view, token, self.answers["view"], **progress)
+        self._on("view", view, [token, language], self.answers["view"], **progress)
         self._on("test", test, token, self.answers["test"])
         # As many as there are layers are read after a Run: they take no place in the queue.
         self._on("layer", layer, token, self.answers["layer"], queue=False)
@@ -101,11 +108,11 @@ class ExplorerPanel:
         )
 
     def _on(
-        self, channel: str, ask: Callable[..., Any], token: gr.State, output: Any, **options: Any
+        self, channel: str, ask: Callable[..., Any], inputs: Any, output: Any, **options: Any
     ) -> Any:
         event = getattr(self.explorer, channel)(
             ask,
-            token,
+            inputs,
             output,
             # The newest question counts; an older one that is still being answered is dropped.
             trigger_mode="multiple",
@@ -125,7 +132,7 @@ def build_explorer() -> ExplorerPanel:
         apply_default_css=False,
         padding=False,
         elem_id="explorer-panel",
-        words=words(),
+        tables={language: words(language) for language in LANGUAGES},
     )
     answers = {
         channel: gr.HTML(
