@@ -93,8 +93,14 @@ class CheckpointPolicy:
 
     def admits(self, ref: str) -> bool:
         """Whether a checkpoint is on offer on this page."""
-        catalogued = {self.default, *(entry.ref for entry in catalogue())}
-        return self.any_checkpoint or ref in catalogued
+        return self.offered is None or ref in self.offered
+
+    @property
+    def offered(self) -> tuple[str, ...] | None:
+        """All checkpoints on offer; None where any can be named."""
+        if self.any_checkpoint:
+            return None
+        return (self.default, *(entry.ref for entry in catalogue()))
 
     def _admit(self, ref: str) -> None:
         if not self.admits(ref):

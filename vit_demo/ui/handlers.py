@@ -8,6 +8,7 @@ from html import escape
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any
 
 import gradio as gr
@@ -15,7 +16,7 @@ from gradio.processing_utils import save_bytes_to_cache
 
 from vit_demo import captions
 from vit_demo.analysis import Analysis, PreparedPhoto
-from vit_demo.checkpoints import Checkpoint
+from vit_demo.checkpoints import DEFAULT, Checkpoint
 from vit_demo.checkpoints.cache import Progress
 from vit_demo.errors import DemoError, MethodError, OptionError, PhotoError
 from vit_demo.explanations import DEFAULT_METHOD, TracedPass, find_method
@@ -122,7 +123,9 @@ class Handlers:
     uploads: Uploads
     results: Results
     rows: Rows
+    examples: Mapping[str, Path] = field(default_factory=dict)
     model_lock: FairLock = field(default_factory=FairLock)
+    example_lock: Lock = field(default_factory=Lock)
 
     def analyse(
         self,
@@ -145,17 +148,33 @@ class Handlers:
 
         with toasts():
             source = self._source(photo, session)
-            checkpoint = self.get((ref or "").strip(), report)
-            prepared = PreparedPhoto(
-                checkpoint, reduced(checkpoint.preprocessing(read_photo(source)))
-            )
-            with self.model_lock:
-                main = prepared.explain(DEFAULT_METHOD)
-            data = explorer_data(prepared.traced, [main])
-            shown = Shown(main, prepared.prepared, {main.method: main})
-            del prepared
-            return_freed_memory()
+            shown, data = self._run(source, self.get((ref or "").strip(), report))
         return self.results.add(shown, replaces=previous), shown, data
+
+    def token_of_example(self, name: object, session: str) -> str | None:
+        """The token of this session's own result for an example; None for what is no example.
+
+        The explorer shows an example from a file, without a result. The model is run here when
+        something is first asked about it.
+        """
+        if not isinstance(name, str) or name not in self.examples:
+            return None
+        token = f"example {name} {session}"
+        with self.example_lock, toasts():
+            if not self.results.has(token):
+                shown, _ = self._run(self.examples[name], self.get(DEFAULT, None))
+                self.results.keep(token, shown)
+        return token
+
+    def _run(self, photo: Path, checkpoint: Checkpoint) -> tuple[Shown, dict[str, Any]]:
+        prepared = PreparedPhoto(checkpoint, reduced(checkpoint.preprocessing(read_photo(photo))))
+        with self.model_lock:
+            main = prepared.explain(DEFAULT_METHOD)
+        data = explorer_data(prepared.traced, [main])
+        shown = Shown(main, prepared.prepared, {main.method: main})
+        del prepared
+        return_freed_memory()
+        return shown, data
 
     def ask(
         self,
@@ -252,12 +271,16 @@ class Handlers:
             return seen.traced
 
     def preview(self, photo: str | None, session: str) -> str | dict[str, object]:
-        """A picture of a photo that browsers cannot show, like HEIC; the model reads the photo."""
+        """Check a photo as soon as it is uploaded; the toast says why it cannot be read.
+
+        For one that browsers cannot show, such as HEIC, a picture is returned. The model reads the
+        photo itself.
+        """
         with toasts():
             source = self._source(photo, session)
+            picture = read_photo(source)
             if source.suffix.lower() in SHOWN_BY_BROWSERS:
                 return gr.skip()
-            picture = read_photo(source)
             picture.thumbnail((LONG_SIDE, LONG_SIDE))
             content = BytesIO()
             picture.save(content, "JPEG", quality=PREVIEW_QUALITY)

@@ -20,7 +20,7 @@ const channels = ['language', 'notice'];
 import({SCRIPT}).then((page) => page.masthead({{ element, trigger }}));
 """
 # What the page's script says of the visitor who has just come, as JSON.
-ARRIVE = f"(visit, ...rest) => import({SCRIPT}).then((page) => [page.arrive(), ...rest])"
+ARRIVE = f"(visit, ...rest) => import({SCRIPT}).then((page) => [page.arrive(...rest), ...rest])"
 
 # What the page's script may have shown as a toast.
 NOTICES = (

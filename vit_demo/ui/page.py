@@ -26,6 +26,7 @@ from vit_demo.ui.results import Results
 from vit_demo.ui.uploads import Uploads
 
 STYLE, EXPLORER = ASSETS / "style.css", ASSETS / "explorer"
+EXAMPLES_FOLDER = ASSETS / "examples"
 
 EXAMPLES = ("dahlia.jpg", "honey-bee.jpg", "drawn-sunflower.png")
 
@@ -34,7 +35,7 @@ HOUR = 3600
 
 # Runs at once: one looks at its photo, the others may be waiting for their checkpoints.
 SEVERAL_RUN = 4
-# Photos decoded for a preview at once; each may take a few hundred megabytes while it is open.
+# Photos that are checked at once; each may take a few hundred megabytes while it is open.
 SEVERAL_DECODE = 2
 
 # What is kept of all visitors' layers; the rows of the bundled checkpoint take 4.6 MB.
@@ -45,11 +46,19 @@ MOST_SESSIONS = 1000
 
 
 def build_page(
-    cache: CheckpointCache, policy: CheckpointPolicy, uploads: Uploads, results: Results
+    cache: CheckpointCache,
+    policy: CheckpointPolicy,
+    uploads: Uploads,
+    results: Results,
+    space: str = "",
 ) -> GuardedBlocks:
-    """Lay out the page. Nothing is loaded and nothing starts before it is launched."""
+    """Lay out the page. Nothing is loaded and nothing starts before it is launched.
+
+    `space` is the id of the Space that the page runs on, if any.
+    """
     rows = Rows(ROWS_BYTES)
-    events = Handlers(cache.get, uploads, results, rows)
+    finished = {name: EXAMPLES_FOLDER / name for name in EXAMPLES}
+    events = Handlers(cache.get, uploads, results, rows, finished)
 
     def forget(current: str | None) -> None:
         results.drop(current)
@@ -83,7 +92,7 @@ def build_page(
                 known_classes = gr.HTML(elem_id="knows")
                 picker.lay_out_details()
             with gr.Column(scale=1, min_width=320, elem_id="right"):
-                explorer = build_explorer()
+                explorer = build_explorer(EXAMPLES, policy.default, policy.offered, space)
                 slide_file = gr.DownloadButton(elem_id="slide-file", elem_classes="unseen")
         with gr.Accordion(say(DEFAULT_LANGUAGE, "page.reading"), open=False) as reading:
             gr.HTML(reading_html(), elem_id="reading")
@@ -131,8 +140,8 @@ def build_page(
         running.success(None, js=call("fresh"), api_visibility="private")
         for end in (running.success, running.failure):
             end(None, js=call("ended"), api_visibility="private")
-        for source in (photo, picker.checkpoint):
-            source.change(None, js=call("outdated"), api_visibility="private")
+        for source, changed in ((photo, "photoChanged"), (picker.checkpoint, "checkpointChanged")):
+            source.change(None, source, js=call(changed, values=True), api_visibility="private")
         photo.upload(
             preview,
             photo,
@@ -157,7 +166,7 @@ def build_page(
 
 
 def _examples(photo: PhotoInput, uploads: Uploads) -> gr.Dataset:
-    paths = [ASSETS / "examples" / name for name in EXAMPLES]
+    paths = [EXAMPLES_FOLDER / name for name in EXAMPLES]
     examples = gr.Examples(
         [[str(path)] for path in paths],
         [photo],
@@ -207,7 +216,10 @@ def launch(
         state_session_capacity=MOST_SESSIONS,
         app_kwargs={
             "middleware": [limits],
-            "routes": [Mount("/explorer", StaticFiles(directory=EXPLORER))],
+            "routes": [
+                Mount("/explorer", StaticFiles(directory=EXPLORER)),
+                Mount("/examples", StaticFiles(directory=EXAMPLES_FOLDER)),
+            ],
         },
         ssr_mode=False,
         show_error=False,

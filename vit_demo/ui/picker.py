@@ -65,7 +65,9 @@ class Picker:
         self, recent: Any, picked: str | None, language: str, wanted: str | None = None
     ) -> dict[Any, Any]:
         """All of them in a language, with the checkpoint that is `wanted` instead of the picked."""
-        search = gr.update(placeholder=say(language, "page.search"))
+        search = gr.update(
+            placeholder=say(language, "page.search"), label=say(language, "page.search")
+        )
         return {
             self.checkpoint: self._list(recent, language, wanted),
             self.can: ability(self.policy, wanted or picked),
@@ -136,6 +138,7 @@ def _search_box(
     """The search of the Hub, wired but not laid out: the words, and what was found."""
     searches = gr.State()
     query = gr.Textbox(
+        label=say(DEFAULT_LANGUAGE, "page.search"),
         show_label=False,
         container=False,
         placeholder=say(DEFAULT_LANGUAGE, "page.search"),

@@ -1,12 +1,13 @@
 """The explorer on the page: the component that holds it, and the events that it asks."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
+from vit_demo.checkpoints import DEFAULT
 from vit_demo.errors import DemoError
 from vit_demo.ui import handlers
 from vit_demo.ui.explorer.words import LANGUAGES, words
@@ -25,7 +26,7 @@ SCRIPT = "new URL('explorer/page.js', document.baseURI)"
 CONNECT = f"""
 const channels = [{", ".join(repr(channel) for channel in CHANNELS)}];
 import({SCRIPT}).then((page) =>
-    page.connect({{ element, props, trigger, watch, channels, tables: props.tables }}));
+    page.connect({{ element, props, trigger, watch, channels }}));
 """
 ANSWER = """
 watch('value', () => import(%s).then((page) => page.answered('%s', props.value)));
@@ -35,12 +36,13 @@ watch('value', () => import(%s).then((page) => page.answered('%s', props.value))
 SEVERAL_READ = 4
 
 
-def call(function: str, *arguments: str, inputs: bool = False) -> str:
+def call(function: str, *arguments: str, inputs: bool = False, values: bool = False) -> str:
     """A listener in JavaScript that calls one function of the page's script.
 
-    Beside an event of the server it hands on its `inputs`.
+    Beside an event of the server it hands on its `inputs`. With `values`, the function is called
+    with the values of the inputs.
     """
-    given = ", ".join(f"'{argument}'" for argument in arguments)
+    given = "...inputs" if values else ", ".join(f"'{argument}'" for argument in arguments)
     returned = " return inputs;" if inputs else ""
     called = f"import({SCRIPT}).then((page) => page.{function}({given}));"
     return f"(...inputs) => {{ {called}{returned} }}"
@@ -63,15 +65,22 @@ class ExplorerPanel:
     ) -> None:
         """Answer what the explorer asks: views, tests, rows of layers, and slides."""
 
+        def token_of(current: str | None, event: gr.EventData, request: gr.Request) -> str | None:
+            """The result that a question is about: the visitor's own, or an example's."""
+            name = event._data.get("example") if isinstance(event._data, dict) else None
+            session = request.session_hash or ""
+            return events.token_of_example(name, session) or current
+
         def view(
             current: str | None,
             spoken: str | None,
             event: gr.EventData,
+            request: gr.Request,
             progress: gr.Progress = handlers.NO_PROGRESS,
         ) -> Any:
-            question = Question.read(event._data)
+            question, asked = Question.read(event._data), token_of(current, event, request)
             try:
-                found = events.ask(current, question, progress, read_language(spoken))
+                found = events.ask(asked, question, progress, read_language(spoken))
                 return _answer(event, found)
             except SupersededError:
                 return gr.skip()
@@ -79,21 +88,24 @@ class ExplorerPanel:
                 handlers.warn(error)
                 return _answer(event, None)
 
-        def test(current: str | None, event: gr.EventData) -> Any:
-            return _answer(event, events.score_map(current, Question.read(event._data).view))
+        def test(current: str | None, event: gr.EventData, request: gr.Request) -> Any:
+            asked = token_of(current, event, request)
+            return _answer(event, events.score_map(asked, Question.read(event._data).view))
 
-        def layer(current: str | None, event: gr.EventData) -> Any:
+        def layer(current: str | None, event: gr.EventData, request: gr.Request) -> Any:
+            asked = token_of(current, event, request)
             content = event._data if isinstance(event._data, dict) else {}
             number, row, col = (whole_number(content.get(k)) for k in ("layer", "row", "column"))
             if row is None:
-                return _answer(event, events.layer(current, number))
-            return _answer(event, events.patch(current, number, row, col))
+                return _answer(event, events.layer(asked, number))
+            return _answer(event, events.patch(asked, number, row, col))
 
-        def slide(current: str | None, event: gr.EventData) -> str:
+        def slide(current: str | None, event: gr.EventData, request: gr.Request) -> str:
+            asked = token_of(current, event, request)
             content = event._data if isinstance(event._data, dict) else {}
             smooth = content.get("smooth") is True
             folder = slide_file.GRADIO_CACHE
-            return events.slide(current, Question.read(content), folder, smooth)
+            return events.slide(asked, Question.read(content), folder, smooth)
 
         progress = {"show_progress": "minimal", "show_progress_on": progress_on}
         self._on("view", view, [token, language], self.answers["view"], **progress)
@@ -123,8 +135,15 @@ class ExplorerPanel:
         return event
 
 
-def build_explorer() -> ExplorerPanel:
-    """Lay it out; the scripts lie in `assets/explorer`."""
+def build_explorer(
+    examples: Sequence[str], default: str, offered: Sequence[str] | None, space: str
+) -> ExplorerPanel:
+    """Lay it out; the scripts are in `assets/explorer`.
+
+    `examples` are the photos with a finished explorer, made with the bundled checkpoint; `default`
+    is the checkpoint that is picked first, `offered` are all that can be picked, None for any, and
+    `space` is the Space's id, if the page runs on one.
+    """
     explorer = gr.HTML(
         None,
         html_template=HOST,
@@ -133,6 +152,11 @@ def build_explorer() -> ExplorerPanel:
         padding=False,
         elem_id="explorer-panel",
         tables={language: words(language) for language in LANGUAGES},
+        examples=list(examples),
+        bundled=DEFAULT,
+        picked_first=default,
+        offered=None if offered is None else list(offered),
+        space=space,
     )
     answers = {
         channel: gr.HTML(
