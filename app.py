@@ -55,7 +55,8 @@ def serve(
     limited = contextlib.redirect_stderr(LimitedLog(sys.stderr))
     with upload_folder(Path(parent) if parent else None) as folder, limited:
         os.environ[UPLOADS_VARIABLE] = str(folder)  # the only way to tell Gradio
-        page = build_page(cache, policy, Uploads(folder), Results(settings.results_bytes))
+        results = Results(settings.results_bytes)
+        page = build_page(cache, policy, Uploads(folder), results, settings.space_id)
         with stop_signals() as stop_asked:
             launch(
                 page,

@@ -56,6 +56,7 @@ class Explorer {
     this.hooks = hooks;
     this.words = hooks.words ?? data?.words ?? {};
     this.run = 0;
+    this.results = 0;
     this.timings = [];
     this.asked = new Set();
     this.build(host);
@@ -204,6 +205,7 @@ class Explorer {
   async update(data) {
     this.stop();
     this.run += 1;
+    if (!data.example) this.results += 1; // An example was computed in advance: nobody has run it.
     const run = this.run;
     this.loading = true;
     this.setState("busy");
@@ -218,7 +220,7 @@ class Explorer {
       this.awaited = null;
       this.testing = false;
       this.tables = { sequential: bytesOf(data.colours.sequential), diverging: bytesOf(data.colours.diverging) };
-      this.state = choices.begin(data, this.state);
+      this.state = choices.begin(data, this.state ?? this.hooks.before?.(data));
       this.trustResult = data.trust ?? null;
       this.relabel();
       this.setState("ready");
@@ -239,7 +241,7 @@ class Explorer {
     this.root.setAttribute("aria-busy", String(name === "busy"));
     write(this.message, name === "ready" ? "" : say(this.words, `state.${name}`, { message }));
     if (name === "ready") {
-      this.root.dataset.run = this.run;
+      this.root.dataset.run = this.results;
       this.fit();
       this.render();
     } else if (!this.data) {
@@ -516,7 +518,7 @@ class Explorer {
     this.whole.checked = state.whole;
     this.smooth.checked = state.smooth;
     const saved = data.rows && choices.viewNamed(data, state.views.b).kind === "attention";
-    this.slide.disabled = !saved && !this.mapInSight();
+    this.slide.disabled = Boolean(this.root.dataset.old) || (!saved && !this.mapInSight());
     const slide = say(words, "control.slide");
     write(this.slide, slide);
     this.slide.title = this.slide.disabled ? say(words, "control.no_slide") : slide;
