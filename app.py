@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from vit_demo.checkpoints import DEFAULT, CheckpointCache
+from vit_demo.checkpoints.preprocessing_presets import PRESETS
 from vit_demo.errors import DemoError
 from vit_demo.settings import Settings
 from vit_demo.ui.checkpoint_policy import CheckpointPolicy
@@ -37,6 +38,8 @@ def main() -> int:
             flags.any_checkpoint,
             on_own_machine(flags.host, flags.share, settings.on_space),
             flags.allow_pickle,
+            flags.preprocessing,
+            flags.classes,
         )
         cache = CheckpointCache(policy.load, settings.memory_bytes)
         cache.get(flags.checkpoint)
@@ -102,6 +105,14 @@ def parse(settings: Settings) -> argparse.Namespace:
         "--allow-pickle",
         action="store_true",
         help="read pytorch_model.bin too, and only tensors from it",
+    )
+    parser.add_argument(
+        "--preprocessing",
+        metavar="PRESET|FILE",
+        help=f"how --checkpoint wants its photos: {', '.join(PRESETS)}, or a processor's file",
+    )
+    parser.add_argument(
+        "--classes", type=Path, metavar="FILE", help="class names for --checkpoint, from a file"
     )
     return parser.parse_args()
 

@@ -200,6 +200,11 @@ def test_an_unsure_answer_is_said_to_be_unsure(events, our_checkpoint, reference
 
 def test_a_sure_answer_says_nothing_of_doubt(shown):
     assert "nsure" not in handlers.knowledge(shown)
+    assert "Guessed" not in handlers.knowledge(shown)
+    guessed = replace(shown.main.checkpoint, preprocessing_source="guess", notes=("A <note>.",))
+    words = handlers.knowledge(replace(shown, main=replace(shown.main, checkpoint=guessed)))
+    assert "Guessed: no file of this checkpoint says how photos are prepared" in words
+    assert "A &lt;note&gt;." in words
 
 
 def values(view):

@@ -85,7 +85,7 @@ class Analysis:
         asked = f" for {self.target.label}" if self.target else ""
         against = f" compared with {self.versus.label}" if self.versus else ""
         return (
-            f"Analysis({self.checkpoint.ref!r}: {best.label} {best.probability:.1%}, "
+            f"Analysis({self.checkpoint.ref!r}: {best.label} {best.written(1)}, "
             f"{self.method}{asked}{against}, {rows} × {cols} patches)"
         )
 
@@ -93,7 +93,8 @@ class Analysis:
     def unsure(self) -> bool:
         """Whether even the likeliest class stays below the checkpoint's own threshold."""
         threshold = self.checkpoint.calibration.unsure_below
-        return threshold is not None and self.predictions[0].probability < threshold
+        best = self.predictions[0].probability
+        return threshold is not None and best is not None and best < threshold
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -112,11 +113,11 @@ class Analysis:
                 "layout": source.layout,
             },
             "photo": {"width": self.photo.width, "height": self.photo.height},
-            "predictions": [
-                {"index": p.index, "label": p.label, "probability": p.probability}
-                for p in self.predictions[:top]
-            ],
+            "predictions": [prediction.as_json() for prediction in self.predictions[:top]],
+            "problem_type": source.model.problem,
             "unsure": self.unsure,
+            "preprocessing_source": source.preprocessing_source,
+            "notes": list(source.notes),
             "method": self.method,
             "target": self.target and {"index": self.target.index, "label": self.target.label},
             "grid": list(self.grid),
@@ -179,7 +180,12 @@ class PreparedPhoto:
         )
         logits = seen.logits[0].detach()
         self.checkpoint.check_answers(logits)
-        ranked = rank(logits, self.checkpoint.labels, self.checkpoint.calibration.temperature)
+        ranked = rank(
+            logits,
+            self.checkpoint.labels,
+            self.checkpoint.calibration.temperature,
+            self.checkpoint.problem,
+        )
         asked = _target(chosen, target, ranked)
         index = (asked or ranked[0]).index
         other = None if versus is None else _other(versus, index, ranked)

@@ -390,7 +390,9 @@ def knowledge(shown: Shown) -> str:
         known = say(language, "page.known", count=len(labels), labels=listed)
         return f"<b>{escape(source)}</b><br>{escape(known)}"
 
-    return f'{unsure}<p class="about">{in_every_language(about)}</p>'
+    notes = (*captions.reading_notes(main.checkpoint), captions.problem_note(main))
+    read = "".join(f'<p class="reading">{error_html(note)}</p>' for note in notes if note)
+    return f'{unsure}<p class="about">{in_every_language(about)}</p>{read}'
 
 
 def _slide(analysis: Analysis, folder: str, smooth: bool) -> str:
