@@ -1,4 +1,4 @@
-"""Logits in words: every class with its label and its probability, and which one is meant."""
+"""From logits to ranked classes with label and probability, and looking up one class."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from vit_demo.errors import TargetError, nearest
 
 @dataclass(frozen=True)
 class Prediction:
-    """One class and how likely the model finds it."""
+    """One class and the probability that the model gives it."""
 
     index: int
     label: str
@@ -20,16 +20,17 @@ class Prediction:
 def rank(
     logits: Float[Tensor, " classes"], labels: tuple[str, ...], temperature: float = 1.0
 ) -> tuple[Prediction, ...]:
-    """All classes, the likeliest first, with the softmax of logits / temperature."""
+    """All classes, most likely first, with the softmax of logits / temperature."""
     probabilities = (logits / temperature).softmax(dim=-1)
     order = probabilities.argsort(descending=True, stable=True).tolist()
     return tuple(Prediction(i, labels[i], float(probabilities[i])) for i in order)
 
 
 def find_class(target: str | int, ranked: tuple[Prediction, ...]) -> Prediction:
-    """The class of that label or index.
+    """The class with that label or index.
 
-    Raises TargetError, with the likely one, for none, and for a label that several classes bear.
+    Raises TargetError when there is no such class (the message suggests the nearest label), and
+    when several classes have that label.
     """
     by_index = {prediction.index: prediction for prediction in ranked}
     if isinstance(target, str):
@@ -41,7 +42,7 @@ def find_class(target: str | int, ranked: tuple[Prediction, ...]) -> Prediction:
             return matches[0]
         if not target.isdecimal():
             labels = list(dict.fromkeys(prediction.label for prediction in ranked))
-            raise TargetError(f"This checkpoint knows no '{target}'; {nearest(target, labels)}")
+            raise TargetError(f"This checkpoint has no class '{target}'; {nearest(target, labels)}")
         target = int(target)
     if target not in by_index:
         raise TargetError(
