@@ -192,7 +192,7 @@ def test_an_unsure_answer_is_said_to_be_unsure(events, our_checkpoint, reference
 
     store_calibration(our_checkpoint, Calibration(50.0, 0.9))
     _, unsure, _ = events.analyse(reference, str(our_checkpoint), VISITOR)
-    assert "Unsure: the likeliest name has only" in handlers.knowledge(unsure)
+    assert "Unsure: the most likely class has only" in handlers.knowledge(unsure)
 
 
 def test_a_sure_answer_says_nothing_of_doubt(shown):
