@@ -163,7 +163,7 @@ def test_each_method_has_its_own_caption(checkpoint, photo_file):
     noise = explain(checkpoint, photo_file, "random")
     assert "where the model looks" not in captions.sheet(noise).title
     assert "a random map, for comparison: random" in captions.sheet(noise).title
-    assert "It knows neither the photo nor the model." in captions.picture(noise).caption
+    assert "depends on neither the photo nor the model" in captions.picture(noise).caption
     rollout = explain(checkpoint, photo_file)
     assert "where the model looks: rollout" in captions.sheet(rollout).title
     assert "CLS attention rollout" in captions.picture(rollout).caption

@@ -345,7 +345,7 @@ def test_methods_are_listed(run, our_checkpoint):
         (["explain", "PHOTO", "--method", "rolout"], "did you mean 'rollout'"),
         (["explain", "PHOTO", "--target", "rose"], "did you mean 'roses'"),
         (["explain", "PHOTO", "--option", "layer"], "write it like layer=3"),
-        (["explain", "PHOTO", "--option", "fusion=mode"], "it is one of: mean, max, min"),
+        (["explain", "PHOTO", "--option", "fusion=mode"], "it must be one of: mean, max, min"),
         (["explain", "PHOTO", "--option", "start_layer=x"], "it is a whole number"),
         (
             ["explain", "PHOTO", "--method", "rollout", "--versus", "roses"],
