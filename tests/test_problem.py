@@ -93,7 +93,7 @@ def test_a_regression_gives_its_number_everywhere(their_checkpoint, photo_file, 
     assert listed == {"index": 0, "label": "ripe", "probability": None, "value": best.value}
     assert analysis.heatmap.abs().max() > 0
     view = map_view(analysis)
-    assert (view["format"], view["unit"]["key"]) == ("number", "unit.drop.value")
+    assert (view["format"], view["unit"]["key"]) == ("number", "unit.occlusion.value")
     words = sheet(analysis)
     assert (words.percent, words.class_percent) == (False, False)
     assert words.unit == "decrease in value when the block is masked"

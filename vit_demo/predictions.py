@@ -1,4 +1,4 @@
-"""Logits in words: every class with its label and its probability, and which one is meant."""
+"""From logits to ranked classes with label and probability, and looking up one class."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,9 +18,9 @@ BY_INDEX = "index:"
 
 @dataclass(frozen=True)
 class Prediction:
-    """One class and how likely the model finds it; with regression, the number it gives.
+    """One class with its probability; for regression, with the value that the model predicts.
 
-    Of `probability` and `value` one is None.
+    Exactly one of `probability` and `value` is None.
     """
 
     index: int
@@ -68,9 +68,10 @@ def rank(
 
 
 def find_class(target: str | int, ranked: tuple[Prediction, ...]) -> Prediction:
-    """The class of that label or index; a label comes before an index, `index:3` is an index.
+    """The class with that label or index; labels are tried first, `index:3` is always an index.
 
-    Raises TargetError, with the likely one, for none, and for a label that several classes bear.
+    Raises TargetError when there is no such class (the message suggests the nearest label), and
+    when several classes have that label.
     """
     by_index = {prediction.index: prediction for prediction in ranked}
     if isinstance(target, str):
@@ -82,7 +83,7 @@ def find_class(target: str | int, ranked: tuple[Prediction, ...]) -> Prediction:
         number = target.removeprefix(BY_INDEX)
         if not (number.isascii() and number.isdecimal()):
             labels = list(dict.fromkeys(prediction.label for prediction in ranked))
-            raise TargetError(f"This checkpoint knows no '{target}'; {nearest(target, labels)}")
+            raise TargetError(f"This checkpoint has no class '{target}'; {nearest(target, labels)}")
         target = int(number)
     if target not in by_index:
         raise TargetError(
