@@ -87,7 +87,7 @@ def test_answers_that_are_no_numbers_or_that_cannot_change_are_refused(case):
     broken = replace(case.traced, logits=torch.tensor([[1.0, float("nan")]]))
     with pytest.raises(CheckpointError, match="weights are damaged"):
         MaskedClassifier(broken, target=0)
-    with pytest.raises(CheckpointError, match="knows one class alone"):
+    with pytest.raises(CheckpointError, match="has only one class"):
         MaskedClassifier(replace(case.traced, logits=torch.ones(1, 1)), target=0)
 
 

@@ -1,4 +1,4 @@
-"""What several commands share: naming a checkpoint, loading it in sight, the JSON switch."""
+"""Options and loading that several commands share, with progress bars for downloads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,27 +24,27 @@ CheckpointOption = Annotated[
 ]
 PickleOption = Annotated[
     bool,
-    typer.Option("--allow-pickle", help="Read pytorch_model.bin too, and only tensors from it."),
+    typer.Option("--allow-pickle", help="Also load pytorch_model.bin (only tensors are read)."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def load_with_progress(ref: str, allow_pickle: bool = False) -> Checkpoint:
-    """Load a checkpoint; on a terminal, what comes from the Hub shows its progress."""
+    """Load a checkpoint; on a terminal, downloads from the Hub show a progress bar."""
     with downloads_with_progress() as report:
         return load(ref, report, allow_pickle=allow_pickle)
 
 
 def read_with_progress(ref: str, allow_pickle: bool = False) -> ParsedCheckpoint:
-    """Read a checkpoint to start training from, likewise."""
+    """Read a checkpoint as a start for training, with a progress bar."""
     with downloads_with_progress() as report:
-        stored, _ = read(ref, report, allow_pickle=allow_pickle)
-    return stored
+        parsed, _ = read(ref, report, allow_pickle=allow_pickle)
+    return parsed
 
 
 @contextmanager
 def downloads_with_progress() -> Iterator[Report | None]:
-    """A bar for every file that is fetched, on a terminal; None elsewhere."""
+    """A progress bar for every downloaded file on a terminal; None if there is no terminal."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
