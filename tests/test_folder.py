@@ -36,7 +36,7 @@ def test_a_missing_folder_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("classes", "words"), [(0, "of 0 classes"), (1, "of 1 class")])
-def test_fewer_than_two_classes_are_refused(tmp_path, classes, said):
+def test_fewer_than_two_classes_are_refused(tmp_path, classes, words):
     for number in range(classes):
         (tmp_path / str(number)).mkdir()
         Image.new("RGB", (2, 2)).save(tmp_path / str(number) / "a.png")

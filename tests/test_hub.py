@@ -130,7 +130,7 @@ def test_a_copy_that_may_lack_its_preprocessing_is_not_whole(fetch, repo):
     folder = Path(fetch(there.name)["folder"])
     (folder / "preprocessor_config.json").unlink()
     result = fetch(there.name, env={"HF_HUB_OFFLINE": "1"})
-    one_sentence(result, "UnreachableError", "no whole copy")
+    one_sentence(result, "UnreachableError", "no complete copy")
     assert set(fetch(there.name)["files"]) == FETCHED
 
 

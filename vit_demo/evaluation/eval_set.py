@@ -81,8 +81,9 @@ def choose(
     `listed` are the checkpoint's held-out photos; with `held_out` only they are selected. If the
     folder contains some of them, it is the training folder, so all other photos in it are training
     photos. Otherwise it may be a different folder, or a part or copy of the training folder: its
-    files are then compared by hash with the training photos, if `training_folder` still contains them.
-    A recompressed copy is not detected. Without a list, training photos are not counted.
+    files are then compared by hash with the training photos, if these are still in
+    `training_folder`. A recompressed copy is not detected. Without a list, training photos are not
+    counted.
 
     Raises DataError if no class is known, a label is ambiguous, or no photo is left.
     """
