@@ -18,14 +18,16 @@ class Settings:
     """Limits of one running app.
 
     `memory_mb` limits the memory of all loaded checkpoints, `download_mb` the size of one download,
-    and `results_mb` the stored results of all visitors. `host` is the address that Gradio binds
-    by default; None means the loopback address.
+    and `results_mb` the stored results of all visitors. `space_id` is `owner/name` of the Space
+    that the app runs on, if any. `host` is the address that Gradio binds by default; None means
+    the loopback address.
     """
 
     memory_mb: int = 4000
     download_mb: int = 3000
     results_mb: int = 500
     on_space: bool = False
+    space_id: str = ""
     host: str | None = None
 
     def __post_init__(self) -> None:
@@ -60,4 +62,5 @@ class Settings:
                 raise ConfigError(f"{variable}='{text}' is not a whole number of megabytes.")
             limits[name] = int(text)
         host = environment.get("GRADIO_SERVER_NAME")
-        return cls(**limits, on_space="SPACE_ID" in environment, host=host)
+        space = environment.get("SPACE_ID")
+        return cls(**limits, on_space=space is not None, space_id=space or "", host=host)

@@ -12,9 +12,16 @@ from rich.table import Table
 from rich.text import Text
 
 from vit_demo import captions
-from vit_demo.analysis import TOP, PreparedPhoto, prepare
+from vit_demo.analysis import TOP, PreparedPhoto, example_lenses, prepare
 from vit_demo.checkpoints import DEFAULT
-from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_with_progress
+from vit_demo.cli.checkpoint import (
+    CheckpointOption,
+    ClassesOption,
+    JsonOption,
+    PickleOption,
+    PreprocessingOption,
+    load_with_progress,
+)
 from vit_demo.cli.explain import check_out
 from vit_demo.errors import OptionError
 from vit_demo.explanations.attention import layer_at
@@ -24,11 +31,7 @@ from vit_demo.figures import ColourScale, Sheet, draw_overlay, draw_sheet
 from vit_demo.figures.export import Document, suffixes, write
 from vit_demo.figures.overlay import draw_patch_colors
 from vit_demo.figures.tokens import draw_depth_lens, draw_token_colors, mark_patch
-from vit_demo.predictions import rank
-from vit_demo.settings import ASSETS
-
-# The depth lens compares the photo with these, to find layers that do not depend on the photo.
-EXAMPLES = ("dahlia.jpg", "honey-bee.jpg", "drawn-sunflower.png")
+from vit_demo.predictions import rank, scores
 
 # How many of the most similar patches are listed.
 MOST_SIMILAR = 5
@@ -55,6 +58,8 @@ def tokens_command(
     checkpoint: CheckpointOption = DEFAULT,
     as_json: JsonOption = False,
     allow_pickle: PickleOption = False,
+    preprocessing: PreprocessingOption = None,
+    classes: ClassesOption = None,
     out: Annotated[
         Path | None, typer.Option(help=f"Write .json, or a picture as {suffixes(['.json'])}.")
     ] = None,
@@ -67,7 +72,7 @@ def tokens_command(
     if out is not None:
         check_out(out)
     patch = _patch(like) if like is not None else None
-    loaded = load_with_progress(checkpoint, allow_pickle)
+    loaded = load_with_progress(checkpoint, allow_pickle, preprocessing, classes)
     prepared = prepare(loaded, photo)
     loaded.check_answers(prepared.traced.logits)
     if patch is not None:
@@ -112,6 +117,7 @@ def _similarity(
         prepared.traced.logits[0],
         prepared.checkpoint.labels,
         prepared.checkpoint.calibration.temperature,
+        prepared.checkpoint.problem,
     )
     where = "the second photo" if other else "this photo"
     sheet = Sheet(
@@ -125,7 +131,8 @@ def _similarity(
         ),
         overlay=overlay,
         scale=scale,
-        classes=[(p.label, p.probability) for p in ranked[:TOP]],
+        classes=captions.class_bars(ranked),
+        class_percent=prepared.checkpoint.problem != "regression",
         percent=False,
     )
     content = {
@@ -165,13 +172,9 @@ def _lens(prepared: PreparedPhoto) -> tuple[dict[str, Any], Figure]:
     checkpoint = prepared.checkpoint
     temperature = checkpoint.calibration.temperature
     found = depth_lens(prepared.traced)
-    examples = [
-        depth_lens(prepare(checkpoint, ASSETS / "examples" / name).traced).logits
-        for name in EXAMPLES
-    ]
-    compared = torch.cat([found.logits, *examples])
+    compared = torch.cat([found.logits, example_lenses(checkpoint)])
     depends = depends_on_photo(compared).tolist()
-    probabilities = (found.logits[0] / temperature).softmax(dim=-1)
+    probabilities = scores(found.logits[0], checkpoint.problem, temperature)
     shown = probabilities[-1].argsort(descending=True)[:TOP]
     figure = draw_depth_lens(
         found.layers,
@@ -179,7 +182,7 @@ def _lens(prepared: PreparedPhoto) -> tuple[dict[str, Any], Figure]:
         probabilities[:, shown],
         depends,
         "What the head predicts after each layer",
-        "Grey: the most likely class is the same for this photo and three examples, so it does "
+        "Gray: the most likely class is the same for this photo and three examples, so it does "
         f"not depend on the photo. {captions.source_of(checkpoint)}",
     )
     content = {
@@ -189,7 +192,9 @@ def _lens(prepared: PreparedPhoto) -> tuple[dict[str, Any], Figure]:
         "logits": found.logits[0].tolist(),
         "probabilities": probabilities.tolist(),
         "depends_on_photo": depends,
-        "largest_difference": largest_difference(compared, temperature).tolist(),
+        "largest_difference": largest_difference(
+            compared, temperature, checkpoint.problem
+        ).tolist(),
     }
     return content, figure
 

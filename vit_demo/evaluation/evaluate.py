@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from vit_demo.checkpoints import Checkpoint
 from vit_demo.data.dataset import Photos, Sample
-from vit_demo.errors import ConfigError, DataError, PhotoError
+from vit_demo.errors import ConfigError, DataError, PhotoError, UnsupportedError
 from vit_demo.evaluation.eval_set import EvalSet
 from vit_demo.evaluation.metrics import Reliability, Share, reliability
 from vit_demo.evaluation.ood import OodReport, confidence, ood_report
@@ -21,6 +22,7 @@ from vit_demo.evaluation.temperature import (
     folds,
     unsure_threshold,
 )
+from vit_demo.predictions import Problem, scores
 
 Report = Callable[[int, int], None]
 
@@ -84,8 +86,9 @@ class Evaluation:
         """The share of wrong predictions below `unsure_below`; None if there is no threshold."""
         if self.temperature is None or self.unsure_below is None:
             return None
-        wrong = self.logits[self.predicted != self.truth].double() / self.temperature
-        below = wrong.softmax(dim=-1).max(dim=-1).values < self.unsure_below
+        wrong = self.logits[self.predicted != self.truth].double()
+        probabilities = scores(wrong, self.checkpoint.problem, self.temperature)
+        below = probabilities.max(dim=-1).values < self.unsure_below
         return Share(int(below.sum()), len(wrong))
 
     @property
@@ -106,8 +109,9 @@ class Evaluation:
 
     def mistakes(self) -> tuple[Mistake, ...]:
         """All wrong predictions, most confident first, with calibrated probabilities."""
-        scaled = self.logits / self.checkpoint.calibration.temperature
-        best = scaled.softmax(dim=-1).max(dim=-1)
+        source = self.checkpoint
+        probabilities = scores(self.logits, source.problem, source.calibration.temperature)
+        best = probabilities.max(dim=-1)
         labels = self.checkpoint.labels
         wrong = [
             Mistake(path, labels[true], labels[predicted], confidence)
@@ -130,8 +134,10 @@ def evaluate(
 
     With `ood` it also runs on the photos of unknown classes. A given `temperature` is evaluated
     instead of the fitted one. Unreadable photos are skipped and listed. Raises DataError if no
-    photo can be read, CheckpointError if the logits are not finite.
+    photo can be read, CheckpointError if the logits are not finite, UnsupportedError for a
+    checkpoint that is not a classifier of several classes.
     """
+    check_scorable(checkpoint)
     # Photos of unknown classes have no class number; the 0 is not used.
     unknown = [(path, 0) for path in chosen.ood] if ood else []
     total = len(chosen.samples) + len(unknown)
@@ -150,7 +156,8 @@ def evaluate(
             f"{next(iter(unreadable.values()), 'there are none')}"
         )
     truth = torch.tensor([label for _, label in samples])
-    fitted = fit_temperature(logits, truth)
+    problem = checkpoint.problem
+    fitted = fit_temperature(logits, truth) if problem == "single_label" else None
     crossed = None if fitted is None else cross_fitted(logits, truth, folds(len(samples)))
     temperature = fitted if temperature is None else temperature
     stored = checkpoint.calibration.temperature
@@ -158,20 +165,39 @@ def evaluate(
     scale = temperature or stored
     compared = None
     if len(ood_logits):
-        compared = ood_report(confidence(logits, scale), confidence(ood_logits, scale))
+        compared = ood_report(
+            confidence(logits, scale, problem), confidence(ood_logits, scale, problem)
+        )
     return Evaluation(
         checkpoint=checkpoint,
         chosen=chosen,
         samples=samples,
         unreadable={**unreadable, **unreadable_ood},
         logits=logits,
-        raw=reliability(logits.double().log_softmax(dim=-1), truth),
-        in_use=reliability((logits.double() / stored).log_softmax(dim=-1), truth),
+        raw=reliability(log_scores(logits.double(), problem), truth),
+        in_use=reliability(log_scores(logits.double() / stored, problem), truth),
         cross_fitted=None if crossed is None else reliability(crossed, truth),
         temperature=temperature,
-        unsure_below=unsure_threshold(logits, truth, temperature) if temperature else None,
+        unsure_below=unsure_threshold(logits, truth, temperature, problem) if temperature else None,
         ood=compared,
     )
+
+
+def check_scorable(checkpoint: Checkpoint) -> None:
+    """Raise UnsupportedError for a checkpoint that is not a classifier of several classes."""
+    if checkpoint.problem == "regression" or len(checkpoint.labels) == 1:
+        what = "predicts a number" if checkpoint.problem == "regression" else "has only one class"
+        raise UnsupportedError(
+            f"'{checkpoint.ref}' {what}, so it cannot be scored on photos in folders of classes; "
+            "choose a classifier with two or more classes."
+        )
+
+
+def log_scores(
+    logits: Float[Tensor, "photos classes"], problem: Problem
+) -> Float[Tensor, "photos classes"]:
+    """Logarithms of the displayed probabilities."""
+    return logsigmoid(logits) if problem == "multi_label" else logits.log_softmax(dim=-1)
 
 
 def _predict(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vit_demo.errors import ConfigError
 from vit_demo.evaluation.metrics import Share
+from vit_demo.predictions import Problem, scores
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,12 @@ def ood_report(known: Float[Tensor, " known"], ood: Float[Tensor, " ood"]) -> Oo
 
 
 def confidence(
-    logits: Float[Tensor, "photos classes"], temperature: float
+    logits: Float[Tensor, "photos classes"],
+    temperature: float,
+    problem: Problem = "single_label",
 ) -> Float[Tensor, " photos"]:
-    """The maximum softmax probability."""
-    return (logits.double() / temperature).softmax(dim=-1).amax(dim=-1)
+    """The probability of the most likely class."""
+    return scores(logits.double(), problem, temperature).amax(dim=-1)
 
 
 def _auroc(known: Float[Tensor, " known"], ood: Float[Tensor, " ood"]) -> float:

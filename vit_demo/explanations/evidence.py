@@ -17,6 +17,7 @@ from vit_demo.errors import MethodError
 from vit_demo.explanations.traced_pass import Heatmap, TracedPass
 from vit_demo.models.base import Subject, described
 from vit_demo.models.vit import Block, VisionTransformer
+from vit_demo.predictions import Problem
 from vit_demo.trace import Attention
 
 # One vector per photo and token that the head reads; the dot product with the token is its effect
@@ -27,6 +28,8 @@ Directions = Float[Tensor, "b q d"]
 @dataclass(frozen=True, eq=False)
 class Account:
     """The logit of one class minus the mean of all classes, as a sum of terms.
+
+    For multi-label and regression checkpoints it is the logit itself.
 
     `patches` is what attention moves from every patch to the tokens that the head reads, summed
     over all layers and heads; `by_layer` is the sum over the patches in each layer.
@@ -120,7 +123,9 @@ def accounts(traced: TracedPass, target: Int[Tensor, " b"]) -> list[Account]:
     patches = rearrange(
         attention[:, :, prefix:], "b layers (rows cols) -> b layers rows cols", rows=grid_rows
     )
-    chosen = traced.logits.gather(1, target[:, None])[:, 0] - traced.logits.mean(dim=1)
+    chosen = traced.logits.gather(1, target[:, None])[:, 0]
+    if model.problem == "single_label":
+        chosen = chosen - traced.logits.mean(dim=1)
     embedding = einsum(states[0], directions, "b q d, b q d -> b")
     fed = einsum(mlps, directions, "b q d, b q d -> b")
     return [
@@ -167,9 +172,9 @@ def _directions(
     model: VisionTransformer, read: Float[Tensor, "b q d"], target: Int[Tensor, " b"]
 ) -> tuple[Directions, Float[Tensor, " b"]]:
     """The direction of the centered logit for each token that the head reads, and the constant."""
-    weight, bias = _centred(model.head, target)
+    weight, bias = _centred(model.head, target, model.problem)
     if model.config.distilled:
-        weight_dist, bias_dist = _centred(model.head_dist, target)
+        weight_dist, bias_dist = _centred(model.head_dist, target, model.problem)
         on_tokens = torch.stack([weight, weight_dist], dim=1) / 2
         directions, constant = _through_norm(model.norm, read, on_tokens)
         return directions, (bias + bias_dist) / 2 + constant
@@ -182,9 +187,14 @@ def _directions(
 
 
 def _centred(
-    head: nn.Linear, target: Int[Tensor, " b"]
+    head: nn.Linear, target: Int[Tensor, " b"], problem: Problem
 ) -> tuple[Float[Tensor, "b e"], Float[Tensor, " b"]]:
-    """Weight and bias of each target's logit, minus the mean over all classes."""
+    """Weight and bias of each target's logit, minus the mean over all classes.
+
+    A softmax depends on differences of logits only. Without a softmax, the logit itself counts.
+    """
+    if problem != "single_label":
+        return head.weight[target], head.bias[target]
     return (
         head.weight[target] - head.weight.mean(dim=0),
         head.bias[target] - head.bias.mean(),

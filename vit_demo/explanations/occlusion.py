@@ -26,6 +26,7 @@ from vit_demo.explanations.masking import (
 )
 from vit_demo.explanations.traced_pass import Heatmap, TracedPass
 from vit_demo.models.base import Subject, described
+from vit_demo.predictions import scores
 
 Hide = Literal["drop", "blur", "mean"]
 
@@ -66,7 +67,7 @@ def occlusion(
     hide: Hide = "drop",
     block: int = 1,
 ) -> Heatmap:
-    """The decrease in the class's probability when a block of patches is masked; signed.
+    """The decrease in the class's probability, or value, when a block is masked; signed.
 
     The photo is tiled with blocks of `block` × `block` patches, and the model runs once for each
     (Zeiler & Fergus 2014, arXiv 1311.2901). Every patch of a block gets the block's decrease in
@@ -83,15 +84,17 @@ def occlusion(
         raise OptionError(
             f"block={block}, but on {rows} × {cols} patches it must be 1 to {max(rows, cols) - 1}."
         )
-    probabilities = traced.logits.softmax(dim=-1)
-    masks = blocks(traced.grid, block).to(probabilities.device)
+    problem = traced.model.problem
+    unmasked = scores(traced.logits, problem)
+    masks = blocks(traced.grid, block).to(unmasked.device)
     maps = []
     for photo, index in enumerate(target.tolist()):
         pixels = traced.pixels[photo : photo + 1]
         after = None if between is None else _of_batch(between, photo, len(target))
-        masked = _logits(traced, pixels, masks, hide, block, after).softmax(dim=-1)[:, index]
+        logits = _logits(traced, pixels, masks, hide, block, after)
+        masked = scores(logits, problem)[:, index]
         # The blocks tile the grid, so every patch is in exactly one of them.
-        maps.append((probabilities[photo, index] - masked) @ masks.to(probabilities))
+        maps.append((unmasked[photo, index] - masked) @ masks.to(unmasked))
     return rearrange(torch.stack(maps), "b (rows cols) -> b rows cols", rows=rows)
 
 

@@ -20,6 +20,7 @@ from vit_demo.explanations.masking import (
     mean_colour,
 )
 from vit_demo.explanations.traced_pass import TracedPass
+from vit_demo.predictions import scores
 from vit_demo.trace import LinearMixing
 
 # The blur of RISE (arXiv 1806.07421): a kernel of 11 pixels, sigma 5.
@@ -32,10 +33,11 @@ Probabilities = Float[Tensor, " masks"]
 class MaskedClassifier:
     """A traced photo (a batch of one) and the class whose probability is measured.
 
-    With `versus` it is the probability of the one class against the other, without the rest.
-    `temperature` is the checkpoint's own, so the probabilities equal the displayed ones. With
-    `bfloat16` the masked passes run in bfloat16: faster on hardware that supports it and less
-    precise, equally for every map.
+    With `versus` it is the probability of the one class against the other, without the rest. For a
+    regression it is the predicted value, or the difference of two. `temperature` is the
+    checkpoint's own, so the probabilities equal the displayed ones. With `bfloat16` the masked
+    passes run in bfloat16: faster on hardware that supports it and less precise, equally for every
+    map.
     """
 
     traced: TracedPass
@@ -49,11 +51,6 @@ class MaskedClassifier:
             raise CheckpointError(
                 "The checkpoint's logits are infinite or NaN, so its weights are damaged and its "
                 "maps cannot be tested; choose another checkpoint."
-            )
-        if self.traced.logits.shape[-1] == 1:
-            raise CheckpointError(
-                "The checkpoint has only one class, whose probability is always 1, so its maps "
-                "cannot be tested; choose one with two or more classes."
             )
 
     @property
@@ -112,7 +109,10 @@ class MaskedClassifier:
             with torch.no_grad(), autocast:
                 masked = logits_of(distinct[nonempty].to(unmasked.device))
                 logits[nonempty] = masked.to(unmasked)
-        logits = logits / self.temperature
-        if self.versus is not None:
-            return logits[:, [self.target, self.versus]].softmax(dim=-1)[inverse, 0]
-        return logits.softmax(dim=-1)[inverse, self.target]
+        problem = self.traced.model.problem
+        if self.versus is None:
+            return scores(logits, problem, self.temperature)[inverse, self.target]
+        pair = logits[:, [self.target, self.versus]]
+        if problem == "regression":
+            return (pair[:, 0] - pair[:, 1])[inverse]
+        return scores(pair, "single_label", self.temperature)[inverse, 0]

@@ -123,7 +123,7 @@ def download(
             raise AlreadyDamagedError(str(path))
         remove(path)
     raise DamagedError(
-        f"{file.name} of {reference} was downloaded {ATTEMPTS} times, was damaged each time, and was "
+        f"{file.name} of {reference} was downloaded {ATTEMPTS} times, damaged each time, and "
         "removed; try again later, or from another network or mirror (HF_ENDPOINT)."
     )
 
