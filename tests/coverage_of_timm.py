@@ -23,7 +23,9 @@ ROOT = Path(__file__).parents[1]
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
-MODULES = ("vision_transformer", "deit", "swin_transformer", "mobilevit")
+# Those that can leave their weights without first values.
+PLAIN = ("vision_transformer", "deit")
+MODULES = (*PLAIN, "swin_transformer", "mobilevit")
 CLASSES = 7
 WANTED = 0.9
 
@@ -131,7 +133,9 @@ def _shrunk(name: str) -> dict[str, Any]:
         return {"depths": (2, 2, 2, 2)}
     stated = re.search(r"patch(\d+)", name)
     patch_size = int(stated[1]) if stated else 16
-    return {"depth": 2, "img_size": (4 * patch_size, 5 * patch_size), "weight_init": "skip"}
+    skips = importlib.import_module("timm.models").is_model_in_modules(name, PLAIN)
+    no_values = {"weight_init": "skip"} if skips else {}
+    return {"depth": 2, "img_size": (4 * patch_size, 5 * patch_size), **no_values}
 
 
 def _input_size(model: Any) -> tuple[int, int, int]:

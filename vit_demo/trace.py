@@ -49,6 +49,15 @@ class Flow(Protocol):
         ...
 
 
+@runtime_checkable
+class Bias(Protocol):
+    """What is added to the scores, formed a few query rows at a time."""
+
+    def rows(self, rows: slice) -> Float[Tensor, "#groups heads rows slots"]:
+        """The rows of some queries."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Attention:
     """One attention layer, kept as the tensors it was computed from (references, not copies).
@@ -57,7 +66,8 @@ class Attention:
     when they are asked for. `index` says which token sits in which slot of which group; dense
     attention is one group that holds every token. `outputs` says which output each query makes;
     left out, every slot makes the token that it holds. `bias` is added to the scores, the same
-    for every photo; −∞ keeps a slot out.
+    for every photo; −∞ keeps a slot out. One for all pairs of tokens of a photo would outlive its
+    layer as an n × n tensor, so it comes as a `Bias`, whose rows are formed when asked for.
     """
 
     query: Float[Tensor, "bg heads queries d"]
@@ -67,7 +77,7 @@ class Attention:
     index: Int[Tensor, "groups slots"]
     tokens: int
     scale: float
-    bias: Float[Tensor, "#groups heads slots slots"] | None = None
+    bias: Float[Tensor, "#groups heads slots slots"] | Bias | None = None
     residual: bool = True
     outputs: Int[Tensor, "groups queries"] | None = None
 
@@ -87,7 +97,9 @@ class Attention:
         scores = (self.scale * self.query[:, :, rows]) @ self.key.mT
         if self.bias is not None:
             apart = rearrange(scores, "(b groups) ... -> b groups ...", groups=len(self.index))
-            scores = rearrange(apart + self.bias[:, :, rows], "b groups ... -> (b groups) ...")
+            bias = self.bias
+            added = bias[:, :, rows] if isinstance(bias, Tensor) else bias.rows(rows)
+            scores = rearrange(apart + added, "b groups ... -> (b groups) ...")
         return scores.softmax(dim=-1)
 
     def on_tokens(self, mixing: Float[Tensor, "bg rows slots"]) -> Float[Tensor, "bg rows slots"]:

@@ -25,10 +25,11 @@ class Defaults:
     """What one of the library's processors does where its file is silent; sides in pixels.
 
     `square` says what a single number for the size means: both sides, or the shorter one. `crop`
-    is the side of the middle that is cut out if anything is, which `crops` decides.
+    is the side of the middle that is cut out if anything is, which `crops` decides. A `side` of two
+    is (height, width), whatever `square` says of a single number.
     """
 
-    side: int = 224
+    side: int | Size = 224
     square: bool = True
     crop: int | None = None
     crops: bool = False
@@ -46,7 +47,7 @@ PROCESSORS = {
     "DeiT": Defaults(side=256, crop=224, crops=True),
     "Bit": BIT,
     "CLIP": BIT,
-    "Siglip": Defaults(square=False),
+    "Siglip": Defaults(side=(224, 224), square=False),
     "Beit": Defaults(crop=224),
     "Pvt": Defaults(mean=IMAGENET_MEAN, std=IMAGENET_STD),
     "MobileNetV2": Defaults(
@@ -80,7 +81,8 @@ def read_preprocessing(
             )
     own = PROCESSORS[kind]
     silent = not stored or (kind == "ViT" and family in of_model_type(family, source).one_size)
-    whole = image_size if own.square else min(image_size)
+    exact = own.square or isinstance(own.side, tuple)
+    whole = image_size if exact else min(image_size)
     size = stored.get("size", whole if silent else own.side)
     crop = stored.get("crop_size", own.crop if stored and own.crop else image_size)
     normalises = own.mean is not None and stored.get("do_normalize", True)

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vit_demo.trace import Attention, Trace
+from vit_demo.trace import Attention, Bias, Trace
 
 Gelu = Literal["exact", "tanh", "quick"]
 Activation = Gelu | Literal["silu"]
@@ -112,8 +112,12 @@ class SelfAttention(nn.Module):
         trace: Trace | None = None,
         index: Int[Tensor, "groups n"] | None = None,
         read: int | None = None,
+        bias: Bias | None = None,
     ) -> Float[Tensor, "b n d"]:
-        """With `read`, only the queries of so many tokens in front leave a graph."""
+        """With `read`, only the queries of so many tokens in front leave a graph.
+
+        `bias` is added to the scores.
+        """
         # Cut before it is rearranged: so the backward pass joins the three slopes in one copy.
         query, key, value = (
             rearrange(part, "b n (heads d) -> b heads n d", heads=self.heads)
@@ -121,9 +125,13 @@ class SelfAttention(nn.Module):
         )
         query, key = self.q_norm(query), self.k_norm(key)
         dropout = self.attention_dropout if self.training else 0.0
+        added = None if bias is None else bias.rows(slice(None))
 
         def attend(query: Float[Tensor, "b heads q d"]) -> Float[Tensor, "b heads q d"]:
-            return functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+            mask = None if added is None else added[:, :, : query.shape[2]]
+            return functional.scaled_dot_product_attention(
+                query, key, value, attn_mask=mask, dropout_p=dropout
+            )
 
         attn_output = attend(query) if read is None else graph_of_first(attend, query, read)
         if trace is not None:
@@ -138,6 +146,7 @@ class SelfAttention(nn.Module):
                     index=index,
                     tokens=index.numel(),
                     scale=query.shape[-1] ** -0.5,
+                    bias=bias,
                 )
             )
         return self.proj_drop(self.proj(rearrange(attn_output, "b heads n d -> b n (heads d)")))
