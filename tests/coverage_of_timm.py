@@ -135,7 +135,10 @@ def _shrunk(name: str) -> dict[str, Any]:
     patch_size = int(stated[1]) if stated else 16
     skips = importlib.import_module("timm.models").is_model_in_modules(name, PLAIN)
     no_values = {"weight_init": "skip"} if skips else {}
-    return {"depth": 2, "img_size": (4 * patch_size, 5 * patch_size), **no_values}
+    # Heads that share keys and values are listed block by block.
+    shared = {"num_kv_heads": (4, 2)} if name.endswith("_sapiens2") else {}
+    size = (4 * patch_size, 5 * patch_size)
+    return {"depth": 2, "img_size": size, **no_values, **shared}
 
 
 def _input_size(model: Any) -> tuple[int, int, int]:

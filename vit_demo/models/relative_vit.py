@@ -23,6 +23,7 @@ from torch.nn import functional
 from vit_demo.checks import check_flag, check_whole
 from vit_demo.errors import ConfigError
 from vit_demo.models.grids import Grid
+from vit_demo.models.layers import Positions
 from vit_demo.models.vit import VisionTransformer, ViTConfig
 from vit_demo.models.windows import relative_offsets
 from vit_demo.trace import Trace
@@ -176,16 +177,17 @@ class RelativeViT(VisionTransformer):
         tokens = self.embed(pixels, trace)
         height, width = pixels.shape[-2:]
         grid = (height // self.config.patch_size, width // self.config.patch_size)
-        return self.read(self._run_blocks(tokens, trace, self.biases(grid)), trace)
+        return self.read(self._run_blocks(tokens, trace, self.positions(grid)), trace)
 
-    def biases(self, grid: Grid) -> list[OffsetBias]:
+    def positions(self, grid: Grid) -> list[Positions]:
         """What is added to the scores of each block on a grid of patches."""
         index = offset_index(grid, self.config.prefix, self.head.weight.device)
         shared = None if self.shared_rel_pos is None else self.shared_rel_pos(grid)
         if not self.own_bias:
-            return [] if shared is None else [OffsetBias(shared, index)] * len(self.blocks)
+            same = None if shared is None else OffsetBias(shared, index)
+            return [Positions(same)] * len(self.blocks)
         own = (block.get_submodule("attn.rel_pos")(grid) for block in self.blocks)
-        return [OffsetBias(v if shared is None else v + shared, index) for v in own]
+        return [Positions(OffsetBias(v if shared is None else v + shared, index)) for v in own]
 
 
 def _bias(config: RelativeViTConfig) -> nn.Module:

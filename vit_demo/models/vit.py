@@ -42,13 +42,14 @@ from vit_demo.models.layers import (
     Mlp,
     PatchDropout,
     PatchEmbedding,
+    Positions,
     Representation,
     SelfAttention,
     SwiGlu,
     graph_of_first,
     initialise,
 )
-from vit_demo.trace import Bias, Trace
+from vit_demo.trace import Trace
 
 Pooling = Literal["class", "mean", "class and mean", "attention"]
 FinalNorm = Literal["tokens", "pooled", "none"]
@@ -57,6 +58,7 @@ COUNTS = ("classes", "width", "depth", "heads", "mlp_width", "channels")
 FLAGS = (
     *("qkv_bias", "distilled", "class_token", "prefix_positions", "antialias", "pre_norm"),
     *("qk_norm", "swiglu", "patch_norm", "proj_bias", "rms_norm", "post_norm", "positions"),
+    *("attn_norm", "mlp_norm", "mlp_layer_scale", "pool_prefix"),
 )
 RATES = ("dropout", "attention_dropout", "drop_path", "patch_dropout")
 
@@ -81,11 +83,14 @@ class ViTConfig(ModelConfig):
     has a norm on its patches, `patch_norm`, leaves out the biases after attention and in the MLP,
     `proj_bias`, and has RMS norms everywhere, `rms_norm` (arXiv 1910.07467). `post_norm` says that
     a block's norms stand behind its attention and its MLP, as in Swin V2 (arXiv 2111.09883);
-    `positions`, whether positions are added to the patches.
+    `positions`, whether positions are added to the patches. `attn_norm` and `mlp_norm` are norms
+    inside: after attention, and before the last layer of the MLP (arXiv 2210.06423). Without
+    `mlp_layer_scale` only attention has a layer scale.
 
     `pooling` says what the head reads: the class token, the mean of the patches, DINOv2's both
-    side by side, or SigLIP's attention of a learned query to the patches; `final_norm` whether the
-    last norm stands before pooling, after it, or nowhere.
+    side by side, or SigLIP's attention of a learned query to the patches, with `pool_prefix` to all
+    tokens; left out, its `pool_heads` and `pool_mlp_width` are those of the blocks. `final_norm`
+    says whether the last norm stands before pooling, after it, or nowhere.
     `patch_dropout` is the share of the patches that are left out while training
     (arXiv 2208.07220).
     `representation` is the width of the tanh layer before the head ("pre-logits"), which the
@@ -119,6 +124,12 @@ class ViTConfig(ModelConfig):
     rms_norm: bool = False
     post_norm: bool = False
     positions: bool = True
+    attn_norm: bool = False
+    mlp_norm: bool = False
+    mlp_layer_scale: bool = True
+    pool_prefix: bool = False
+    pool_heads: int | None = None
+    pool_mlp_width: int | None = None
     pooling: Pooling = "class"
     final_norm: FinalNorm = "tokens"
     dropout: float = 0.0
@@ -152,11 +163,10 @@ class ViTConfig(ModelConfig):
                 "A distilled model reads its two tokens; "
                 'choose pooling="class" and final_norm="tokens".'
             )
-        if self.rms_norm and self.qk_norm:
-            raise ConfigError("rms_norm and qk_norm do not go together; choose one of them.")
-        if self.pooling == "attention" and self.width % self.heads:
+        pool_heads = self.pool_heads or self.heads
+        if self.pooling == "attention" and self.width % pool_heads:
             raise ConfigError(
-                f"Attention pooling shares a width of {self.width} among {self.heads} heads, which "
+                f"Attention pooling shares a width of {self.width} among {pool_heads} heads, which "
                 "is not even; choose a multiple."
             )
 
@@ -168,7 +178,7 @@ class ViTConfig(ModelConfig):
             check_flag(name, getattr(self, name))
         for name in ("layer_norm_eps", *RATES):
             check_share(name, getattr(self, name))
-        for name in ("head_width", "representation"):
+        for name in ("head_width", "representation", "pool_heads", "pool_mlp_width"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name))
         if isinstance(self.registers, int) and self.registers < 0:
@@ -285,27 +295,35 @@ class Block(nn.Module):
     def __init__(self, config: ViTConfig, drop_path: float) -> None:
         super().__init__()
         width = config.width
+        head_width = config.head_width or width // config.heads
         self.post_norm = config.post_norm
         self.norm1 = _norm(width, config)
         self.attn = SelfAttention(
             width,
             config.heads,
-            config.head_width or width // config.heads,
+            head_width,
             config.qkv_bias,
             config.attention_dropout,
             config.dropout,
             qk_norm_eps=config.layer_norm_eps if config.qk_norm else None,
             proj_bias=config.proj_bias,
+            rms_norm=config.rms_norm,
+            norm=_norm(config.heads * head_width, config, config.attn_norm),
         )
         self.norm2 = _norm(width, config)
+        inner = _norm(config.mlp_width, config, config.mlp_norm)
         self.mlp = (
-            SwiGlu(width, config.mlp_width, config.dropout, config.proj_bias)
+            SwiGlu(width, config.mlp_width, config.dropout, config.proj_bias, inner)
             if config.swiglu
-            else Mlp(width, config.mlp_width, config.gelu, config.dropout, config.proj_bias)
+            else Mlp(width, config.mlp_width, config.gelu, config.dropout, config.proj_bias, inner)
         )
         scale = config.layer_scale
         self.ls1 = nn.Identity() if scale is None else LayerScale(width, scale)
-        self.ls2 = nn.Identity() if scale is None else LayerScale(width, scale)
+        self.ls2 = (
+            LayerScale(width, scale)
+            if scale is not None and config.mlp_layer_scale
+            else nn.Identity()
+        )
         self.drop_path = DropPath(drop_path)
 
     def forward(
@@ -313,16 +331,13 @@ class Block(nn.Module):
         tokens: Float[Tensor, "b n d"],
         trace: Trace | None = None,
         read: int | None = None,
-        bias: Bias | None = None,
+        positions: Positions | None = None,
     ) -> Float[Tensor, "b n d"]:
-        """With `read`, only so many tokens in front leave a graph: no other one is read later.
-
-        `bias` is added to the scores of attention.
-        """
+        """With `read`, only so many tokens in front leave a graph: no other one is read later."""
         if self.post_norm:
-            attended = self.norm1(self.attn(tokens, trace, read=read, bias=bias))
+            attended = self.norm1(self.attn(tokens, trace, None, read, positions))
         else:
-            attended = self.attn(self.norm1(tokens), trace, read=read, bias=bias)
+            attended = self.attn(self.norm1(tokens), trace, None, read, positions)
         tokens = tokens + self.drop_path(self.ls1(attended))
         return self.feed(tokens) if read is None else graph_of_first(self.feed, tokens, read)
 
@@ -363,11 +378,11 @@ class VisionTransformer(Classifier[ViTConfig]):
         self.attn_pool = (
             AttentionPool(
                 width,
-                config.heads,
-                config.mlp_width,
+                config.pool_heads or config.heads,
+                config.pool_mlp_width or config.mlp_width,
                 config.gelu,
                 _norm(width, config),
-                config.prefix,
+                0 if config.pool_prefix else config.prefix,
             )
             if config.pooling == "attention"
             else nn.Identity()
@@ -432,14 +447,14 @@ class VisionTransformer(Classifier[ViTConfig]):
         self,
         tokens: Float[Tensor, "b n d"],
         trace: Trace | None,
-        biases: Sequence[Bias | None] | None = None,
+        positions: Sequence[Positions] | None = None,
     ) -> Float[Tensor, "b n d"]:
-        """All blocks in turn; `biases` has what is added to the scores of each."""
+        """All blocks in turn, each with its own of the `positions`."""
         only_prefix = self.config.pooling == "class" and trace is not None and trace.gradients
         last = len(self.blocks) - 1
         for number, block in enumerate(self.blocks):
             read = self.config.prefix if only_prefix and number == last else None
-            tokens = block(tokens, trace, read, biases[number] if biases else None)
+            tokens = block(tokens, trace, read, positions[number] if positions else None)
             if trace is not None:
                 trace.record_hidden_state(tokens)
         return tokens
@@ -506,6 +521,8 @@ class VisionTransformer(Classifier[ViTConfig]):
             return (
                 "its norms stand behind attention and MLPs, so its logits are no sum over patches"
             )
+        if config is not None and config.attn_norm:
+            return "its attention has a norm inside, so its logits are no sum over patches"
         if config is not None and config.representation:
             return "its head has a tanh layer, so its logits are no sum over patches"
         if config is not None and config.pooling == "attention":

@@ -2,13 +2,20 @@
 
 import re
 
-from vit_demo.checkpoints.families import beit, clip, mobilevit, swin, vit
+from vit_demo.checkpoints.families import beit, clip, eva, mobilevit, swin, vit
 from vit_demo.checkpoints.families.family import Family
 from vit_demo.errors import UnsupportedError
 
 __all__ = ["FAMILIES", "Family", "hub_tags", "of_model_type", "of_timm_name", "readable"]
 
-FAMILIES: list[Family] = [vit.FAMILY, clip.FAMILY, beit.FAMILY, swin.FAMILY, mobilevit.FAMILY]
+FAMILIES: list[Family] = [
+    vit.FAMILY,
+    clip.FAMILY,
+    beit.FAMILY,
+    eva.FAMILY,
+    swin.FAMILY,
+    mobilevit.FAMILY,
+]
 
 
 def of_model_type(model_type: str | None, source: str) -> Family:

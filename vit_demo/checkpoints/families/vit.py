@@ -102,6 +102,9 @@ SPECIAL = (
     "rms_norm",
     "post_norm",
     "positions",
+    "attn_norm",
+    "mlp_norm",
+    "mlp_layer_scale",
     "pooling",
     "final_norm",
 )
@@ -294,7 +297,6 @@ STRANGE = {
     r"\.in_proj\.": "attention and MLP side by side (parallel scaling blocks)",
     r"\.attns\.": "several attentions side by side",
     r"\.lambda_": "differential attention",
-    r"\.attn\.norm\.": "norms inside attention and MLP (BEiT-3's)",
 }
 
 
@@ -369,6 +371,9 @@ def timm_fields(
         "rms_norm": "blocks.0.norm1.bias" not in tensors,
         "post_norm": POST_NORM in name,
         "positions": has_positions,
+        "attn_norm": "blocks.0.attn.norm.weight" in tensors,
+        "mlp_norm": "blocks.0.mlp.norm.weight" in tensors,
+        "mlp_layer_scale": "blocks.0.ls2.gamma" in tensors or "blocks.0.ls1.gamma" not in tensors,
         "layer_scale": 1.0 if "blocks.0.ls1.gamma" in tensors else None,
         "pre_norm": "norm_pre.weight" in tensors,
         "class_token": "cls_token" in tensors,
@@ -534,9 +539,8 @@ FAMILY = Family(
     read_hf=_read_hf,
     processors={"deit": "DeiT", "dinov2": "Bit", "dinov2_with_registers": "Bit"},
     one_size=("vit", "deit"),
-    timm_names=r"(vit(?!_s?relpos)|flexivit|deit3?|eva_large|aimv2|test_vit(?!_relpos)\d?)(_|$)",
+    timm_names=r"(vit(?!_s?relpos|_pe_|_\w*(_rope|_dinov3|_sapiens2|_lingbot)(_|$))|flexivit|deit3?|eva_large|beit3|aimv2|test_vit(?!_relpos)\d?)(_|$)",
     not_timm_names={
-        r"vit_\w*_rope(_|$)|vit_\w*rope_|vit_\w*dinov3|vit_\w*_pe_": "rotary positions",
         r"vit_base_(r\d+|resnet)|vit_(tiny|small|base|large)_r\d+": "a convolutional stem",
         r"vitamin|vit_\w*sam": "windows or convolutions among its blocks",
     },
