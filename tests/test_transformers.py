@@ -88,6 +88,17 @@ FAMILIES: dict[str, tuple[str, dict[str, Any], str]] = {
         "Siglip",
     ),
     "Swin": ("SwinForImageClassification", {**SWIN, "num_labels": 5}, "ViT"),
+    "Swin V2": ("Swinv2ForImageClassification", {**SWIN, "num_labels": 5}, "ViT"),
+    "Swin V2, pretrained windows": (
+        "Swinv2ForImageClassification",
+        {**SWIN, "num_labels": 5, "window_size": 6, "pretrained_window_sizes": [3, 4]},
+        "ViT",
+    ),
+    "Swin V2, small grids": (
+        "Swinv2ForImageClassification",
+        {**SWIN, "num_labels": 5, "window_size": 10, "image_size": 72, "qkv_bias": False},
+        "ViT",
+    ),
     "MobileViT": ("MobileViTForImageClassification", {**MOBILE, "num_labels": 5}, "MobileViT"),
 }
 

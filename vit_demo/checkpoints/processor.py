@@ -37,6 +37,7 @@ class Defaults:
     mean: tuple[float, float, float] | None = HALF
     std: tuple[float, float, float] | None = HALF
     bgr: bool = False
+    unrounded: bool = False
 
 
 # The processors whose every step can be said here, by their names in the library without
@@ -49,6 +50,13 @@ PROCESSORS = {
     "CLIP": BIT,
     "Siglip": Defaults(side=(224, 224), square=False),
     "Beit": Defaults(crop=224),
+    "DINOv3ViT": Defaults(
+        side=(224, 224),
+        resample=Image.Resampling.BILINEAR,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        unrounded=True,
+    ),
     "Pvt": Defaults(mean=IMAGENET_MEAN, std=IMAGENET_STD),
     "MobileNetV2": Defaults(
         side=256, square=False, crop=224, crops=True, resample=Image.Resampling.BILINEAR
@@ -99,6 +107,7 @@ def read_preprocessing(
         else None,
         std=_three(stored, "image_std", own.std, SMALLEST_NUMBER, source) if normalises else None,
         bgr=own.bgr and stored.get("do_flip_channel_order", True),
+        unrounded=own.unrounded and stored.get("do_resize", True),
     )
 
 
@@ -194,6 +203,11 @@ def preprocessing_json(preprocessing: Preprocessing) -> dict[str, Any]:
                 f"resize={preprocessing.resize} with crop={preprocessing.crop} has no processor "
                 "file here; write an exact size, or a short edge and a crop."
             )
+    if preprocessing.unrounded:
+        raise UnsupportedError(
+            "Photos that are resized without rounding have no processor file here; let them be "
+            "resized as pictures."
+        )
     if preprocessing.bgr:
         raise UnsupportedError("Photos with blue first have no processor file here; use RGB.")
     return kind | {

@@ -2,7 +2,7 @@
 
 import re
 
-from vit_demo.checkpoints.families import beit, clip, eva, mobilevit, swin, vit
+from vit_demo.checkpoints.families import beit, clip, eva, mobilevit, swin, swin_v2, vit
 from vit_demo.checkpoints.families.family import Family
 from vit_demo.errors import UnsupportedError
 
@@ -14,6 +14,7 @@ FAMILIES: list[Family] = [
     beit.FAMILY,
     eva.FAMILY,
     swin.FAMILY,
+    swin_v2.FAMILY,
     mobilevit.FAMILY,
 ]
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from vit_demo.checkpoints.families.family import Family
@@ -15,7 +14,7 @@ from vit_demo.checkpoints.families.vit import (
     size_name,
     timm_fields,
 )
-from vit_demo.checkpoints.naming import QKV, Rule, join_qkv, rename, square
+from vit_demo.checkpoints.naming import Rule, join_apart, rename, square
 from vit_demo.checkpoints.timm_config import input_size, model_args
 from vit_demo.checkpoints.values import flag, number, shape_of, sides, whole
 from vit_demo.checks import LARGEST_NUMBER
@@ -68,18 +67,7 @@ def read_hf_config(config_json: Mapping[str, Any], classes: int, source: str) ->
 def from_hf_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The file's tensors under our names, query, key and value in one."""
     named = rename(tensors, HF_BEIT_RULES, f"{HF_IGNORED}|{INDEX}")
-    return join_qkv(_with_key_bias(named, [f".attn.{part}.bias" for part in QKV]))
-
-
-def _with_key_bias(tensors: Mapping[str, Tensor], names: list[str]) -> dict[str, Tensor]:
-    """Keys have no bias in any of these models; one of zeros changes nothing."""
-    query, key, _ = names
-    zeros = {
-        name.removesuffix(query) + key: torch.zeros_like(tensor)
-        for name, tensor in tensors.items()
-        if name.endswith(query)
-    }
-    return zeros | dict(tensors)
+    return join_apart(named)
 
 
 # timm's names on the left, ours on the right.
@@ -92,18 +80,7 @@ TIMM_RULES: tuple[Rule, ...] = (
 
 def from_timm_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The file's tensors under our names; query, key and value have their biases in one."""
-    named = rename(tensors, TIMM_RULES, rf"{INDEX}|\.rel_coords_log$")
-    parts = [f".attn.{part}_bias" for part in "qkv"]
-    whole_bias = _with_key_bias(named, parts)
-    for name in named:
-        stem, found, _ = name.partition(parts[0])
-        biases = [whole_bias.get(stem + part) for part in parts]
-        there = [bias for bias in biases if bias is not None and bias.ndim == 1]
-        if found and len(there) == len(parts):
-            for part in parts:
-                del whole_bias[stem + part]
-            whole_bias[f"{stem}.attn.qkv.bias"] = torch.cat(there)
-    return whole_bias
+    return join_apart(rename(tensors, TIMM_RULES, rf"{INDEX}|\.rel_coords_log$"))
 
 
 def read_timm_config(

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 
 from vit_demo.checkpoints.families.family import Family
@@ -16,7 +15,7 @@ from vit_demo.checkpoints.families.vit import (
     size_name,
     timm_fields,
 )
-from vit_demo.checkpoints.naming import QKV, Rule, join_qkv, rename, square
+from vit_demo.checkpoints.naming import Rule, join_apart, rename, square
 from vit_demo.checkpoints.timm_config import input_size, model_args, pooling
 from vit_demo.checkpoints.values import flag, number, pair, shape_of, sides, whole
 from vit_demo.checks import LARGEST_NUMBER
@@ -47,57 +46,6 @@ HF_IGNORED = r"embeddings\.mask_token$|inv_freq$"
 TIMM_RULES: tuple[Rule, ...] = ((r"\.gamma_([12])$", r".ls\1.gamma"),)
 # Computed from the grid, not learned.
 TIMM_IGNORED = r"^rope\.(bands|periods|pos_embed\w*)$"
-
-
-def apart_to_joined(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Query, key and value in one, whichever way a file has them apart.
-
-    A part without a bias beside others with one gets zeros. Heads that share keys and values, as
-    their number of rows shows, get a copy each.
-    """
-    named = dict(tensors)
-    for start, part in zip("qkv", QKV, strict=True):
-        for name in list(named):
-            renamed = re.sub(
-                rf"\.attn\.{start}_(proj\.(weight|bias)|bias)$", rf".attn.{part}.", name
-            )
-            if renamed != name:
-                kind = "weight" if name.endswith("weight") else "bias"
-                named[renamed + kind] = named.pop(name)
-    for stem in {name.partition(".attn.")[0] for name in named if ".attn." in name}:
-        _complete(named, stem)
-    return join_qkv(named)
-
-
-def _complete(named: dict[str, Tensor], stem: str) -> None:
-    """Biases for all three parts of one block or for none, and as many keys as queries."""
-    parts = [f"{stem}.attn.{part}." for part in QKV]
-    biases = [named.get(f"{part}bias") for part in parts]
-    there = next((bias for bias in biases if bias is not None), None)
-    weight = named.get(f"{parts[0]}weight")
-    for part in parts:
-        own = named.get(f"{part}weight")
-        if there is not None and f"{part}bias" not in named:
-            named[f"{part}bias"] = torch.zeros(len(there if own is None else own)).to(there)
-        if weight is not None and own is not None:
-            for kind in ("weight", "bias"):
-                if (shared := named.get(f"{part}{kind}")) is not None:
-                    width = named.get(f"{stem}.attn.q_norm.weight")
-                    named[f"{part}{kind}"] = _for_each_head(shared, len(weight), width)
-    joined = f"{stem}.attn.qkv."
-    biases = [named.get(f"{part}bias") for part in parts]
-    if f"{joined}weight" in named and f"{joined}bias" not in named and there is not None:
-        named[f"{joined}bias"] = torch.cat([b for b in biases if b is not None])
-        for part in parts:
-            named.pop(f"{part}bias")
-
-
-def _for_each_head(shared: Tensor, rows: int, width: Tensor | None) -> Tensor:
-    """Keys or values of a few heads, as often as the heads that read them."""
-    if len(shared) == rows or width is None or len(shared) % len(width) or rows % len(shared):
-        return shared
-    apart = shared.reshape(len(shared) // len(width), len(width), *shared.shape[1:])
-    return apart.repeat_interleave(rows // len(shared), dim=0).flatten(0, 1)
 
 
 @dataclass(frozen=True)
@@ -258,7 +206,7 @@ def from_hf_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     named = rename(tensors, (*HF_RULES, HF_GATED if gated else HF_PLAIN), HF_IGNORED)
     if "reg_token" in named and not named["reg_token"].numel():
         del named["reg_token"]
-    return from_timm_names(apart_to_joined(named))
+    return from_timm_names(join_apart(named))
 
 
 def _read_hf(
@@ -277,7 +225,7 @@ def _read_hf(
 def _read_timm(
     config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
 ) -> tuple[ViTConfig, Mapping[str, Tensor]]:
-    named = from_timm_names(apart_to_joined(rename(tensors, TIMM_RULES, TIMM_IGNORED)))
+    named = from_timm_names(join_apart(rename(tensors, TIMM_RULES, TIMM_IGNORED)))
     return read_timm_config(config_json, named, source), named
 
 
