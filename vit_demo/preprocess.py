@@ -87,11 +87,10 @@ class Preprocessing:
     `covers` the photo keeps its shape and becomes just large enough for (height, width). `crop`
     is taken from the centre; where it is larger than the picture, the rest is black. Where the
     middle falls between two pixels it `rounds` as torchvision does, or down, as transformers does.
-    Values are
-    multiplied by `scale`, then `mean` is taken off and the rest divided by `std` (None leaves
-    them as they are). With `unrounded` the size is changed after that multiplication, so that no
-    value is rounded to one of 256; it takes an exact size, without a crop. With `bgr` the channels come in the order blue, green, red, and so do mean
-    and std.
+    Values are multiplied by `scale`, then `mean` is taken off and the rest divided by `std` (None
+    leaves them as they are). With `unrounded` the size is changed after that multiplication, so
+    that no value is rounded to one of 256; it takes an exact size, without a crop. With `bgr` the
+    channels come in the order blue, green, red, and so do mean and std.
     """
 
     resize: Size | int | None
