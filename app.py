@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from vit_demo.checkpoints import DEFAULT, CheckpointCache
+from vit_demo.checkpoints.preprocessing_presets import PRESETS
 from vit_demo.errors import DemoError
 from vit_demo.settings import Settings
 from vit_demo.ui.checkpoint_policy import CheckpointPolicy
@@ -37,6 +38,8 @@ def main() -> int:
             flags.any_checkpoint,
             on_own_machine(flags.host, flags.share, settings.on_space),
             flags.allow_pickle,
+            flags.preprocessing,
+            flags.classes,
         )
         cache = CheckpointCache(policy.load, settings.memory_bytes)
         cache.get(flags.checkpoint)
@@ -55,7 +58,8 @@ def serve(
     limited = contextlib.redirect_stderr(LimitedLog(sys.stderr))
     with upload_folder(Path(parent) if parent else None) as folder, limited:
         os.environ[UPLOADS_VARIABLE] = str(folder)  # the only way to tell Gradio
-        page = build_page(cache, policy, Uploads(folder), Results(settings.results_bytes))
+        results = Results(settings.results_bytes)
+        page = build_page(cache, policy, Uploads(folder), results, settings.space_id)
         with stop_signals() as stop_asked:
             launch(
                 page,
@@ -101,6 +105,14 @@ def parse(settings: Settings) -> argparse.Namespace:
         "--allow-pickle",
         action="store_true",
         help="read pytorch_model.bin too, and only tensors from it",
+    )
+    parser.add_argument(
+        "--preprocessing",
+        metavar="PRESET|FILE",
+        help=f"how --checkpoint wants its photos: {', '.join(PRESETS)}, or a processor's file",
+    )
+    parser.add_argument(
+        "--classes", type=Path, metavar="FILE", help="class names for --checkpoint, from a file"
     )
     return parser.parse_args()
 

@@ -26,6 +26,7 @@ from vit_demo.explanations import (
     find_method,
     run_with_trace,
 )
+from vit_demo.explanations.depth_lens import depth_lens
 from vit_demo.explanations.evidence import Account
 from vit_demo.explanations.masking import Between
 from vit_demo.faithfulness import (
@@ -40,8 +41,12 @@ from vit_demo.photo import PhotoSource, read_photo
 from vit_demo.precision import bfloat16_is_faster
 from vit_demo.predictions import Prediction, find_class, rank
 from vit_demo.preprocess import Box, Prepared
+from vit_demo.settings import ASSETS
 
 TOP = 5
+
+# The depth lens compares a photo with these, to tell which layers answer the same to all.
+EXAMPLES = ("dahlia.jpg", "honey-bee.jpg", "drawn-sunflower.png")
 
 # Their table has the most faithful first, as measured for the bundled checkpoint.
 CLASS_SPECIFIC = tuple(name for name, method in METHODS.items() if method.class_specific)
@@ -80,7 +85,7 @@ class Analysis:
         asked = f" for {self.target.label}" if self.target else ""
         against = f" compared with {self.versus.label}" if self.versus else ""
         return (
-            f"Analysis({self.checkpoint.ref!r}: {best.label} {best.probability:.1%}, "
+            f"Analysis({self.checkpoint.ref!r}: {best.label} {best.written(1)}, "
             f"{self.method}{asked}{against}, {rows} × {cols} patches)"
         )
 
@@ -88,7 +93,8 @@ class Analysis:
     def unsure(self) -> bool:
         """Whether even the likeliest class stays below the checkpoint's own threshold."""
         threshold = self.checkpoint.calibration.unsure_below
-        return threshold is not None and self.predictions[0].probability < threshold
+        best = self.predictions[0].probability
+        return threshold is not None and best is not None and best < threshold
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -107,11 +113,11 @@ class Analysis:
                 "layout": source.layout,
             },
             "photo": {"width": self.photo.width, "height": self.photo.height},
-            "predictions": [
-                {"index": p.index, "label": p.label, "probability": p.probability}
-                for p in self.predictions[:top]
-            ],
+            "predictions": [prediction.as_json() for prediction in self.predictions[:top]],
+            "problem_type": source.model.problem,
             "unsure": self.unsure,
+            "preprocessing_source": source.preprocessing_source,
+            "notes": list(source.notes),
             "method": self.method,
             "target": self.target and {"index": self.target.index, "label": self.target.label},
             "grid": list(self.grid),
@@ -174,7 +180,12 @@ class PreparedPhoto:
         )
         logits = seen.logits[0].detach()
         self.checkpoint.check_answers(logits)
-        ranked = rank(logits, self.checkpoint.labels, self.checkpoint.calibration.temperature)
+        ranked = rank(
+            logits,
+            self.checkpoint.labels,
+            self.checkpoint.calibration.temperature,
+            self.checkpoint.problem,
+        )
         asked = _target(chosen, target, ranked)
         index = (asked or ranked[0]).index
         other = None if versus is None else _other(versus, index, ranked)
@@ -231,6 +242,21 @@ class PreparedPhoto:
 def prepare(checkpoint: Checkpoint, photo: PhotoSource) -> PreparedPhoto:
     """Read and prepare the photo; raises PhotoError when it cannot be read."""
     return PreparedPhoto(checkpoint, checkpoint.preprocessing(read_photo(photo)))
+
+
+def example_lenses(
+    checkpoint: Checkpoint, between: Between | None = None
+) -> Float[Tensor, "photos layers classes"]:
+    """The depth lens of every example, to compare a photo with: the logits after each layer.
+
+    `between` is called after each example. Raises MethodError as `depth_lens` does.
+    """
+    logits = []
+    for number, name in enumerate(EXAMPLES, start=1):
+        logits.append(depth_lens(prepare(checkpoint, ASSETS / "examples" / name).traced).logits[0])
+        if between is not None:
+            between(number, len(EXAMPLES))
+    return torch.stack(logits)
 
 
 def explain(

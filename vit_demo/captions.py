@@ -1,5 +1,6 @@
 """An analysis in words and pictures, the same ones on the page, in a file and in a talk."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -10,6 +11,7 @@ from vit_demo.explanations import METHODS
 from vit_demo.faithfulness import FIGURES, ScoresVsRandom
 from vit_demo.figures import ColourScale, Sheet, draw_overlay, draw_patches
 from vit_demo.figures.colour import PERCENTILE
+from vit_demo.predictions import Prediction
 from vit_demo.preprocess import enlargement
 
 SMOOTHED = "Smoothed (display only): the model has one value per patch."
@@ -64,7 +66,7 @@ def picture(analysis: Analysis, smooth: bool = False) -> Picture:
         smooth=smooth,
     )
     words = caption(analysis, scale) + (f" {SMOOTHED}" if smooth else "")
-    return Picture(image, scale, unit(analysis), words, METHODS[analysis.method].percent)
+    return Picture(image, scale, unit(analysis), words, in_percent(analysis))
 
 
 def patches(analysis: Analysis) -> Image.Image:
@@ -98,8 +100,8 @@ def sheet(analysis: Analysis, smooth: bool = False) -> Sheet:
     drawn = picture(analysis, smooth)
     best = analysis.predictions[0]
     unsure = "unsure: " if analysis.unsure else ""
-    named = f"{unsure}{best.label} {best.probability:.0%}"
-    words = (unsure_note(analysis), drawn.caption, source(analysis))
+    named = f"{unsure}{best.label} {best.written()}"
+    words = (unsure_note(analysis), problem_note(analysis), drawn.caption, source(analysis))
     return Sheet(
         title=f"{named} · {METHODS[analysis.method].heading}: {title(analysis)}",
         caption="\n".join(line for line in words if line),
@@ -107,8 +109,9 @@ def sheet(analysis: Analysis, smooth: bool = False) -> Sheet:
         photo=analysis.photo,
         overlay=drawn.image,
         scale=drawn.scale,
-        classes=[(p.label, p.probability) for p in analysis.predictions[:TOP]],
+        classes=class_bars(analysis.predictions),
         percent=drawn.percent,
+        class_percent=analysis.checkpoint.model.problem != "regression",
     )
 
 
@@ -122,10 +125,41 @@ def title(analysis: Analysis) -> str:
     return f"{analysis.method}{asked}{against}" + (f" ({', '.join(changed)})" if changed else "")
 
 
+def class_bars(predictions: Sequence[Prediction]) -> list[tuple[str, float]]:
+    """Labels and numbers of the classes that a sheet lists."""
+    found = []
+    for each in predictions[:TOP]:
+        number = each.value if each.probability is None else each.probability
+        if number is not None:
+            found.append((each.label, number))
+    return found
+
+
+def problem_note(analysis: Analysis) -> str:
+    """What the numbers of the listed classes are, where they are no shares of one."""
+    match analysis.checkpoint.model.problem:
+        case "multi_label" if len(analysis.predictions) == 1:
+            return "One class, which is there or not: its probability is the sigmoid of its logit."
+        case "multi_label":
+            return "Every class has a probability of its own (sigmoid); they do not sum to one."
+        case "regression":
+            return "Regression: the model gives a number, and no probability."
+    return ""
+
+
+def in_percent(analysis: Analysis) -> bool:
+    """Whether a map's values are written as percentages: numbers of a regression are not."""
+    method = METHODS[analysis.method]
+    number = analysis.checkpoint.model.problem == "regression" and not method.follows_flows
+    return method.percent and not (number and method.signed)
+
+
 def unit(analysis: Analysis) -> str:
     """What the colour bar measures."""
     rows, cols = analysis.grid
     measure = METHODS[analysis.method].unit
+    if analysis.checkpoint.model.problem == "regression":
+        measure = measure.replace("probability", "value")
     if analysis.target and analysis.versus:
         return f"{measure}, {analysis.target.label} minus {analysis.versus.label}"
     if METHODS[analysis.method].signed:
@@ -177,11 +211,12 @@ def account(analysis: Analysis) -> str:
         "biases": whole.biases,
     }
     terms = ", ".join(f"{name} {_number(value)}" for name, value in parts.items())
-    less = analysis.versus.label if analysis.versus else "the mean of all classes"
-    return (
-        f"The logit of {analysis.target.label} minus {'that of ' if analysis.versus else ''}{less} "
-        f"is {_number(whole.centred_logit)}: {terms}."
-    )
+    less = " minus the mean of all classes"
+    if analysis.checkpoint.model.problem != "single_label":
+        less = ""
+    if analysis.versus:
+        less = f" minus that of {analysis.versus.label}"
+    return f"The logit of {analysis.target.label}{less} is {_number(whole.centred_logit)}: {terms}."
 
 
 def small_photo(analysis: Analysis) -> str:
@@ -207,6 +242,9 @@ def tracked_probability(analysis: Analysis) -> str:
     """Whose probability a map of this analysis is put to the test by."""
     asked = (analysis.target or analysis.predictions[0]).label
     against = f" as against {analysis.versus.label}" if analysis.versus else ""
+    if analysis.checkpoint.model.problem == "regression":
+        less = f" less that of {analysis.versus.label}" if analysis.versus else ""
+        return f"the value of {asked}{less}"
     return f"the probability of {asked}{against}"
 
 
@@ -250,13 +288,30 @@ def source_of(checkpoint: Checkpoint | CheckpointInfo) -> str:
     return f"{checkpoint.ref}{commit} · {checkpoint.architecture}"
 
 
+def reading_notes(checkpoint: Checkpoint | CheckpointInfo) -> tuple[str, ...]:
+    """What to know of how a checkpoint's files were read; none where they say everything."""
+    how = checkpoint.preprocessing.words
+    match checkpoint.preprocessing_source:
+        case "guess":
+            note = (
+                "Guessed: no file of this checkpoint says how photos are prepared, so they are "
+                f"prepared as is usual for its family: {how}. If it was trained otherwise, its "
+                "answers are wrong: start with --preprocessing, or put a preprocessor_config.json "
+                "beside the weights."
+            )
+            return (note, *checkpoint.notes)
+        case "option":
+            return (f"Photos are prepared as you asked: {how}.", *checkpoint.notes)
+    return checkpoint.notes
+
+
 def unsure_note(analysis: Analysis) -> str:
     """That the answer is unsure and what the checkpoint can name; empty where it is not."""
     threshold = analysis.checkpoint.calibration.unsure_below
     if threshold is None or not analysis.unsure:
         return ""
     return (
-        f"Unsure: the likeliest name has only {analysis.predictions[0].probability:.0%}, and below "
+        f"Unsure: the likeliest name has only {analysis.predictions[0].written()}, and below "
         f"{threshold:.0%} this checkpoint's answers are doubtful; "
         f"it {known_classes(analysis.checkpoint.labels)}."
     )

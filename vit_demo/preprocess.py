@@ -141,6 +141,29 @@ class Preprocessing:
         size = self.resize if self.crop is None else self.crop
         return min(size) if isinstance(size, tuple) else size
 
+    @property
+    def words(self) -> str:
+        """Every step in one line, for a reader who wants to compare it with a training script."""
+        steps = [self._resize_words()]
+        if self.crop is not None:
+            steps.append(f"center {self.crop[0]} × {self.crop[1]}")
+        if self.mean is not None and self.std is not None:
+            steps += [f"{name} {_listed(getattr(self, name))}" for name in ("mean", "std")]
+        else:
+            steps.append("not normalized")
+        return ", ".join([*steps, *(["channels blue, green, red"] if self.bgr else [])])
+
+    def _resize_words(self) -> str:
+        name = self.resample.name.lower()
+        match self.resize:
+            case None:
+                return "not resized"
+            case int(side):
+                return f"shorter side {side} ({name})"
+            case height, width:
+                least = "at least " if self.covers else ""
+                return f"{least}{height} × {width} ({name})"
+
     def __call__(self, photo: Image.Image) -> Prepared:
         """Prepare an upright RGB photo (see `read_photo`)."""
         resized, box = self._resized(photo)
@@ -208,6 +231,11 @@ class Preprocessing:
             (left + width) * across,
             (top + height) * down,
         )
+
+
+def _listed(values: tuple[float, float, float]) -> str:
+    """One number where all three are the same."""
+    return " ".join(f"{value:g}" for value in dict.fromkeys(values))
 
 
 def _check_size(name: str, size: Any, single: bool) -> None:

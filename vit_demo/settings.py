@@ -19,6 +19,7 @@ class Settings:
 
     `memory_mb` bounds the checkpoints kept loaded, `download_mb` the size of one that is fetched,
     and `results_mb` what is kept of all visitors' results.
+    `space_id` is `owner/name` of the Space that it runs on, if any.
     `host` is the address that Gradio would bind by itself, None for the loopback one.
     """
 
@@ -26,6 +27,7 @@ class Settings:
     download_mb: int = 3000
     results_mb: int = 500
     on_space: bool = False
+    space_id: str = ""
     host: str | None = None
 
     def __post_init__(self) -> None:
@@ -60,4 +62,5 @@ class Settings:
                 raise ConfigError(f"{variable}='{text}' is no whole number of megabytes.")
             given[name] = int(text)
         host = environment.get("GRADIO_SERVER_NAME")
-        return cls(**given, on_space="SPACE_ID" in environment, host=host)
+        space = environment.get("SPACE_ID")
+        return cls(**given, on_space=space is not None, space_id=space or "", host=host)

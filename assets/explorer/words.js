@@ -13,9 +13,24 @@ export function text(words, content) {
   return say(words, content.key, content.parameters);
 }
 
+/** A number of any size, in four significant digits, with a true minus sign. */
+export function number(value) {
+  return String(Number(value.toPrecision(4))).replace("-", "\u2212");
+}
+
 /** A share as percent, in two significant digits at least, with a true minus sign. */
 export function percent(value) {
   const size = Math.abs(100 * value);
   const digits = size === 0 ? 0 : size < 0.1 ? 2 : size < 99.95 ? 1 : 0;
   return `${(100 * value).toFixed(digits)} %`.replace("-", "\u2212");
+}
+
+/** How a view's values are written: as percent, or as decimal numbers. */
+export function formatOf(view) {
+  return view.format === "number" ? decimal : percent;
+}
+
+function decimal(value) {
+  const size = Math.abs(value);
+  return value.toFixed(size === 0 || size >= 0.1 ? 2 : size >= 0.001 ? 3 : 4).replace("-", "\u2212");
 }

@@ -12,6 +12,7 @@ from torch import Tensor
 from vit_demo.errors import MethodError
 from vit_demo.explanations.legrad import unsupported_by_legrad
 from vit_demo.explanations.traced_pass import TracedPass
+from vit_demo.predictions import Problem, scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +62,10 @@ def depends_on_photo(logits: Float[Tensor, "photos layers classes"]) -> Bool[Ten
 
 
 def largest_difference(
-    logits: Float[Tensor, "photos layers classes"], temperature: float = 1.0
+    logits: Float[Tensor, "photos layers classes"],
+    temperature: float = 1.0,
+    problem: Problem = "single_label",
 ) -> Float[Tensor, " layers"]:
     """By how much the probability of some class differs between two of the photos, at most."""
-    probabilities = (logits / temperature).softmax(dim=-1)
+    probabilities = scores(logits, problem, temperature)
     return (probabilities.amax(dim=0) - probabilities.amin(dim=0)).amax(dim=-1)

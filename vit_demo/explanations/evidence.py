@@ -17,6 +17,7 @@ from vit_demo.errors import MethodError
 from vit_demo.explanations.traced_pass import Heatmap, TracedPass
 from vit_demo.models.base import Subject, described
 from vit_demo.models.vit import Block, VisionTransformer
+from vit_demo.predictions import Problem
 from vit_demo.trace import Attention
 
 # A head's class weights, or a norm's gain, for every photo and every token that is read.
@@ -26,6 +27,8 @@ Directions = Float[Tensor, "b q d"]
 @dataclass(frozen=True, eq=False)
 class Account:
     """The logit of one class less the mean of all classes, as a sum.
+
+    Where each class stands alone (multi-label, regression), it is the logit itself.
 
     `patches` is what attention carried from every patch to the tokens that the head reads, over
     all layers and heads; `by_layer` is the sum of the patches in each layer. `prefix_tokens` is
@@ -116,7 +119,9 @@ def accounts(traced: TracedPass, target: Int[Tensor, " b"]) -> list[Account]:
     patches = rearrange(
         attention[:, :, prefix:], "b layers (rows cols) -> b layers rows cols", rows=grid_rows
     )
-    chosen = traced.logits.gather(1, target[:, None])[:, 0] - traced.logits.mean(dim=1)
+    chosen = traced.logits.gather(1, target[:, None])[:, 0]
+    if model.problem == "single_label":
+        chosen = chosen - traced.logits.mean(dim=1)
     embedding = einsum(states[0], directions, "b q d, b q d -> b")
     fed = einsum(mlps, directions, "b q d, b q d -> b")
     return [
@@ -163,9 +168,9 @@ def _directions(
     model: VisionTransformer, read: Float[Tensor, "b q d"], target: Int[Tensor, " b"]
 ) -> tuple[Directions, Float[Tensor, " b"]]:
     """By what each token that is read raises the centred logit, and what is left without any."""
-    weight, bias = _centred(model.head, target)
+    weight, bias = _centred(model.head, target, model.problem)
     if model.config.distilled:
-        taught, taught_bias = _centred(model.head_dist, target)
+        taught, taught_bias = _centred(model.head_dist, target, model.problem)
         spread = torch.stack([weight, taught], dim=1) / 2
         held, constant = _with_scale_held(model.norm, read, spread)
         return held, (bias + taught_bias) / 2 + constant
@@ -178,9 +183,14 @@ def _directions(
 
 
 def _centred(
-    head: nn.Linear, target: Int[Tensor, " b"]
+    head: nn.Linear, target: Int[Tensor, " b"], problem: Problem
 ) -> tuple[Float[Tensor, "b e"], Float[Tensor, " b"]]:
-    """Weight and bias of each target's logit less the mean of all classes."""
+    """Weight and bias of each target's logit less the mean of all classes.
+
+    A softmax sees only differences of logits. Where each class stands alone, so does its logit.
+    """
+    if problem != "single_label":
+        return head.weight[target], head.bias[target]
     return (
         head.weight[target] - head.weight.mean(dim=0),
         head.bias[target] - head.bias.mean(),

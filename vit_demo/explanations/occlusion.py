@@ -26,6 +26,7 @@ from vit_demo.explanations.masking import (
 )
 from vit_demo.explanations.traced_pass import Heatmap, TracedPass
 from vit_demo.models.base import Subject, described
+from vit_demo.predictions import scores
 
 Hide = Literal["drop", "blur", "mean"]
 
@@ -66,7 +67,7 @@ def occlusion(
     hide: Hide = "drop",
     block: int = 1,
 ) -> Heatmap:
-    """How far the class's probability falls when a block of patches is hidden: signed.
+    """How far the class's probability, or number, falls when a block of patches is hidden: signed.
 
     The photo is tiled with blocks of `block` × `block` patches, and the model is run once for
     each (Zeiler & Fergus 2014, arXiv 1311.2901). Every patch of a block gets the block's change in
@@ -83,13 +84,15 @@ def occlusion(
         raise OptionError(
             f"block={block}, but on {rows} × {cols} patches it is 1 to {max(rows, cols) - 1}."
         )
-    likely = traced.logits.softmax(dim=-1)
+    problem = traced.model.problem
+    likely = scores(traced.logits, problem)
     masks = blocks(traced.grid, block).to(likely.device)
     maps = []
     for photo, wanted in enumerate(target.tolist()):
         pixels = traced.pixels[photo : photo + 1]
         after = None if between is None else _of_all(between, photo, len(target))
-        without = _logits(traced, pixels, masks, hide, block, after).softmax(dim=-1)[:, wanted]
+        hidden = _logits(traced, pixels, masks, hide, block, after)
+        without = scores(hidden, problem)[:, wanted]
         # The blocks tile the grid: every patch lies in one of them.
         maps.append((likely[photo, wanted] - without) @ masks.to(likely))
     return rearrange(torch.stack(maps), "b (rows cols) -> b rows cols", rows=rows)
