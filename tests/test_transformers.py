@@ -45,6 +45,15 @@ BEIT_TOKEN = {
     "layer_scale_init_value": 0.0,
 }
 
+MOBILE_V2 = {
+    "width_multiplier": 0.25,
+    "image_size": 64,
+    "n_attn_blocks": [1, 2, 1],
+    "base_attn_unit_dims": [64, 96, 128],
+    "layer_norm_eps": 0.1,
+    "num_labels": 5,
+}
+
 # The library's class, its configuration, and the processor that its checkpoints come with.
 FAMILIES: dict[str, tuple[str, dict[str, Any], str]] = {
     "ViT": ("ViTForImageClassification", TINY, "ViT"),
@@ -98,6 +107,17 @@ FAMILIES: dict[str, tuple[str, dict[str, Any], str]] = {
         "Swinv2ForImageClassification",
         {**SWIN, "num_labels": 5, "window_size": 10, "image_size": 72, "qkv_bias": False},
         "ViT",
+    ),
+    "MobileViT V2": ("MobileViTV2ForImageClassification", MOBILE_V2, "MobileViT"),
+    "MobileViT V2, wider, on odd maps": (
+        "MobileViTV2ForImageClassification",
+        {**MOBILE_V2, "width_multiplier": 0.4, "image_size": 72, "ffn_multiplier": 3},
+        "MobileViT",
+    ),
+    "MobileViT V2, patches of four": (
+        "MobileViTV2ForImageClassification",
+        {**MOBILE_V2, "patch_size": 4, "image_size": 256, "expand_ratio": 1.5},
+        "MobileViT",
     ),
     "MobileViT": ("MobileViTForImageClassification", {**MOBILE, "num_labels": 5}, "MobileViT"),
 }

@@ -2,7 +2,16 @@
 
 import re
 
-from vit_demo.checkpoints.families import beit, clip, eva, mobilevit, swin, swin_v2, vit
+from vit_demo.checkpoints.families import (
+    beit,
+    clip,
+    eva,
+    mobilevit,
+    mobilevit_v2,
+    swin,
+    swin_v2,
+    vit,
+)
 from vit_demo.checkpoints.families.family import Family
 from vit_demo.errors import UnsupportedError
 
@@ -16,6 +25,7 @@ FAMILIES: list[Family] = [
     swin.FAMILY,
     swin_v2.FAMILY,
     mobilevit.FAMILY,
+    mobilevit_v2.FAMILY,
 ]
 
 

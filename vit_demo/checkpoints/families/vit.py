@@ -291,7 +291,7 @@ EXACT_NAMES = re.compile(r"vit_large_patch16_siglip_(gap_)?(256|384)$")
 
 # Only the names tell, unless another norm is stated, which has the first.
 LAYER_NORM_EPS, CLIP_EPS = 1e-6, 1e-5
-CLIP_NAMES = re.compile(r"\w+_clip_|aimv2_")
+CLIP_NAMES = re.compile(r"\w+_clip_|aimv2_|beit3_")
 NORMS = ("layernorm", "rmsnorm")
 
 POOLINGS: dict[str, Pooling] = {"token": "class", "avg": "mean", "map": "attention"}
