@@ -11,9 +11,9 @@ SUFFIXES = {
     ".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic",
 }  # fmt: skip
 
-# A folder with a sub-folder of each group is already split into two parts. Case does not matter, and
-# the names may end in "set", "data", "images" or "photos", as in "Training" or "test_set". If there
-# are several held-out parts, the first in this order is used.
+# A folder with a sub-folder of each group is already split into two parts. Case does not matter,
+# and the names may end in "set", "data", "images" or "photos", as in "Training" or "test_set". If
+# there are several held-out parts, the first in this order is used.
 TRAINING_NAMES = ("train", "training")
 HELD_OUT_NAMES = ("val", "valid", "validation", "dev", "eval", "evaluation", "test", "testing")
 BEHIND_A_NAME = re.compile(r"[ _-]?(set|data|images|photos)$")
