@@ -30,6 +30,7 @@ from vit_demo.explanations.depth_lens import depth_lens
 from vit_demo.explanations.evidence import Account
 from vit_demo.explanations.masking import Between
 from vit_demo.faithfulness import (
+    QUICK_STEPS,
     MapSimilarity,
     MaskedClassifier,
     ScoresVsRandom,
@@ -207,10 +208,13 @@ class PreparedPhoto:
             account=_account(chosen, seen, index, other),
         )
 
-    def scores_vs_random(self, analysis: Analysis) -> ScoresVsRandom:
+    def scores_vs_random(
+        self, analysis: Analysis, steps: int = QUICK_STEPS, between: Between | None = None
+    ) -> ScoresVsRandom:
         """How far one of this look's maps tells the truth, beside noise: the quick form.
 
-        In half precision where that is faster. Raises CheckpointError where nothing can change.
+        In half precision where that is faster; SaCo has as many groups as the curves have `steps`.
+        `between` is called after every pass. Raises CheckpointError where nothing can change.
         """
         asked, versus = analysis.target or analysis.predictions[0], analysis.versus
         case = MaskedClassifier(
@@ -219,8 +223,9 @@ class PreparedPhoto:
             None if versus is None else versus.index,
             self.checkpoint.calibration.temperature,
             bfloat16_is_faster(self.prepared.pixels.device),
+            between,
         )
-        return scores_vs_random(case, analysis.heatmap)
+        return scores_vs_random(case, analysis.heatmap, steps, steps)
 
     def randomised(self, analysis: Analysis) -> list[MapSimilarity]:
         """How the map of a method and its class changes as the model forgets, head first."""

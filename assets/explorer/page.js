@@ -96,8 +96,8 @@ class Bridge {
       loadLayer: (layer) => this.ask("layer", { layer }),
       loadPatch: (layer, row, column) => this.ask("layer", { layer, row, column }),
       loadView: (view, classes) => this.ask("view", { view, ...classes }),
-      loadLens: () => this.ask("lens", {}),
-      testMap: (view) => this.ask("test", { view }),
+      loadLens: () => this.ask("lens", { automatic: true }),
+      testMap: (view, automatic) => this.ask("test", { view, automatic }),
       saveSlide: (content) => this.ask("slide", content),
       change: (state, data) => this.mark(state, data),
     });

@@ -31,12 +31,13 @@ def logits_dropping(
     pixels: Float[Tensor, "1 channels h w"],
     masks: Masks,
     between: Between | None = None,
+    tokens_at_once: int | None = None,
 ) -> Float[Tensor, "masks classes"]:
     """What the model says of a photo when the patches of each mask never enter it.
 
     Only for a model that `drops_tokens`. Prefix tokens, which stand first, all stay. Only masks
-    that hide equally many patches fit into one batch. `between` is called after each batch; what
-    it raises ends the work.
+    that hide equally many patches fit into one batch, of about `tokens_at_once` tokens. `between`
+    is called after each batch; what it raises ends the work.
     """
     tokens = model.embed(pixels)
     kept = functional.pad(~masks, (tokens.shape[1] - masks.shape[1], 0), value=True)
@@ -44,7 +45,7 @@ def logits_dropping(
     logits: Float[Tensor, "masks classes"] | None = None
     done = 0
     for count in counts.unique().tolist():
-        for places in _at_once((counts == count).nonzero()[:, 0], count):
+        for places in _at_once((counts == count).nonzero()[:, 0], count, tokens_at_once):
             every = repeat(tokens, "1 n d -> masks n d", masks=len(places))
             left = rearrange(every[kept[places]], "(masks n) d -> masks n d", masks=len(places))
             said = model.encode(left)
@@ -63,14 +64,16 @@ def logits_replacing(
     masks: Masks,
     grid: Grid,
     between: Between | None = None,
+    tokens_at_once: int | None = None,
 ) -> Float[Tensor, "masks classes"]:
     """What the model says of a photo when the pixels of each mask are those of `other`.
 
-    `between` is called after each batch; what it raises ends the work.
+    A batch has about `tokens_at_once` tokens. `between` is called after each; what it raises ends
+    the work.
     """
     cell, size = model.config.cell, (pixels.shape[2], pixels.shape[3])
     said = []
-    for places in _at_once(torch.arange(len(masks)), math.prod(grid)):
+    for places in _at_once(torch.arange(len(masks)), math.prod(grid), tokens_at_once):
         said.append(model(torch.where(covered(masks[places], grid, cell, size), other, pixels)))
         if between is not None:
             between(int(places[-1]) + 1, len(masks))
@@ -109,6 +112,9 @@ def gaussian(
     return functional.conv2d(across, bell[:, :, :, None], groups=pixels.shape[1])
 
 
-def _at_once(places: Int[Tensor, " masks"], tokens: int) -> Iterator[Int[Tensor, " some"]]:
+def _at_once(
+    places: Int[Tensor, " masks"], tokens: int, most: int | None
+) -> Iterator[Int[Tensor, " some"]]:
     """A few masks at a time, of so many tokens each."""
-    yield from places.split(max(1, TOKENS_AT_ONCE // max(1, tokens)))
+    most = TOKENS_AT_ONCE if most is None else most
+    yield from places.split(max(1, most // max(1, tokens)))

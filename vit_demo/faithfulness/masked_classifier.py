@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vit_demo.errors import CheckpointError
 from vit_demo.explanations.masking import (
+    Between,
     Masks,
     gaussian,
     logits_dropping,
@@ -35,7 +36,8 @@ class MaskedClassifier:
     With `versus` it is the probability of the one class as against the other alone. `temperature`
     is the checkpoint's own, so that the probabilities are those that everybody is shown. With
     `bfloat16` the passes with hidden patches are made in half precision: faster where the
-    processor has it, and a little coarser, for every map alike.
+    processor has it, and a little coarser, for every map alike. With `between`, which is called
+    after each, sets go through the model one at a time; what it raises ends the work.
     """
 
     traced: TracedPass
@@ -43,6 +45,7 @@ class MaskedClassifier:
     versus: int | None = None
     temperature: float = 1.0
     bfloat16: bool = False
+    between: Between | None = None
 
     def __post_init__(self) -> None:
         if not self.traced.logits.isfinite().all():
@@ -77,10 +80,15 @@ class MaskedClassifier:
 
         They are left out where the model allows it, else they get the photo's mean colour.
         """
-        model = self.traced.model
+        traced = self.traced
         if not self.drops:
             return self.greyed(masks)
-        return self._of_each(masks, lambda sets: logits_dropping(model, self.traced.pixels, sets))
+        return self._of_each(
+            masks,
+            lambda sets: logits_dropping(
+                traced.model, traced.pixels, sets, self.between, self._tokens_at_once
+            ),
+        )
 
     def greyed(self, masks: Masks) -> Probabilities:
         """The class's probability with each set of patches in the photo's mean colour."""
@@ -94,8 +102,21 @@ class MaskedClassifier:
         traced = self.traced
         return self._of_each(
             masks,
-            lambda sets: logits_replacing(traced.model, traced.pixels, other, sets, traced.grid),
+            lambda sets: logits_replacing(
+                traced.model,
+                traced.pixels,
+                other,
+                sets,
+                traced.grid,
+                self.between,
+                self._tokens_at_once,
+            ),
         )
+
+    @property
+    def _tokens_at_once(self) -> int | None:
+        """So few that a batch is one set, where others may be waiting for the model."""
+        return None if self.between is None else 1
 
     def _of_each(
         self,

@@ -73,7 +73,17 @@ class ExplorerPanel:
                 return _answer(event, None)
 
         def test(current: str | None, event: gr.EventData) -> Any:
-            return _answer(event, events.score_map(current, Question.read(event._data).view))
+            asked = event._data if isinstance(event._data, dict) else {}
+            automatic = asked.get("automatic") is True
+            try:
+                found = events.score_map(current, Question.read(asked).view, automatic)
+            except SupersededError:
+                return _answer(event, None)
+            except gr.Error:
+                if automatic:  # Nobody has pressed anything, so nobody is told.
+                    return _answer(event, None)
+                raise
+            return _answer(event, found)
 
         def lens(current: str | None, event: gr.EventData) -> Any:
             try:
