@@ -216,7 +216,7 @@ def test_a_map_is_tested_and_another_one_is_not_yet(page):
     run(page)
     made = requests(page)
     page.click("[data-control=test]")
-    page.wait_for_selector("#explorer .trust .chip")
+    page.wait_for_selector("#explorer .trust .chip", timeout=120_000)
     assert len(made) == 1
     assert "in " in page.inner_text("#explorer .trust .chip")
     assert page.locator("#explorer .trust tr").count() == 3
