@@ -1,6 +1,6 @@
 # The README's two lines, for those who prefer to type `make app` and `make test`.
 
-.PHONY: app test screenshot
+.PHONY: app test screenshot examples
 
 app:
 	python3 -m venv .venv && . .venv/bin/activate && pip install -r requirements.txt && python app.py
@@ -10,3 +10,7 @@ test:
 
 screenshot:
 	.venv/bin/python tests/browser/screenshots.py
+
+# The finished explorer of the three examples, which the page shows before any run.
+examples:
+	.venv/bin/python assets/write_examples.py

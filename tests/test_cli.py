@@ -79,7 +79,7 @@ def test_an_unsure_answer_is_said_to_be_unsure(run, our_checkpoint, photo_file):
     arguments = ("explain", photo_file, "--checkpoint", our_checkpoint)
     assert "Unsure" not in run(*arguments)[1]
     store_calibration(our_checkpoint, Calibration(50.0, 0.9))
-    assert "Unsure: the likeliest name has only" in run(*arguments)[1]
+    assert "Unsure: the most likely class has only" in run(*arguments)[1]
     assert json.loads(run(*arguments, "--json")[1])["unsure"] is True
 
 
@@ -124,7 +124,7 @@ def test_a_map_can_be_put_to_the_test(run, our_checkpoint, photo_file):
     tracked_probability = {"followed": f"the probability of {label}"}
     assert content == {**tracked_probability, **seen.scores_vs_random(analysis).as_json()}
     _, words, _ = run(*asked)
-    assert "the map does better than noise in" in words
+    assert "the map is better than noise in" in words
     assert f"Deletion {content['map']['deletion']:.2f}, noise" in words
 
 
@@ -345,7 +345,7 @@ def test_methods_are_listed(run, our_checkpoint):
         (["explain", "PHOTO", "--method", "rolout"], "did you mean 'rollout'"),
         (["explain", "PHOTO", "--target", "rose"], "did you mean 'roses'"),
         (["explain", "PHOTO", "--option", "layer"], "write it like layer=3"),
-        (["explain", "PHOTO", "--option", "fusion=mode"], "it is one of: mean, max, min"),
+        (["explain", "PHOTO", "--option", "fusion=mode"], "it must be one of: mean, max, min"),
         (["explain", "PHOTO", "--option", "start_layer=x"], "it is a whole number"),
         (
             ["explain", "PHOTO", "--method", "rollout", "--versus", "roses"],
@@ -510,4 +510,4 @@ def test_a_target_without_a_method_is_explained(run, our_checkpoint, photo_file)
     assert (content["method"], content["target"]["label"]) == ("relevance", "roses")
     status, _, err = run(*arguments, "--method", "rollout")
     assert status == 2
-    assert "explains no class" in err
+    assert "the same map for every class" in err

@@ -196,11 +196,16 @@ def test_an_unsure_answer_is_said_to_be_unsure(events, our_checkpoint, reference
 
     store_calibration(our_checkpoint, Calibration(50.0, 0.9))
     _, unsure, _ = events.analyse(reference, str(our_checkpoint), VISITOR)
-    assert "Unsure: the likeliest name has only" in handlers.knowledge(unsure)
+    assert "Unsure: the most likely class has only" in handlers.knowledge(unsure)
 
 
 def test_a_sure_answer_says_nothing_of_doubt(shown):
     assert "nsure" not in handlers.knowledge(shown)
+    assert "Guessed" not in handlers.knowledge(shown)
+    guessed = replace(shown.main.checkpoint, preprocessing_source="guess", notes=("A <note>.",))
+    words = handlers.knowledge(replace(shown, main=replace(shown.main, checkpoint=guessed)))
+    assert "Guessed: no file of this checkpoint says how photos are prepared" in words
+    assert "A &lt;note&gt;." in words
 
 
 def values(view):
@@ -346,7 +351,7 @@ def test_views_of_tokens_are_those_of_python(events, token, our_checkpoint, phot
 @pytest.fixture
 def slices(monkeypatch):
     """Occlusion runs the model on one block at a time."""
-    monkeypatch.setattr(masking, "TOKENS_AT_ONCE", 1)
+    monkeypatch.setattr(masking, "TOKENS_PER_BATCH", 1)
 
 
 class Bar(gr.Progress):

@@ -83,12 +83,10 @@ def test_probabilities_are_those_that_are_shown(case, masks):
     torch.testing.assert_close(warm.greyed(masks)[-1], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_answers_that_are_no_numbers_or_that_cannot_change_are_refused(case):
+def test_answers_that_are_no_numbers_are_refused(case):
     broken = replace(case.traced, logits=torch.tensor([[1.0, float("nan")]]))
     with pytest.raises(CheckpointError, match="weights are damaged"):
         MaskedClassifier(broken, target=0)
-    with pytest.raises(CheckpointError, match="knows one class alone"):
-        MaskedClassifier(replace(case.traced, logits=torch.ones(1, 1)), target=0)
 
 
 def test_half_precision_is_coarser_and_near(case, masks):

@@ -13,7 +13,7 @@ from vit_demo.ui.explorer import payload as payload_module
 from vit_demo.ui.explorer.words import DEFAULT_LANGUAGE, LANGUAGES, words
 
 # Keys that the scripts or payload.py put together from parts.
-COMPOSED = re.compile(r"^(title|control|state|pane|view|caption|account|wall\.title|reader)\.")
+COMPOSED = re.compile(r"^(page|title|control|state|pane|view|caption|account|wall\.title|reader)\.")
 
 
 def placeholders(sentence):

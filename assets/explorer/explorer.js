@@ -60,6 +60,7 @@ class Explorer {
     this.hooks = hooks;
     this.words = hooks.words ?? data?.words ?? {};
     this.run = 0;
+    this.results = 0;
     this.timings = [];
     this.asked = new Set();
     this.build(host);
@@ -208,6 +209,7 @@ class Explorer {
   async update(data) {
     this.stop();
     this.run += 1;
+    if (!data.example) this.results += 1; // An example was computed in advance: nobody has run it.
     const run = this.run;
     this.quiet = false;
     this.loading = true;
@@ -225,7 +227,7 @@ class Explorer {
       this.trusts = new WeakMap();
       this.quiet = false;
       this.tables = { sequential: bytesOf(data.colours.sequential), diverging: bytesOf(data.colours.diverging) };
-      this.state = choices.begin(data, this.state);
+      this.state = choices.begin(data, this.state ?? this.hooks.before?.(data));
       if (data.trust) this.keepTrust(data.trust);
       this.relabel();
       this.setState("ready");
@@ -254,7 +256,7 @@ class Explorer {
     this.root.setAttribute("aria-busy", String(name === "busy"));
     write(this.message, name === "ready" ? "" : say(this.words, `state.${name}`, { message }));
     if (name === "ready") {
-      this.root.dataset.run = this.run;
+      this.root.dataset.run = this.results;
       this.fit();
       this.render();
     } else if (!this.data) {
@@ -560,7 +562,7 @@ class Explorer {
     this.whole.checked = state.whole;
     this.smooth.checked = state.smooth;
     const saved = data.rows && choices.viewNamed(data, state.views.b).kind === "attention";
-    this.slide.disabled = !saved && !this.mapInSight();
+    this.slide.disabled = Boolean(this.root.dataset.old) || (!saved && !this.mapInSight());
     const slide = say(words, "control.slide");
     write(this.slide, slide);
     this.slide.title = this.slide.disabled ? say(words, "control.no_slide") : slide;

@@ -6,22 +6,78 @@
  * answer repeats it.
  */
 
+import { beforeFirst, readAddress, writeAddress } from "./address.js";
+import { element as make, write } from "./dom.js";
 import { mount } from "./explorer.js";
+import { chooseLanguage, firstLanguage } from "./language.js";
 import { markClasses, predictionBars } from "./predictions.js";
+import { explainRefusals } from "./sources.js";
 import * as choices from "./state.js";
 import { say } from "./words.js";
 
 let bridge = null;
+let head = null;
+let language = firstLanguage();
+const first = readAddress(location.search);
+const WRITE_MS = 200;
+const SPACES = "https://huggingface.co/spaces/";
+showLanguage();
 
 /** Called once, by the component that holds the explorer. */
-export function connect({ element, props, trigger, watch, channels, words }) {
-  bridge = new Bridge(element, trigger, channels, words);
+export function connect({ element, props, trigger, watch, channels }) {
+  if (props.offered && !props.offered.includes(first.checkpoint)) delete first.checkpoint;
+  bridge = new Bridge(element, trigger, channels, props);
   document.addEventListener("click", takeOneClick, true);
   nameExamples();
   new MutationObserver(nameExamples).observe(document.body, { childList: true, subtree: true });
   const show = () => props.value && bridge.show(props.value);
   watch("value", show);
-  show();
+  if (props.value) show();
+  else bridge.showFirstExample();
+}
+
+/** Called once, by the component with the title and the languages. */
+export function masthead({ element, trigger }) {
+  head = { element, notice: (key) => trigger("notice", { key }) };
+  explainRefusals(head.notice);
+  element.addEventListener("click", (click) => {
+    if (click.target.closest("button[data-copy]")) copyLink();
+    const button = click.target.closest("button[data-language]");
+    if (!button || button.dataset.language === language) return;
+    language = button.dataset.language;
+    chooseLanguage(language);
+    showLanguage();
+    bridge?.speak();
+    trigger("language", { language });
+  });
+  showLanguage();
+}
+
+/** What the server learns about a visitor who has just come, as JSON. */
+export function arrive(recent, ref) {
+  picked ??= first.checkpoint ?? ref;
+  return JSON.stringify({ language, checkpoint: first.checkpoint });
+}
+
+/** Copy the address of what is on the screen; on a Space, of the page that frames this one. */
+async function copyLink() {
+  bridge?.writeAddress();
+  const space = bridge?.props.space;
+  try {
+    await navigator.clipboard.writeText(space ? `${SPACES}${space}${location.search}` : location.href);
+    head.notice("page.copied");
+  } catch {
+    head.notice("page.not_copied");
+  }
+}
+
+/** The style shows the text of this language and hides the others. */
+function showLanguage() {
+  document.documentElement.lang = language;
+  document.body.dataset.language = language;
+  for (const button of head?.element.querySelectorAll("button[data-language]") ?? []) {
+    button.setAttribute("aria-pressed", String(button.dataset.language === language));
+  }
 }
 
 /** Gradio's buttons with pictures have no names; each gets that of its file. */
@@ -49,6 +105,8 @@ export function failed(channel) {
 const page = document.body.dataset;
 let changes = 0;
 let asked = 0;
+let picked = null;
+let photo = null;
 
 /** Run was pressed. */
 export function running() {
@@ -56,20 +114,36 @@ export function running() {
   bridge?.explorer.setState("busy");
 }
 
-/** The photo or the checkpoint changed. */
-export function outdated() {
+/** Another photo, or none. An example that the bundled checkpoint has seen is there at once. */
+export function photoChanged(file) {
+  const name = file?.path?.split(/[\\/]/).pop();
+  outdated();
+  photo = bridge?.props.examples.includes(name) ? name : null;
+  if (!photo) return;
+  if (picked === null || picked === bridge.props.bundled) bridge.showExample(name);
+  else document.querySelector("#run").click();
+}
+
+export function checkpointChanged(ref) {
+  if (ref === picked) return;
+  picked = ref;
+  outdated();
+  bridge?.writeSoon();
+}
+
+function outdated() {
   changes += 1;
   delete page.running;
   if (!bridge?.explorer.data) return;
   page.old = "yes";
-  bridge.explorer.root.dataset.old = say(bridge.words, "state.old");
+  bridge.markOld();
 }
 
 /** Run was answered. */
 export function fresh() {
   if (asked !== changes) return;
   delete page.old;
-  if (bridge) delete bridge.explorer.root.dataset.old;
+  bridge?.markOld();
 }
 
 /** Run has ended, also where it failed: then what was there stays. */
@@ -83,17 +157,23 @@ function takeOneClick(click) {
   if (!click.target.closest("#run")) return;
   if (page.running) click.stopImmediatePropagation();
   page.running = "yes";
+  bridge.explorer.setState("busy");
 }
 
 class Bridge {
-  constructor(element, trigger, channels, words) {
+  constructor(element, trigger, channels, props) {
     this.trigger = trigger;
-    this.words = words;
+    this.props = props;
     this.count = 0;
+    this.example = null;
+    this.note = make("p", { class: "example-note", hidden: "" });
+    const host = element.querySelector(".explorer-host");
+    host.before(this.note);
     this.waiting = Object.fromEntries(channels.map((channel) => [channel, new Map()]));
-    this.explorer = mount(element.querySelector(".explorer-host"), null, {
-      words,
-      loadLayer: (layer) => this.ask("layer", { layer }),
+    this.explorer = mount(host, null, {
+      words: this.words,
+      before: (data) => beforeFirst(first, data),
+      loadLayer: (layer) => this.askForLayer(layer),
       loadPatch: (layer, row, column) => this.ask("layer", { layer, row, column }),
       loadView: (view, classes) => this.ask("view", { view, ...classes }),
       loadLens: () => this.ask("lens", { automatic: true }),
@@ -103,6 +183,20 @@ class Bridge {
     });
   }
 
+  get words() {
+    return this.props.tables[language];
+  }
+
+  /** Another language: nothing is asked from the server. */
+  speak() {
+    this.explorer.setWords(this.words);
+    this.markOld();
+    write(this.note, say(this.words, "page.example"));
+    if (!this.explorer.data) return;
+    this.showNames(this.explorer.data);
+    this.mark(this.explorer.state, this.explorer.data);
+  }
+
   /** The answer of the server, or null where it refused or failed. */
   ask(channel, content) {
     const waiting = this.waiting[channel];
@@ -110,8 +204,36 @@ class Bridge {
     return new Promise((resolve) => {
       this.count += 1;
       waiting.set(this.count, resolve);
-      this.trigger(channel, { ...content, id: this.count });
+      this.trigger(channel, { ...content, id: this.count, example: this.example });
     });
+  }
+
+  /** The layers of an example are not asked for before somebody uses the explorer. */
+  async askForLayer(layer) {
+    const { example } = this;
+    if (example) await this.used;
+    return example === this.example ? this.ask("layer", { layer }) : null;
+  }
+
+  showFirstExample() {
+    const { examples, bundled, picked_first } = this.props;
+    if ((first.checkpoint ?? picked_first) !== bundled) return;
+    this.showExample(examples.includes(first.example) ? first.example : examples[0]);
+  }
+
+  /** Show the finished explorer of an example, from a file. */
+  async showExample(name) {
+    const at = changes;
+    const answer = await fetch(new URL(`examples/${name.replace(/\.\w+$/, "")}.json`, document.baseURI));
+    const data = await answer.json();
+    if (at !== changes || page.running) return; // Meanwhile the visitor did something else.
+    this.used = new Promise((resolve) => {
+      for (const kind of ["pointermove", "pointerdown", "focusin"]) {
+        this.explorer.root.addEventListener(kind, resolve, { once: true });
+      }
+    });
+    delete page.old;
+    await this.show(data, name);
   }
 
   answer(channel, value) {
@@ -126,23 +248,57 @@ class Bridge {
     this.waiting[channel].clear();
   }
 
-  async show(data) {
+  async show(data, example = null) {
     for (const channel of Object.keys(this.waiting)) this.fail(channel);
+    this.example = example;
+    this.photo = example ?? photo; // The example that is shown, also after a run of it.
+    this.note.hidden = !example;
+    write(this.note, say(this.words, "page.example"));
+    page.example = example ? "yes" : "";
+    this.markOld();
+    this.showNames(data);
+    await this.explorer.update({ ...data, example, words: this.words });
+  }
+
+  showNames(data) {
     const names = document.querySelector("#names .names-host");
     const choose = (index, compare) => (compare ? this.explorer.compare(index) : this.explorer.explain(index));
     names?.replaceChildren(...predictionBars(data.predictions, this.words, choose));
-    await this.explorer.update({ ...data, words: this.words });
   }
 
   mark(state, data) {
     const names = document.querySelector("#names .names-host");
     if (names) markClasses(names, choices.explained(state, data), state.versus);
+    this.writeSoon();
+  }
+
+  /** Keep the choices in the address, at most a few times a second. */
+  writeSoon() {
+    this.writing ??= setTimeout(() => this.writeAddress(), WRITE_MS);
+  }
+
+  writeAddress() {
+    clearTimeout(this.writing);
+    this.writing = null;
+    const { state, data } = this.explorer;
+    const checkpoint = picked === this.props.picked_first ? null : picked;
+    const example = this.photo === this.props.examples[0] ? null : this.photo;
+    const address = writeAddress(location.href, { checkpoint, example, state, data });
+    if (address.href !== location.href) history.replaceState(history.state, "", address);
+  }
+
+  /** Say on the result that it belongs to another photo or checkpoint, or that it does not. */
+  markOld() {
+    const { root } = this.explorer;
+    if (page.old) root.dataset.old = say(this.words, "state.old");
+    else delete root.dataset.old;
+    this.explorer.render();
   }
 
   ended() {
     const { explorer } = this;
     if (explorer.root.dataset.state === "busy" && !explorer.loading) {
-      explorer.setState(explorer.data ? "ready" : "error");
+      explorer.setState(explorer.results ? "ready" : "error");
     }
   }
 }

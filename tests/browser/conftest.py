@@ -85,9 +85,9 @@ def page(chromium, served):
 
 
 @contextmanager
-def visiting(chromium, url):
+def visiting(chromium, url, **options):
     """A fresh visitor. At the end: no error on the page, no bad answer, no request elsewhere."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, **options)
     visitor = context.new_page()
     visitor.set_default_timeout(30_000)
     faults = []

@@ -529,8 +529,8 @@ def test_views_are_added_to_a_result_and_replaced(chromium, make_model, noise_ph
         page.select_option("[data-view-menu=b]", "relevance")
         for view in added:
             page.evaluate(f"explorer.addView({json.dumps(view)})")
-        label = page.locator("[data-view-menu=b] option:checked").inner_text()
-        assert label == "Relevance: d or e?"
+        caption = page.locator("[data-caption=b]").inner_text()
+        assert "Above zero it favors “d”, below zero “e”." in caption
         page.evaluate("explorer.choose({opacity: 1, views: {a: 'looks_like', b: 'token_colours'}})")
         points = middles(page, "a", data["grid"])
         page.mouse.move(*points[1, 2])
@@ -539,7 +539,7 @@ def test_views_are_added_to_a_result_and_replaced(chromium, make_model, noise_ph
         assert pixel(page, "a", points[3, 3])[:3] != pytest.approx(last, abs=50)
         other = middles(page, "b", data["grid"])[3, 3]
         assert pixel(page, "b", other)[:3] == [0, 255, 0]
-        assert "Looks like: 0 patches" in page.locator(".card").inner_text()
+        assert "Most similar tokens (cosine)" in page.locator(".card").inner_text()
 
 
 def test_a_server_that_fails_is_not_asked_again_by_the_pointer(chromium, tiny, tmp_path):

@@ -270,7 +270,8 @@ def test_a_result_is_greyed_once_its_photo_has_gone(page):
     upload(page, EXAMPLES / "drawn-sunflower.png")
     run(page)
     assert opacity(page, "#explorer .panes") == opacity(page, "#names") == 1
-    page.locator("button.gallery-item").nth(1).click()
+    page.click("#photo button[aria-label='Remove Image']")
+    upload(page, EXAMPLES / "honey-bee.jpg")
     page.wait_for_function("document.body.dataset.old")
     page.wait_for_function(
         "getComputedStyle(document.querySelector('#explorer .panes')).opacity < 0.5"

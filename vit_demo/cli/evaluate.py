@@ -13,7 +13,14 @@ from vit_demo.checkpoints import DEFAULT
 from vit_demo.checkpoints.calibration import Calibration, store_calibration
 from vit_demo.checkpoints.files import SUMMARY
 from vit_demo.checkpoints.reference import parse
-from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_with_progress
+from vit_demo.cli.checkpoint import (
+    CheckpointOption,
+    ClassesOption,
+    JsonOption,
+    PickleOption,
+    PreprocessingOption,
+    load_with_progress,
+)
 from vit_demo.cli.progress import photos_with_progress
 from vit_demo.errors import DataError, OptionError
 from vit_demo.evaluation.eval_set import EvalSet, choose, held_out_photos, summary_of, trained_in
@@ -58,10 +65,12 @@ def evaluate_command(
         str | None, typer.Option(help="Whose photos, for the card, if not the run's.")
     ] = None,
     allow_pickle: PickleOption = False,
+    preprocessing: PreprocessingOption = None,
+    classes: ClassesOption = None,
 ) -> None:
     """Score a checkpoint on photos in folders named after their classes."""
     folder = _folder(checkpoint, held_out or calibrate or card)
-    loaded = load_with_progress(checkpoint, allow_pickle)
+    loaded = load_with_progress(checkpoint, allow_pickle, preprocessing, classes)
     listed, learnt_in = _listed(folder, held_out), folder and trained_in(folder)
     chosen = choose(data, loaded.labels, listed, held_out, learnt_in)
     # What cannot be kept afterwards is refused before any work is done.

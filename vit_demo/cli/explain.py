@@ -12,9 +12,15 @@ from rich.text import Text
 from vit_demo import captions
 from vit_demo.analysis import TOP, Analysis, prepare
 from vit_demo.checkpoints import DEFAULT
-from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_with_progress
+from vit_demo.cli.checkpoint import (
+    CheckpointOption,
+    ClassesOption,
+    JsonOption,
+    PickleOption,
+    PreprocessingOption,
+    load_with_progress,
+)
 from vit_demo.errors import OptionError, OutputError
-from vit_demo.explanations import METHODS
 from vit_demo.explanations.capability import capabilities
 from vit_demo.faithfulness import ScoresVsRandom
 from vit_demo.figures import draw_sheet
@@ -49,6 +55,8 @@ def explain_command(
     ] = False,
     as_json: JsonOption = False,
     allow_pickle: PickleOption = False,
+    preprocessing: PreprocessingOption = None,
+    classes: ClassesOption = None,
     out: Annotated[
         Path | None, typer.Option(help=f"Write .json, or a sheet as {suffixes(['.json'])}.")
     ] = None,
@@ -57,7 +65,7 @@ def explain_command(
     if out is not None:
         check_out(out)
     options = _options(option or [])
-    loaded = load_with_progress(checkpoint, allow_pickle)
+    loaded = load_with_progress(checkpoint, allow_pickle, preprocessing, classes)
     seen = prepare(loaded, photo)
     analysis = seen.explain(method, target, options, versus)
     content = analysis.as_json(top, logits)
@@ -117,18 +125,22 @@ def _print_analysis(
     analysis: Analysis, measured: ScoresVsRandom | None, top: int, out: Path | None
 ) -> None:
     console = Console()
-    table = Table("", "class", "probability", box=None, header_style="dim")
+    problem = analysis.checkpoint.model.problem
+    shown = "value" if problem == "regression" else "probability"
+    table = Table("", "class", shown, box=None, header_style="dim")
     for place, prediction in enumerate(analysis.predictions[:top], start=1):
         # Labels come from the checkpoint: text, never markup.
-        table.add_row(str(place), Text(prediction.label), f"{prediction.probability:7.2%}")
+        table.add_row(str(place), Text(prediction.label), f"{prediction.written(2):>7}")
     console.print(table)
+    if problem_note := captions.problem_note(analysis):
+        console.print(Text(problem_note))
     if unsure_note := captions.unsure_note(analysis):
         console.print(Text(unsure_note))
     if small := captions.small_photo(analysis):
         console.print(Text(small))
     rows, cols = analysis.grid
     row, col = divmod(int(analysis.heatmap.argmax()), cols)
-    most = captions.written(float(analysis.heatmap.max()), METHODS[analysis.method].percent)
+    most = captions.written(float(analysis.heatmap.max()), captions.in_percent(analysis))
     evenly = "" if analysis.signed else f"; evenly {1 / (rows * cols):.2%}"
     console.print(
         Text(

@@ -13,7 +13,14 @@ from rich.text import Text
 
 from vit_demo.checkpoints import DEFAULT
 from vit_demo.checkpoints.reference import parse
-from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_with_progress
+from vit_demo.cli.checkpoint import (
+    CheckpointOption,
+    ClassesOption,
+    JsonOption,
+    PickleOption,
+    PreprocessingOption,
+    load_with_progress,
+)
 from vit_demo.cli.progress import photos_with_progress
 from vit_demo.data.folder import photos_in
 from vit_demo.errors import DataError, OptionError, OutputError, nearest
@@ -58,10 +65,12 @@ def faithfulness_command(
     as_json_: JsonOption = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the JSON and the plot.")] = None,
     allow_pickle: PickleOption = False,
+    preprocessing: PreprocessingOption = None,
+    classes: ClassesOption = None,
 ) -> None:
     """Measure which maps tell the truth: deletion, insertion and SaCo, beside noise."""
     photos = _photos(data, checkpoint, held_out, limit)
-    loaded = load_with_progress(checkpoint, allow_pickle)
+    loaded = load_with_progress(checkpoint, allow_pickle, preprocessing, classes)
     named = [name.strip() for name in methods.split(",")] if methods else None
     chosen = compared(loaded, named)
     options = _options(option or [], chosen)

@@ -14,7 +14,14 @@ from rich.text import Text
 from vit_demo import captions
 from vit_demo.analysis import TOP, PreparedPhoto, example_lenses, prepare
 from vit_demo.checkpoints import DEFAULT
-from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_with_progress
+from vit_demo.cli.checkpoint import (
+    CheckpointOption,
+    ClassesOption,
+    JsonOption,
+    PickleOption,
+    PreprocessingOption,
+    load_with_progress,
+)
 from vit_demo.cli.explain import check_out
 from vit_demo.errors import OptionError
 from vit_demo.explanations.attention import layer_at
@@ -24,7 +31,7 @@ from vit_demo.figures import ColourScale, Sheet, draw_overlay, draw_sheet
 from vit_demo.figures.export import Document, suffixes, write
 from vit_demo.figures.overlay import draw_patch_colors
 from vit_demo.figures.tokens import draw_depth_lens, draw_token_colors, mark_patch
-from vit_demo.predictions import rank
+from vit_demo.predictions import rank, scores
 
 # How many of the most similar patches are listed.
 MOST_SIMILAR = 5
@@ -51,6 +58,8 @@ def tokens_command(
     checkpoint: CheckpointOption = DEFAULT,
     as_json: JsonOption = False,
     allow_pickle: PickleOption = False,
+    preprocessing: PreprocessingOption = None,
+    classes: ClassesOption = None,
     out: Annotated[
         Path | None, typer.Option(help=f"Write .json, or a picture as {suffixes(['.json'])}.")
     ] = None,
@@ -63,7 +72,7 @@ def tokens_command(
     if out is not None:
         check_out(out)
     patch = _patch(like) if like is not None else None
-    loaded = load_with_progress(checkpoint, allow_pickle)
+    loaded = load_with_progress(checkpoint, allow_pickle, preprocessing, classes)
     seen = prepare(loaded, photo)
     loaded.check_answers(seen.traced.logits)
     if patch is not None:
@@ -105,7 +114,10 @@ def _similarity(
     box, first_box = _grid_box(shown), _grid_box(seen)
     overlay = draw_overlay(shown.prepared.photo, heatmap, box, scale, shown.prepared.box)
     ranked = rank(
-        seen.traced.logits[0], seen.checkpoint.labels, seen.checkpoint.calibration.temperature
+        seen.traced.logits[0],
+        seen.checkpoint.labels,
+        seen.checkpoint.calibration.temperature,
+        seen.checkpoint.problem,
     )
     where = "the second photo" if other else "this photo"
     sheet = Sheet(
@@ -117,7 +129,8 @@ def _similarity(
         photo=mark_patch(seen.prepared.photo, first_box, seen.traced.grid, (row - 1, col - 1)),
         overlay=overlay,
         scale=scale,
-        classes=[(p.label, p.probability) for p in ranked[:TOP]],
+        classes=captions.class_bars(ranked),
+        class_percent=seen.checkpoint.problem != "regression",
         percent=False,
     )
     content = {
@@ -158,7 +171,7 @@ def _lens(seen: PreparedPhoto) -> tuple[dict[str, Any], Figure]:
     found = depth_lens(seen.traced)
     compared = torch.cat([found.logits, example_lenses(checkpoint)])
     depends = depends_on_photo(compared).tolist()
-    probabilities = (found.logits[0] / temperature).softmax(dim=-1)
+    probabilities = scores(found.logits[0], checkpoint.problem, temperature)
     shown = probabilities[-1].argsort(descending=True)[:TOP]
     figure = draw_depth_lens(
         found.layers,
@@ -176,7 +189,9 @@ def _lens(seen: PreparedPhoto) -> tuple[dict[str, Any], Figure]:
         "logits": found.logits[0].tolist(),
         "probabilities": probabilities.tolist(),
         "depends_on_photo": depends,
-        "largest_difference": largest_difference(compared, temperature).tolist(),
+        "largest_difference": largest_difference(
+            compared, temperature, checkpoint.problem
+        ).tolist(),
     }
     return content, figure
 

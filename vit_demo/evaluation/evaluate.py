@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from vit_demo.checkpoints import Checkpoint
 from vit_demo.data.dataset import Photos, Sample
-from vit_demo.errors import ConfigError, DataError, PhotoError
+from vit_demo.errors import ConfigError, DataError, PhotoError, UnsupportedError
 from vit_demo.evaluation.eval_set import EvalSet
 from vit_demo.evaluation.metrics import Reliability, Share, reliability
 from vit_demo.evaluation.ood import OodReport, confidence, ood_report
@@ -21,6 +22,7 @@ from vit_demo.evaluation.temperature import (
     folds,
     unsure_threshold,
 )
+from vit_demo.predictions import Problem, scores
 
 Report = Callable[[int, int], None]
 
@@ -84,8 +86,9 @@ class Evaluation:
         """The share of the wrong answers below `unsure_below`; None where that is None."""
         if self.temperature is None or self.unsure_below is None:
             return None
-        wrong = self.logits[self.said != self.truth].double() / self.temperature
-        below = wrong.softmax(dim=-1).max(dim=-1).values < self.unsure_below
+        wrong = self.logits[self.said != self.truth].double()
+        found = scores(wrong, self.checkpoint.problem, self.temperature)
+        below = found.max(dim=-1).values < self.unsure_below
         return Share(int(below.sum()), len(wrong))
 
     @property
@@ -106,8 +109,9 @@ class Evaluation:
 
     def mistakes(self) -> tuple[Mistake, ...]:
         """All wrong answers, the surest first, with probabilities as in use."""
-        cooled = self.logits / self.checkpoint.calibration.temperature
-        best = cooled.softmax(dim=-1).max(dim=-1)
+        source = self.checkpoint
+        found = scores(self.logits, source.problem, source.calibration.temperature)
+        best = found.max(dim=-1)
         labels = self.checkpoint.labels
         wrong = [
             Mistake(path, labels[true], labels[said], confidence)
@@ -131,8 +135,9 @@ def evaluate(
     With `ood` it is run on the photos of classes that it does not know, too. With a
     `temperature`, that one is weighed and not the fitted one. Photos that cannot be read are left
     out and listed. Raises DataError where none can be, CheckpointError where the answers are no
-    numbers.
+    numbers, UnsupportedError for a checkpoint that names no class of several.
     """
+    check_scorable(checkpoint)
     # A stranger has no class of the checkpoint's; the number beside it is never looked at.
     unknown = [(path, 0) for path in chosen.ood] if ood else []
     total = len(chosen.samples) + len(unknown)
@@ -148,7 +153,8 @@ def evaluate(
             f"{next(iter(unreadable.values()), 'there are none')}"
         )
     truth = torch.tensor([label for _, label in samples])
-    fitted = fit_temperature(logits, truth)
+    problem = checkpoint.problem
+    fitted = fit_temperature(logits, truth) if problem == "single_label" else None
     fair = None if fitted is None else cross_fitted(logits, truth, folds(len(samples)))
     temperature = fitted if temperature is None else temperature
     stated = checkpoint.calibration.temperature
@@ -160,13 +166,32 @@ def evaluate(
         samples=samples,
         unreadable={**unreadable, **missed},
         logits=logits,
-        raw=reliability(logits.double().log_softmax(dim=-1), truth),
-        in_use=reliability((logits.double() / stated).log_softmax(dim=-1), truth),
+        raw=reliability(log_scores(logits.double(), problem), truth),
+        in_use=reliability(log_scores(logits.double() / stated, problem), truth),
         cross_fitted=None if fair is None else reliability(fair, truth),
         temperature=temperature,
-        unsure_below=unsure_threshold(logits, truth, temperature) if temperature else None,
-        ood=ood_report(confidence(logits, weighed), confidence(met, weighed)) if len(met) else None,
+        unsure_below=unsure_threshold(logits, truth, temperature, problem) if temperature else None,
+        ood=ood_report(confidence(logits, weighed, problem), confidence(met, weighed, problem))
+        if len(met)
+        else None,
     )
+
+
+def check_scorable(checkpoint: Checkpoint) -> None:
+    """Raise UnsupportedError for a checkpoint that names no class of several."""
+    if checkpoint.problem == "regression" or len(checkpoint.labels) == 1:
+        what = "a number" if checkpoint.problem == "regression" else "one class alone"
+        raise UnsupportedError(
+            f"'{checkpoint.ref}' gives {what}, and photos in folders of classes cannot score that; "
+            "choose a checkpoint that tells two classes or more apart."
+        )
+
+
+def log_scores(
+    logits: Float[Tensor, "photos classes"], problem: Problem
+) -> Float[Tensor, "photos classes"]:
+    """Logarithms of the probabilities that are shown."""
+    return logsigmoid(logits) if problem == "multi_label" else logits.log_softmax(dim=-1)
 
 
 def _answers(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vit_demo.errors import ConfigError
 from vit_demo.evaluation.metrics import Share
+from vit_demo.predictions import Problem, scores
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,12 @@ def ood_report(known: Float[Tensor, " known"], ood: Float[Tensor, " strangers"])
 
 
 def confidence(
-    logits: Float[Tensor, "photos classes"], temperature: float
+    logits: Float[Tensor, "photos classes"],
+    temperature: float,
+    problem: Problem = "single_label",
 ) -> Float[Tensor, " photos"]:
     """The probability of the likeliest class."""
-    return (logits.double() / temperature).softmax(dim=-1).amax(dim=-1)
+    return scores(logits.double(), problem, temperature).amax(dim=-1)
 
 
 def _share_in_order(known: Float[Tensor, " known"], ood: Float[Tensor, " strangers"]) -> float:

@@ -11,6 +11,8 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vit_demo.predictions import Problem, scores
+
 FOLDS = 5
 
 # Beyond these a temperature says that the likelihood has no maximum, not what it is.
@@ -84,9 +86,12 @@ def cross_fitted(
 
 
 def unsure_threshold(
-    logits: Float[Tensor, "photos classes"], truth: Int[Tensor, " photos"], temperature: float
+    logits: Float[Tensor, "photos classes"],
+    truth: Int[Tensor, " photos"],
+    temperature: float,
+    problem: Problem = "single_label",
 ) -> float | None:
     """The confidence that 95 % of the rightly named photos reach; None where none is right."""
-    best = (logits.double() / temperature).softmax(dim=-1).max(dim=-1)
+    best = scores(logits.double(), problem, temperature).max(dim=-1)
     right = best.values[best.indices == truth]
     return float(right.quantile(1 - KEPT)) if len(right) else None

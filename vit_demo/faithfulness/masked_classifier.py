@@ -21,6 +21,7 @@ from vit_demo.explanations.masking import (
     mean_colour,
 )
 from vit_demo.explanations.traced_pass import TracedPass
+from vit_demo.predictions import scores
 from vit_demo.trace import LinearMixing
 
 # The blur of RISE (arXiv 1806.07421): a kernel of 11 pixels, sigma 5.
@@ -33,7 +34,8 @@ Probabilities = Float[Tensor, " masks"]
 class MaskedClassifier:
     """A watched photo (a batch of one), and the class whose probability is followed.
 
-    With `versus` it is the probability of the one class as against the other alone. `temperature`
+    With `versus` it is the probability of the one class as against the other alone. A regression
+    has no probabilities: its number is followed, or the difference of two. `temperature`
     is the checkpoint's own, so that the probabilities are those that everybody is shown. With
     `bfloat16` the passes with hidden patches are made in half precision: faster where the
     processor has it, and a little coarser, for every map alike. With `between`, which is called
@@ -52,11 +54,6 @@ class MaskedClassifier:
             raise CheckpointError(
                 "The checkpoint answers with infinite values or none at all, so its weights are "
                 "damaged and no map of it can be put to the test; choose another checkpoint."
-            )
-        if self.traced.logits.shape[-1] == 1:
-            raise CheckpointError(
-                "The checkpoint knows one class alone, whose probability is always 1, so no map "
-                "of it can be put to the test; choose one with two classes or more."
             )
 
     @property
@@ -86,7 +83,7 @@ class MaskedClassifier:
         return self._of_each(
             masks,
             lambda sets: logits_dropping(
-                traced.model, traced.pixels, sets, self.between, self._tokens_at_once
+                traced.model, traced.pixels, sets, self.between, self._tokens_per_batch
             ),
         )
 
@@ -109,12 +106,12 @@ class MaskedClassifier:
                 sets,
                 traced.grid,
                 self.between,
-                self._tokens_at_once,
+                self._tokens_per_batch,
             ),
         )
 
     @property
-    def _tokens_at_once(self) -> int | None:
+    def _tokens_per_batch(self) -> int | None:
         """So few that a batch is one set, where others may be waiting for the model."""
         return None if self.between is None else 1
 
@@ -132,7 +129,10 @@ class MaskedClassifier:
         if hides.any():
             with torch.no_grad(), half:
                 logits[hides] = logits_of(once[hides].to(known.device)).to(known)
-        logits = logits / self.temperature
-        if self.versus is not None:
-            return logits[:, [self.target, self.versus]].softmax(dim=-1)[places, 0]
-        return logits.softmax(dim=-1)[places, self.target]
+        problem = self.traced.model.problem
+        if self.versus is None:
+            return scores(logits, problem, self.temperature)[places, self.target]
+        pair = logits[:, [self.target, self.versus]]
+        if problem == "regression":
+            return (pair[:, 0] - pair[:, 1])[places]
+        return scores(pair, "single_label", self.temperature)[places, 0]

@@ -32,7 +32,11 @@ INK, QUIET, BAR = "#1f2430", "#667085", "#c2410c"
 
 @dataclass(frozen=True)
 class Sheet:
-    """What stands on the sheet, in words and pictures ready to be placed."""
+    """What stands on the sheet, in words and pictures ready to be placed.
+
+    `percent` says whether the map's values are shares, `class_percent` whether those of the
+    classes are: other numbers have no bar.
+    """
 
     title: str
     caption: str
@@ -42,6 +46,7 @@ class Sheet:
     scale: ColourScale
     classes: Sequence[tuple[str, float]]
     percent: bool = True
+    class_percent: bool = True
 
 
 def draw_sheet(sheet: Sheet) -> Figure:
@@ -55,7 +60,8 @@ def draw_sheet(sheet: Sheet) -> Figure:
     bar = figure.add_axes((second, TOP - height - 0.03, max(width, NARROWEST_BAR), 0.018))
     _draw_colour_bar(figure, bar, sheet)
     third = second + PICTURE_WIDTH + GAP
-    _draw_classes(figure.add_axes((third, TOP - 0.58, 1 - LEFT - third, 0.58)), sheet.classes)
+    third_axes = figure.add_axes((third, TOP - 0.58, 1 - LEFT - third, 0.58))
+    _draw_classes(third_axes, sheet.classes, sheet.class_percent)
     figure.text(LEFT, 0.9, sheet.title, fontsize=20, color=INK, weight="bold", parse_math=False)
     lines = [line for part in sheet.caption.splitlines() for line in wrap(part, LINE) or [""]]
     figure.text(LEFT, 0.03, "\n".join(lines), fontsize=10, color=QUIET, parse_math=False)
@@ -103,12 +109,14 @@ def _draw_colour_bar(figure: Figure, axes: Axes, sheet: Sheet) -> None:
     bar.outline.set_visible(False)
 
 
-def _draw_classes(axes: Axes, classes: Sequence[tuple[str, float]]) -> None:
+def _draw_classes(axes: Axes, classes: Sequence[tuple[str, float]], percent: bool) -> None:
     places = range(len(classes))
-    axes.barh(places, [probability for _, probability in classes], height=0.28, color=BAR)
-    axes.barh(places, [1] * len(classes), height=0.28, color="#eef0f3", zorder=0)
-    for place, (label, probability) in zip(places, classes, strict=True):
+    if percent:
+        axes.barh(places, [probability for _, probability in classes], height=0.28, color=BAR)
+        axes.barh(places, [1] * len(classes), height=0.28, color="#eef0f3", zorder=0)
+    for place, (label, value) in zip(places, classes, strict=True):
         axes.text(0, place - 0.25, label, fontsize=12, color=INK, parse_math=False)
-        axes.text(1, place - 0.25, f"{probability:.1%}", fontsize=12, color=INK, ha="right")
+        number = f"{value:.1%}" if percent else f"{value:.4g}"
+        axes.text(1, place - 0.25, number, fontsize=12, color=INK, ha="right")
     axes.set(xlim=(0, 1), ylim=(max(5, len(classes)) - 0.8, -0.45))
     axes.set_axis_off()

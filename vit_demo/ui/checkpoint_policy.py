@@ -6,6 +6,7 @@ made by hand as well.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from vit_demo.checkpoints import (
     DEFAULT,
@@ -19,6 +20,8 @@ from vit_demo.checkpoints import (
 from vit_demo.checkpoints.cache import Progress
 from vit_demo.checkpoints.catalogue import Entry, catalogue
 from vit_demo.errors import AccessError
+from vit_demo.ui.explorer.words import DEFAULT_LANGUAGE
+from vit_demo.ui.languages import say, translation
 
 
 @dataclass(frozen=True)
@@ -27,18 +30,29 @@ class CheckpointPolicy:
 
     `default` is the host's own choice and may be anything. Without `any_checkpoint` only it and
     the catalogue are on offer. Only with `own_machine`, where visitor and host are one person, can
-    a folder be named, and is the whole cache listed.
+    a folder be named, and is the whole cache listed. `preprocessing` and `classes` are the host's
+    for the default checkpoint; see `read`.
     """
 
     default: str = DEFAULT
     any_checkpoint: bool = True
     own_machine: bool = True
     allow_pickle: bool = False
+    preprocessing: str | None = None
+    classes: Path | None = None
 
     def load(self, ref: str, progress: Progress | None) -> Checkpoint:
         """Load what is on offer; raises AccessError for the rest, and what `load` raises."""
         self._admit(ref)
-        return load(ref, progress, allow_pickle=self.allow_pickle, paths=self._paths(ref))
+        own = ref == self.default
+        return load(
+            ref,
+            progress,
+            allow_pickle=self.allow_pickle,
+            paths=self._paths(ref),
+            preprocessing=self.preprocessing if own else None,
+            classes=self.classes if own else None,
+        )
 
     def summary(self, ref: str) -> CheckpointSummary | None:
         """What is known of it without fetching it; raises what `load` would for such a name."""
@@ -54,14 +68,16 @@ class CheckpointPolicy:
         pickled = {entry.ref for entry in catalogue() if entry.pickled}
         return ref in pickled and not self.allow_pickle
 
-    def choices(self, recent: Sequence[str] = ()) -> list[tuple[str, str]]:
+    def choices(
+        self, recent: Sequence[str] = (), language: str = DEFAULT_LANGUAGE
+    ) -> list[tuple[str, str]]:
         """Titles and references: the default, what was used recently, the catalogue, the cache."""
         offline = works_offline(self.allow_pickle)
         known = {entry.ref: entry for entry in catalogue()}
-        recent = [ref for ref in recent if self._admits(ref) and ref != self.default]
+        recent = [ref for ref in recent if self.admits(ref) and ref != self.default]
         listed = [self.default, *recent, *known, *(offline if self._lists_cache else ())]
         return [
-            (self._title(ref, known.get(ref), ref in offline, ref in recent), ref)
+            (self._title(ref, known.get(ref), ref in offline, ref in recent, language), ref)
             for ref in dict.fromkeys(listed)
         ]
 
@@ -70,23 +86,34 @@ class CheckpointPolicy:
         """On a shared page the rest of the cache is nobody's business."""
         return self.any_checkpoint and self.own_machine
 
-    def _title(self, ref: str, entry: Entry | None, offline: bool, recent: bool) -> str:
-        marks = [*entry.details] if entry else []
+    def _title(
+        self, ref: str, entry: Entry | None, offline: bool, recent: bool, language: str
+    ) -> str:
+        details = entry.details if entry else ()
+        marks = [translation(detail, language) or detail for detail in details]
         if offline:
-            marks.append("works offline")
+            marks.append(say(language, "page.mark.offline"))
         if entry and entry.pickled:
-            marks.append("pickled" if self.allow_pickle else "pickled: needs --allow-pickle")
+            mark = "page.mark.pickled" if self.allow_pickle else "page.mark.pickle_needed"
+            marks.append(say(language, mark))
         if recent:
-            marks.append("used recently")
+            marks.append(say(language, "page.mark.recent"))
         return f"{ref} — {' · '.join(marks)}" if marks else ref
 
     def _paths(self, ref: str) -> bool:
         return self.own_machine or ref == self.default
 
-    def _admits(self, ref: str) -> bool:
-        catalogued = {self.default, *(entry.ref for entry in catalogue())}
-        return self.any_checkpoint or ref in catalogued
+    def admits(self, ref: str) -> bool:
+        """Whether a checkpoint is on offer on this page."""
+        return self.offered is None or ref in self.offered
+
+    @property
+    def offered(self) -> tuple[str, ...] | None:
+        """All checkpoints on offer; None where any can be named."""
+        if self.any_checkpoint:
+            return None
+        return (self.default, *(entry.ref for entry in catalogue()))
 
     def _admit(self, ref: str) -> None:
-        if not self._admits(ref):
+        if not self.admits(ref):
             raise AccessError(f"'{ref}' is not on offer on this page; choose one from the list.")

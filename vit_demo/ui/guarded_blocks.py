@@ -1,7 +1,6 @@
 """gr.Blocks whose events take nothing from a browser but plain values and this visitor's photo."""
 
 from collections.abc import Collection, Sequence
-from html import escape
 from typing import Any
 
 import gradio as gr
@@ -10,7 +9,8 @@ from gradio.exceptions import ComponentProcessingError, InvalidPathError
 from gradio.state_holder import SessionState
 from pydantic import ValidationError
 
-from vit_demo.errors import PhotoError
+from vit_demo.errors import DemoError, PhotoError
+from vit_demo.ui.languages import error_html
 from vit_demo.ui.photo_input import PhotoInput
 from vit_demo.ui.uploads import Uploads
 
@@ -81,8 +81,12 @@ class GuardedBlocks(gr.Blocks):
 
     def checked(self, blocks: Sequence[Any], inputs: Sequence[Any], session: str) -> list[Any]:
         """The inputs of one event as Gradio may see them; raises gr.Error for what does not fit."""
+        # A State is kept on the server, so a request may leave out those that come last.
+        missing = len(blocks) - len(inputs)
+        if missing > 0 and all(isinstance(block, gr.State) for block in blocks[-missing:]):
+            inputs = [*inputs, *[None] * missing]
         if len(inputs) < len(blocks):
-            raise gr.Error(DOES_NOT_FIT, print_exception=False)
+            raise refusal(DOES_NOT_FIT)
         return [
             self._photo(value, session) if isinstance(block, PhotoInput) else _plain(block, value)
             for block, value in zip(blocks, inputs, strict=False)
@@ -94,7 +98,7 @@ class GuardedBlocks(gr.Blocks):
         try:
             self.uploads.open_for(session, reference)
         except PhotoError as error:
-            raise gr.Error(escape(str(error)), print_exception=False) from error
+            raise refusal(error) from error
         return {"path": reference["path"], "meta": {"_type": "gradio.FileData"}}
 
     async def preprocess_data(
@@ -108,7 +112,12 @@ class GuardedBlocks(gr.Blocks):
         try:
             return await super().preprocess_data(block_fn, inputs, state, explicit_call)
         except (gr.Error, ComponentProcessingError, InvalidPathError, ValidationError) as error:
-            raise gr.Error(DOES_NOT_FIT, print_exception=False) from error
+            raise refusal(DOES_NOT_FIT) from error
+
+
+def refusal(error: DemoError | str) -> gr.Error:
+    """A toast for what was refused; it leaves nothing in the log."""
+    return gr.Error(error_html(error), print_exception=False)
 
 
 def _plain(block: Any, value: Any) -> Any:
@@ -130,4 +139,4 @@ def _plain(block: Any, value: Any) -> Any:
             isinstance(entry, str) and len(entry) <= LONGEST_TEXT for entry in value
         ):
             return value
-    raise gr.Error(DOES_NOT_FIT, print_exception=False)
+    raise refusal(DOES_NOT_FIT)

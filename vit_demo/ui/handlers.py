@@ -8,6 +8,7 @@ from html import escape
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from vit_demo import captions
 from vit_demo.analysis import Analysis, PreparedPhoto, example_lenses
-from vit_demo.checkpoints import Checkpoint
+from vit_demo.checkpoints import DEFAULT, Checkpoint
 from vit_demo.checkpoints.cache import Progress
 from vit_demo.errors import DemoError, MethodError, OptionError, PhotoError
 from vit_demo.explanations import DEFAULT_METHOD, TracedPass, find_method
@@ -46,7 +47,9 @@ from vit_demo.ui.explorer.payload import (
     trust_data,
 )
 from vit_demo.ui.explorer.rows import Rows
+from vit_demo.ui.explorer.words import DEFAULT_LANGUAGE
 from vit_demo.ui.fair_lock import FairLock
+from vit_demo.ui.languages import error_html, in_every_language, say, sentence
 from vit_demo.ui.memory import return_freed_memory
 from vit_demo.ui.results import Results, SupersededError
 from vit_demo.ui.shown import Shown
@@ -55,6 +58,9 @@ from vit_demo.ui.uploads import Uploads
 # What every browser shows without help.
 SHOWN_BY_BROWSERS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif"}
 PREVIEW_QUALITY = 90
+
+# Labels that the line about a checkpoint names; the menus of the explorer have more.
+MOST_LABELS = 12
 
 NO_PHOTO = "There is no photo yet; upload one or click an example."
 NO_MAP = "This view has no map that can be used here; choose a map, such as attention rollout."
@@ -68,7 +74,6 @@ LONGEST_NAME, MOST = 100, 1_000_000
 
 # Gradio recognises this default and hands in the bar of the visitor who pressed Run.
 NO_PROGRESS = gr.Progress()
-PASSES = "Running the model with parts of the photo masked"
 
 
 class Patience:
@@ -126,16 +131,16 @@ def whole_number(value: Any) -> int | None:
 
 @contextmanager
 def toasts() -> Iterator[None]:
-    """Show what a person can mend as a toast; a bug keeps its traceback."""
+    """Show what a visitor can correct as a toast; a bug keeps its traceback."""
     try:
         yield
     except DemoError as error:
-        raise gr.Error(as_html(error), print_exception=False) from error
+        raise gr.Error(error_html(error), print_exception=False) from error
 
 
-def as_html(error: DemoError) -> str:
-    """Gradio renders a toast as HTML, and names in it come from files and from the Hub."""
-    return escape(str(error)).replace("\n", "<br>")
+def warn(error: DemoError) -> None:
+    """Show an error as a toast, and go on."""
+    gr.Warning(error_html(error))
 
 
 @dataclass(frozen=True)
@@ -150,9 +155,11 @@ class Handlers:
     uploads: Uploads
     results: Results
     rows: Rows
+    examples: Mapping[str, Path] = field(default_factory=dict)
     model_lock: FairLock = field(default_factory=FairLock)
     # What every model in memory answers after each layer to the examples.
     lenses: WeakKeyDictionary[Classifier, Tensor] = field(default_factory=WeakKeyDictionary)
+    example_lock: Lock = field(default_factory=Lock)
 
     def analyse(
         self,
@@ -161,29 +168,56 @@ class Handlers:
         session: str,
         previous: str | None = None,
         progress: gr.Progress = NO_PROGRESS,
+        language: str = DEFAULT_LANGUAGE,
     ) -> tuple[str, Shown, dict[str, Any]]:
-        """Run the model once: the result's token, the result, and what the explorer draws first."""
+        """Run the model once: the result's token, the result, and what the explorer draws first.
+
+        The `language` is that of the progress bar.
+        """
 
         def report(name: str, done: int, total: int) -> None:
-            progress(done / max(total, 1), desc=f"Fetching {name}, {total / MEGABYTE:.0f} MB")
+            size = f"{total / MEGABYTE:.0f}"
+            fetching = say(language, "page.fetching", name=name, size=size)
+            progress(done / max(total, 1), desc=fetching)
 
-        self.results.end_background(previous)
+        for token in (previous, *(example_token(name, session) for name in self.examples)):
+            self.results.end_background(token)
         with toasts():
             source = self._source(photo, session)
-            checkpoint = self.get((ref or "").strip(), report)
-            prepared = PreparedPhoto(
-                checkpoint, reduced(checkpoint.preprocessing(read_photo(source)))
-            )
-            with self.model_lock:
-                main = prepared.explain(DEFAULT_METHOD)
-            data = explorer_data(prepared.traced, [main])
-            shown = Shown(main, prepared.prepared, {main.method: main})
-            del prepared
-            return_freed_memory()
+            shown, data = self._run(source, self.get((ref or "").strip(), report))
         return self.results.add(shown, replaces=previous), shown, data
 
+    def token_of_example(self, name: object, session: str) -> str | None:
+        """The token of this session's own result for an example; None for what is no example.
+
+        The explorer shows an example from a file, without a result. The model is run here when
+        something is first asked about it.
+        """
+        if not isinstance(name, str) or name not in self.examples:
+            return None
+        token = example_token(name, session)
+        with self.example_lock, toasts():
+            if not self.results.has(token):
+                shown, _ = self._run(self.examples[name], self.get(DEFAULT, None))
+                self.results.keep(token, shown)
+        return token
+
+    def _run(self, photo: Path, checkpoint: Checkpoint) -> tuple[Shown, dict[str, Any]]:
+        prepared = PreparedPhoto(checkpoint, reduced(checkpoint.preprocessing(read_photo(photo))))
+        with self.model_lock:
+            main = prepared.explain(DEFAULT_METHOD)
+        data = explorer_data(prepared.traced, [main])
+        shown = Shown(main, prepared.prepared, {main.method: main})
+        del prepared
+        return_freed_memory()
+        return shown, data
+
     def ask(
-        self, token: str | None, question: Question, progress: gr.Progress = NO_PROGRESS
+        self,
+        token: str | None,
+        question: Question,
+        progress: gr.Progress = NO_PROGRESS,
+        language: str = DEFAULT_LANGUAGE,
     ) -> dict[str, Any]:
         """Another view of the photo that is shown, by the checkpoint that classified it.
 
@@ -197,7 +231,7 @@ class Handlers:
         ticket = self.results.begin_question(token)
 
         def between(done: int, total: int) -> None:
-            progress((done, total), desc=PASSES, unit="passes")
+            progress((done, total), desc=say(language, "page.passes"))
             self.model_lock.let_others_through()
             self.results.check_question(token, ticket)
 
@@ -319,12 +353,16 @@ class Handlers:
             return seen.traced
 
     def preview(self, photo: str | None, session: str) -> str | dict[str, object]:
-        """A picture of a photo that browsers cannot show, like HEIC; the model reads the photo."""
+        """Check a photo as soon as it is uploaded; the toast says why it cannot be read.
+
+        For one that browsers cannot show, such as HEIC, a picture is returned. The model reads the
+        photo itself.
+        """
         with toasts():
             source = self._source(photo, session)
+            picture = read_photo(source)
             if source.suffix.lower() in SHOWN_BY_BROWSERS:
                 return gr.skip()
-            picture = read_photo(source)
             picture.thumbnail((LONG_SIDE, LONG_SIDE))
             content = BytesIO()
             picture.save(content, "JPEG", quality=PREVIEW_QUALITY)
@@ -334,6 +372,11 @@ class Handlers:
         if not photo:
             raise PhotoError(NO_PHOTO)
         return self.uploads.open_for(session, {"path": photo})
+
+
+def example_token(name: str, session: str) -> str:
+    """The token of a session's own result for an example."""
+    return f"example {name} {session}"
 
 
 def reduced(prepared: Prepared, long_side: int = LONG_SIDE) -> Prepared:
@@ -380,12 +423,31 @@ def _explain(seen: PreparedPhoto, question: Question, between: Between) -> Analy
 
 
 def knowledge(shown: Shown) -> str:
-    """Who answered, what it can name, and whether it is unsure; from its files, so escaped."""
+    """Which checkpoint answered, which classes it knows, and whether it is unsure, as HTML."""
     main = shown.main
-    note = captions.unsure_note(main)
-    unsure = f'<p class="unsure">{escape(note)}</p>' if note else ""
-    known = captions.known_classes(main.checkpoint.labels)
-    return f'{unsure}<p class="about"><b>{escape(captions.source(main))}</b><br>{escape(known)}</p>'
+    threshold = main.checkpoint.calibration.unsure_below
+    unsure = ""
+    if threshold is not None and main.unsure:
+        best = f"{main.predictions[0].probability:.0%}"
+        note = sentence("page.unsure", probability=best, threshold=f"{threshold:.0%}")
+        unsure = f'<p class="unsure">{note}</p>'
+
+    def about(language: str) -> str:
+        checkpoint, labels = main.checkpoint, main.checkpoint.labels
+        source = say(
+            language,
+            "page.source.revision" if checkpoint.revision else "page.source",
+            ref=checkpoint.ref,
+            revision=checkpoint.revision,
+            architecture=checkpoint.architecture,
+        )
+        listed = ", ".join(labels[:MOST_LABELS]) + (", …" if len(labels) > MOST_LABELS else "")
+        known = say(language, "page.known", count=len(labels), labels=listed)
+        return f"<b>{escape(source)}</b><br>{escape(known)}"
+
+    notes = (*captions.reading_notes(main.checkpoint), captions.problem_note(main))
+    read = "".join(f'<p class="reading">{error_html(note)}</p>' for note in notes if note)
+    return f'{unsure}<p class="about">{in_every_language(about)}</p>{read}'
 
 
 def _slide(analysis: Analysis, folder: str, smooth: bool) -> str:

@@ -54,6 +54,7 @@ READ = frozenset(
 )
 READ_BELOW = (
     "/assets/",
+    "/examples/",
     "/explorer/",
     "/pwa_icon",
     "/static/",

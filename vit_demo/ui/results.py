@@ -38,6 +38,12 @@ class Results:
             self._put(token, shown)
         return token
 
+    def keep(self, token: str, shown: Shown) -> None:
+        """Keep a result under a token that the caller has chosen."""
+        self.drop(token)
+        with self._lock:
+            self._put(token, shown)
+
     def get(self, token: str | None) -> Shown:
         """The result behind a token; raises PhotoError where there is none (any more)."""
         if token is None:

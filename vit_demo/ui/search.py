@@ -1,6 +1,7 @@
 """Finding a checkpoint on the Hub: a query goes in, a list to click on comes out."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from html import escape
 from threading import Event, Lock
 from typing import Any
@@ -9,14 +10,13 @@ import gradio as gr
 
 from vit_demo.checkpoints.hub import Found, Offline, search
 from vit_demo.errors import CancelledError, DemoError
+from vit_demo.ui.languages import error_html, in_every_language, say, sentence
 
 MOST_FOUND = 8
 LONGEST_QUERY, LONGEST_REF = 100, 200
 
 # What an event answers with: a page's text, or Gradio's "leave it as it is".
 Answer = str | dict[str, Any]
-
-NOTHING = "The Hub has no image classifier of a family that is read here under such a name."
 
 # A click on a result hands its reference to Python, and marks it as the one that was taken.
 ON_CLICK = """
@@ -47,7 +47,7 @@ class Searches:
 def find(
     query: str | None, searches: Searches | None, offline: Offline | None = None
 ) -> Iterator[Answer]:
-    """What to show under the box: that it is being searched, then what was found or what is wrong.
+    """What to show below the box: that the search runs, then what was found or what is wrong.
 
     The client waits for an answer no longer than its own few seconds. An empty query stops the
     search before it and clears the list. `offline` names what needs no Hub, for when there is none.
@@ -59,13 +59,13 @@ def find(
     if not query:
         yield ""
         return
-    yield _words("Searching the Hub …")
+    yield _paragraph(sentence("page.searching"))
     try:
         answer = listed(search(query, MOST_FOUND, cancelled=stopped, offline=offline))
     except CancelledError:
         answer = ""
     except DemoError as error:
-        answer = _words(str(error))
+        answer = _paragraph(error_html(error))
     # Gradio shows an event's last answer once more at its end, over the newer search's.
     yield gr.skip() if stopped.is_set() else answer
 
@@ -73,16 +73,14 @@ def find(
 def listed(found: Sequence[Found]) -> str:
     """Results as buttons; every word in them comes from the network, so all are escaped."""
     if not found:
-        return _words(NOTHING)
+        return _paragraph(sentence("page.found.none"))
     rows = []
     for model in found:
-        marks = [f"{model.downloads:,} downloads", model.license or "licence unknown"]
-        if model.gated:
-            marks.append("gated: its terms must be accepted first")
         ref = escape(str(model.reference))
+        marks = in_every_language(partial(_marks, model))
         rows.append(
             f'<li><button type="button" data-ref="{ref}" aria-pressed="false"><b>{ref}</b>'
-            f"<span>{escape(' · '.join(marks))}</span></button></li>"
+            f"<small>{marks}</small></button></li>"
         )
     return f'<ul class="found">{"".join(rows)}</ul>'
 
@@ -96,5 +94,16 @@ def picked(event: gr.EventData) -> str:
     return ""
 
 
-def _words(text: str) -> str:
-    return f'<p class="about">{escape(text)}</p>'
+def _marks(model: Found, language: str) -> str:
+    """What a repository says of itself, in one language, as HTML."""
+    marks = [
+        say(language, "page.found.downloads", count=f"{model.downloads:,}"),
+        model.license or say(language, "page.found.no_license"),
+    ]
+    if model.gated:
+        marks.append(say(language, "page.found.gated"))
+    return escape(" · ".join(marks))
+
+
+def _paragraph(html: str) -> str:
+    return f'<p class="about">{html}</p>'

@@ -71,6 +71,14 @@ HF_GELUS: dict[str, Gelu] = {
     "gelu_new": "tanh",
     "gelu_fast": "tanh",
     "gelu_pytorch_tanh": "tanh",
+    "quick_gelu": "quick",
+}
+
+# The name under which each of them is written.
+HF_GELU_NAMES: dict[Gelu, str] = {
+    "exact": "gelu",
+    "tanh": "gelu_pytorch_tanh",
+    "quick": "quick_gelu",
 }
 
 # transformers' default, 1e-12, is written by hand into every ViTConfig of the library.
@@ -226,7 +234,7 @@ def config_json_of(
         "num_hidden_layers": config.depth,
         "num_attention_heads": config.heads,
         "intermediate_size": config.mlp_width,
-        "hidden_act": "gelu" if config.gelu == "exact" else "gelu_pytorch_tanh",
+        "hidden_act": HF_GELU_NAMES[config.gelu],
         "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,
         "layer_norm_eps": config.layer_norm_eps,

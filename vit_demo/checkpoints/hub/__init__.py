@@ -16,7 +16,7 @@ from threading import Event
 
 from vit_demo.checkpoints.catalogue import bundled
 from vit_demo.checkpoints.families import hub_tags
-from vit_demo.checkpoints.files import CONFIG, LABELS, PICKLE, PROCESSOR, WEIGHTS, read_json
+from vit_demo.checkpoints.files import CONFIG, PICKLE, WEIGHTS, read_json
 from vit_demo.checkpoints.hub import cache, client
 from vit_demo.checkpoints.hub.cache import Accept, cached, peek
 from vit_demo.checkpoints.hub.client import (
@@ -28,6 +28,7 @@ from vit_demo.checkpoints.hub.client import (
 )
 from vit_demo.checkpoints.hub.faults import explained
 from vit_demo.checkpoints.hub.reference import HubReference, Snapshot, is_repo
+from vit_demo.checkpoints.weights import INDEX, part_names
 from vit_demo.errors import CheckpointError, UnreachableError, UnsupportedError
 
 __all__ = ["Found", "HubReference", "Offline", "Snapshot", "cached", "fetch", "peek", "search"]
@@ -77,9 +78,10 @@ def fetch(
     stored = None
     try:
         stored = cache.find(reference, allow_pickle)
-        if stored is None or not reference.pinned:
+        complete = stored is not None and cache.processor_known(stored.folder)
+        if stored is None or not complete or not reference.pinned:
             listing = client.fetch_listing(reference, download.cancelled)
-            if stored is None or stored.revision != listing.commit:
+            if stored is None or not complete or stored.revision != listing.commit:
                 return download.run(listing)
     except FAULTS as error:
         names = offline() if offline else _offline(accept, allow_pickle)
@@ -150,9 +152,7 @@ class _Download:
 
     def _run(self, listing: Listing, cache_dir: Path) -> Snapshot:
         """The small files first."""
-        small = [
-            listing.files[name] for name in (CONFIG, PROCESSOR, LABELS) if name in listing.files
-        ]
+        small = [listing.files[name] for name in cache.SMALL if name in listing.files]
         if CONFIG not in listing.files:
             raise UnsupportedError(
                 f"{self.reference} has no {CONFIG}, so nothing says what model it is; "
@@ -165,11 +165,15 @@ class _Download:
         ]
         folder = paths[0].parent
         self.accept(read_json(folder / CONFIG, str(self.reference)))
-        weights = self._weights(listing)
-        size = client.size_of(self.reference, listing.commit, weights, cache_dir, self.cancelled)
-        self._check_size(size + sum(path.stat().st_size for path in paths), cache_dir)
-        self._download(listing.commit, weights, cache_dir, size or self.limit)
-        absent = tuple(name for name in (PROCESSOR, LABELS) if name not in listing.files)
+        weights = self._weights(listing, cache_dir)
+        sizes = [
+            client.size_of(self.reference, listing.commit, file, cache_dir, self.cancelled)
+            for file in weights
+        ]
+        self._check_size(sum(sizes) + sum(path.stat().st_size for path in paths), cache_dir)
+        for file, size in zip(weights, sizes, strict=True):
+            self._download(listing.commit, file, cache_dir, size or self.limit)
+        absent = tuple(name for name in cache.SMALL if name not in listing.files)
         return cache.mark_complete(self.reference, folder, absent)
 
     def _download(self, commit: str, file: RemoteFile, cache_dir: Path, limit: int) -> Path:
@@ -181,25 +185,39 @@ class _Download:
             self.reference, commit, file, cache_dir, limit, report, self.cancelled
         )
 
-    def _weights(self, listing: Listing) -> RemoteFile:
-        """The one file of weights; raises UnsupportedError where it is several, pickled or none."""
-        if WEIGHTS in listing.files:
-            return listing.files[WEIGHTS]
-        if f"{WEIGHTS}.index.json" in listing.files:
-            raise UnsupportedError(
-                f"The weights of {self.reference} are split over several files, which are not read "
-                "here; choose a smaller checkpoint, or save it in one piece."
+    def _weights(self, listing: Listing, cache_dir: Path) -> list[RemoteFile]:
+        """The files of weights, one or several with an index, which is fetched here.
+
+        Raises UnsupportedError where they are pickled or there are none.
+        """
+        for whole in (WEIGHTS, PICKLE):
+            index = f"{whole}{INDEX}"
+            if whole not in listing.files and index not in listing.files:
+                continue
+            if whole == PICKLE and not self.allow_pickle:
+                raise UnsupportedError(
+                    f"{self.reference} has only pickled weights ({PICKLE}), which can hide code; "
+                    f"choose one with {WEIGHTS}, or start with --allow-pickle if you trust its "
+                    "author."
+                )
+            if whole in listing.files:
+                return [listing.files[whole]]
+            return self._parts(listing, listing.files[index], cache_dir)
+        raise UnsupportedError(
+            f"{self.reference} has no {WEIGHTS}; choose a checkpoint that has one."
+        )
+
+    def _parts(self, listing: Listing, index: RemoteFile, cache_dir: Path) -> list[RemoteFile]:
+        """The files that an index names; raises CheckpointError where the listing lacks one."""
+        self._check_small(index)
+        path = self._download(listing.commit, index, cache_dir, LARGEST_SMALL_FILE)
+        names = part_names(path, str(self.reference))
+        if missing := [name for name in names if name not in listing.files]:
+            raise CheckpointError(
+                f"{self.reference} has no {missing[0]}, which its {index.name} names; choose "
+                "another checkpoint."
             )
-        if PICKLE not in listing.files:
-            raise UnsupportedError(
-                f"{self.reference} has no {WEIGHTS}; choose a checkpoint that has one."
-            )
-        if not self.allow_pickle:
-            raise UnsupportedError(
-                f"{self.reference} has only pickled weights ({PICKLE}), which can hide code; "
-                f"choose one with {WEIGHTS}, or start with --allow-pickle if you trust its author."
-            )
-        return listing.files[PICKLE]
+        return [listing.files[name] for name in names]
 
     def _check_small(self, file: RemoteFile) -> None:
         if (file.size or 0) > LARGEST_SMALL_FILE:

@@ -17,7 +17,13 @@ from typing import Any
 
 from huggingface_hub import constants
 
-from vit_demo.checkpoints.files import CONFIG, LABELS, PICKLE, PROCESSOR, WEIGHTS, read_json
+from vit_demo.checkpoints.files import (
+    CONFIG,
+    LABELS,
+    NESTED_PROCESSOR,
+    PROCESSOR,
+    read_json,
+)
 from vit_demo.checkpoints.hub.reference import (
     COMMIT,
     NEWEST,
@@ -27,7 +33,11 @@ from vit_demo.checkpoints.hub.reference import (
     is_revision,
 )
 from vit_demo.checkpoints.hub.verified import intact, known_as_damaged, own_folder
+from vit_demo.checkpoints.weights import weight_files
 from vit_demo.errors import CheckpointError
+
+# What is read of a checkpoint beside its weights.
+SMALL = (CONFIG, PROCESSOR, NESTED_PROCESSOR, LABELS)
 
 Accept = Callable[[dict[str, Any]], object]
 
@@ -73,15 +83,24 @@ def _newest(reference: HubReference) -> Iterator[Snapshot]:
 def is_whole(folder: Path, allow_pickle: bool) -> bool:
     """Whether nothing that reading needs is missing from a snapshot.
 
-    A transformers checkpoint keeps its preprocessing in a file of its own, and without it would
-    be read with the wrong one: that file must be here, or be known not to exist.
+    Without a processor's file, photos are prepared by a guess, here as in any other folder; see
+    `processor_known`.
     """
-    weights = (WEIGHTS, PICKLE) if allow_pickle else (WEIGHTS,)
-    config_json = _config(folder)
-    if config_json is None or not any((folder / name).is_file() for name in weights):
-        return False
-    processor_known = (folder / PROCESSOR).is_file() or _absent(folder, PROCESSOR).is_file()
-    return processor_known or "model_type" not in config_json
+    return _config(folder) is not None and bool(weight_files(folder, allow_pickle))
+
+
+def processor_known(folder: Path) -> bool:
+    """Whether a snapshot says how photos are prepared, or is known to say nothing of it.
+
+    A transformers checkpoint keeps that in a file of its own, which other programs may not have
+    fetched. Whoever can ask the Hub asks for it; without a network it is a guess.
+    """
+    if "model_type" not in (_config(folder) or {}):
+        return True
+    files = (PROCESSOR, NESTED_PROCESSOR)
+    return any((folder / name).is_file() for name in files) or all(
+        _absent(folder, name).is_file() for name in files
+    )
 
 
 def mark_complete(reference: HubReference, folder: Path, absent: tuple[str, ...]) -> Snapshot:
@@ -126,9 +145,9 @@ def _usable(snapshot: Snapshot, allow_pickle: bool) -> bool:
 
 def _files(folder: Path) -> list[Path]:
     """What is read of a snapshot; pickled weights only where there are no others."""
-    weights = WEIGHTS if (folder / WEIGHTS).is_file() else PICKLE
-    paths = [folder / name for name in (CONFIG, PROCESSOR, LABELS, weights)]
-    return [path for path in paths if path.is_file()]
+    small = [folder / name for name in SMALL]
+    weights = weight_files(folder, allow_pickle=True)
+    return [*(path for path in small if path.is_file()), *weights]
 
 
 def _repo_folder(root: Path, repo: str) -> Path:

@@ -1,0 +1,40 @@
+/**
+ * The photo field's clipboard and camera: what a browser refuses is said in words.
+ *
+ * Gradio asks the browser for both, and of a refusal says nothing.
+ */
+
+const FIELD = "#photo";
+const PASTE = `${FIELD} button[aria-label="Paste from clipboard"]`;
+// What a browser answers without permission, without a camera, or while another program has it.
+const REFUSALS = ["NotAllowedError", "NotFoundError", "NotReadableError", "SecurityError"];
+
+/** `notice(key)` shows a sentence of the tables. */
+export function explainRefusals(notice) {
+  let pressed = null;
+  document.addEventListener(
+    "click",
+    (click) => {
+      pressed = click.target.closest(PASTE) ? "clipboard" : click.target.closest(FIELD) && "camera";
+      if (pressed !== "clipboard") return;
+      if (!navigator.clipboard?.read) click.stopImmediatePropagation(); // Not on a page without https.
+      explainPaste(notice);
+    },
+    true,
+  );
+  window.addEventListener("unhandledrejection", (event) => {
+    if (!pressed || !REFUSALS.includes(event.reason?.name)) return;
+    event.preventDefault();
+    if (pressed === "camera") notice("page.no_webcam");
+  });
+}
+
+async function explainPaste(notice) {
+  try {
+    const items = await navigator.clipboard.read();
+    const picture = items.some(({ types }) => types.some((type) => type.startsWith("image/")));
+    if (!picture) notice("page.no_picture");
+  } catch {
+    notice("page.no_clipboard");
+  }
+}
