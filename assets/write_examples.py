@@ -15,10 +15,11 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 import vit_demo  # noqa: E402
+from vit_demo.analysis import EXAMPLES  # noqa: E402
 from vit_demo.checkpoints import DEFAULT  # noqa: E402
 from vit_demo.explanations import DEFAULT_METHOD  # noqa: E402
 from vit_demo.ui.explorer.payload import explorer_data  # noqa: E402
-from vit_demo.ui.page import EXAMPLES, EXAMPLES_FOLDER  # noqa: E402
+from vit_demo.ui.page import EXAMPLES_FOLDER  # noqa: E402
 
 
 def example_data(name: str) -> dict[str, Any]:

@@ -178,6 +178,7 @@ CYCLE = """
 import json, sys
 from pathlib import Path
 from vit_demo.checkpoints import CheckpointCache, load
+from vit_demo.ui.explorer.rows import Rows
 from vit_demo.ui.handlers import Handlers
 from vit_demo.ui.results import Results
 from vit_demo.ui.uploads import Uploads
@@ -188,7 +189,7 @@ def resident():
 
 def cycle(limit):
     cache, shown, sizes = CheckpointCache(lambda ref, progress: load(ref), limit), [], []
-    events = Handlers(cache.get, uploads, Results(10**9))
+    events = Handlers(cache.get, uploads, Results(10**9), Rows(10**9))
     for ref in refs:
         shown.append(events.analyse(photo, ref, "visitor"))
         sizes.append(resident())

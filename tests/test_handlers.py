@@ -13,12 +13,15 @@ import pytest
 from PIL import Image
 
 from vit_demo import captions, explain, prepare
+from vit_demo.analysis import PreparedPhoto, example_lenses
 from vit_demo.checkpoints import CheckpointCache, load
 from vit_demo.errors import DemoError, PhotoError
 from vit_demo.explanations import DEFAULT_METHOD, masking
+from vit_demo.explanations.queries import all_rollouts
 from vit_demo.explanations.similarity import token_colors, token_similarity
 from vit_demo.ui import handlers
-from vit_demo.ui.explorer.payload import layer_rows, patch_rows
+from vit_demo.ui.explorer.lens import lens_data
+from vit_demo.ui.explorer.payload import MOST_CLASSES, layer_rows, patch_rows, rows_view
 from vit_demo.ui.handlers import Question
 from vit_demo.ui.results import SupersededError
 
@@ -327,6 +330,8 @@ def test_rows_of_layers_and_patches_are_those_of_the_payload(
 
 def test_views_of_tokens_are_those_of_python(events, token, our_checkpoint, photo_file):
     traced = prepare(load(str(our_checkpoint)), photo_file).traced
+    rows = ask(events, token, "through_depth")
+    assert rows == rows_view("through_depth", all_rollouts(traced), traced.grid)
     view = ask(events, token, "looks_like")
     placed = np.frombuffer(base64.b64decode(view["bytes"]), dtype=np.uint8) / 255
     cosines = view["least"] + placed * (view["most"] - view["least"])
@@ -399,3 +404,34 @@ def test_a_slow_method_ends_early_once_nobody_waits_for_it(events, token, moves_
         assert events.results.get(token) is before
     with events.model_lock:
         pass
+
+
+def test_the_lens_is_that_of_python_and_reads_the_examples_once(events, token, our_checkpoint):
+    checkpoint = load(str(our_checkpoint))
+    shown = events.results.get(token)
+    sent = events.lens(token)
+    traced = PreparedPhoto(checkpoint, shown.prepared).traced
+    assert sent == lens_data(traced, shown.main, example_lenses(checkpoint), MOST_CLASSES)
+    kept = dict(events.lenses)
+    assert events.lens(token) == sent
+    assert all(events.lenses[model] is logits for model, logits in kept.items())
+
+
+def test_a_run_ends_what_nobody_pressed_for(events, token, reference, our_checkpoint, monkeypatch):
+    """The model is free for the Run after the pass that is under way."""
+    passes = []
+
+    def pressed(checkpoint, between):
+        passes.append(checkpoint)
+        events.results.end_background(token)
+        between(1, 3)
+        passes.append(checkpoint)
+
+    monkeypatch.setattr(handlers, "example_lenses", pressed)
+    with pytest.raises(SupersededError):
+        events.lens(token)
+    assert len(passes) == 1
+    ticket = events.results.begin_background(token, "lens")
+    events.analyse(reference, str(our_checkpoint), VISITOR, token)
+    with pytest.raises(SupersededError):
+        events.results.check_background(token, "lens", ticket)

@@ -28,6 +28,7 @@ from vit_demo.ui.explorer.payload import (
     map_view,
     pairs_view,
     patch_rows,
+    rows_view,
 )
 from vit_demo.ui.explorer.words import LANGUAGES, words
 
@@ -119,6 +120,40 @@ def test_pairs_are_within_a_step_and_colours_are_rounded():
     assert (found - pairs).abs().max() <= (view["most"] - view["least"]) / 255
     shades = colours_view("token_colours", torch.tensor([[[0.0, 0.5, 1.0], [2.0, -1.0, 0.25]]]))
     assert list(base64.b64decode(shades["bytes"])) == [0, 128, 255, 255, 0, 64]
+
+
+def test_a_map_for_every_patch_is_within_a_step_of_its_row():
+    rows = torch.rand(24, 24)
+    rows /= rows.sum(dim=1, keepdim=True)
+    view = rows_view("through_depth", rows, (4, 6), exact=False)
+    found, most = decoded(view, (24, 24))
+    for row in range(24):
+        assert_within_a_step(found[row], most[row], rows[row])
+    assert view["caption"][-1] == {"key": "caption.approximate"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({}, ["CLS"]),
+        ({"registers": 2}, ["CLS", "REG 1", "REG 2"]),
+        ({"distilled": True}, ["CLS", "DIST"]),
+        ({"class_token": False, "pooling": "mean", "registers": 1}, ["REG"]),
+        ({"class_token": False, "pooling": "attention"}, []),
+    ],
+)
+def test_tokens_before_the_patches_are_named(changes, names, tiny_config, make_model, noise_photo):
+    look = looked(make_model(replace(tiny_config, **changes)), noise_photo(40, 40))
+    data = explorer_data(look.traced, [look.explain()])
+    assert data["prefix_names"] == names
+    assert data["prefix"] == len(names)
+
+
+def test_the_control_stands_last_in_the_menu(look):
+    names = [view["name"] for view in explorer_data(look.traced, [look.explain()])["views"]]
+    assert names[:2] == ["patches", "rollout"]
+    assert names[-1] == "random"
+    assert {"through_depth", "looks_like", "looks_at"} <= set(names)
 
 
 def test_a_small_photo_is_said_to_be_small(look, tiny_model, noise_photo):

@@ -10,6 +10,7 @@ from vit_demo import trace as flow_module
 from vit_demo.errors import OptionError
 from vit_demo.explanations import run_with_trace
 from vit_demo.explanations.queries import (
+    all_rollouts,
     attention_distances,
     mean_distance,
     patch_attention,
@@ -55,6 +56,25 @@ def test_a_patch_gathers_its_row_of_the_rollout(traced):
     token = traced.trace.layers[0].tokens - 24 + 1 * 6 + 4
     row = token_rollout(traced.trace, batch=2)[:, token]
     torch.testing.assert_close(patch_rollout(traced, (1, 4)), on_patches(row, traced))
+
+
+@pytest.mark.parametrize("layer", [2, -1])
+def test_all_rollouts_are_those_of_each_patch(traced, layer):
+    every = all_rollouts(traced, layer)
+    assert every.shape == (24, 24)
+    for number in (0, 7, 23):
+        one = patch_rollout(traced, divmod(number, 6), layer)[0]
+        torch.testing.assert_close(every[number].reshape(4, 6), one)
+
+
+def test_all_rollouts_of_swin_begin_at_merged_tokens():
+    traced = run_with_trace(
+        lively(tiny("timm", (24, 24), (3, 3))), torch.randn(1, 3, 24, 24).double()
+    )
+    every, (_, cols) = all_rollouts(traced), traced.grid
+    for patch in ((0, 0), (4, 7)):
+        one = patch_rollout(traced, patch)[0]
+        torch.testing.assert_close(every[patch[0] * cols + patch[1]].reshape(one.shape), one)
 
 
 def test_after_the_first_layer_half_of_what_a_patch_gathers_is_itself(traced):

@@ -13,7 +13,7 @@ from vit_demo.ui.explorer import payload as payload_module
 from vit_demo.ui.explorer.words import DEFAULT_LANGUAGE, LANGUAGES, words
 
 # Keys that the scripts or payload.py put together from parts.
-COMPOSED = re.compile(r"^(page|title|control|state|pane|view|caption|wall\.title|reader)\.")
+COMPOSED = re.compile(r"^(page|title|control|state|pane|view|caption|account|wall\.title|reader)\.")
 
 
 def placeholders(sentence):
@@ -51,6 +51,7 @@ def placeholderless(sentence):
 def test_every_method_has_a_name_and_a_caption():
     methods = set(METHODS) - {"attention"}
     keys = {f"{part}.{name}" for name in methods for part in ("view", "caption")}
+    keys |= {f"unit.{name}" for name in methods if METHODS[name].signed}
     assert keys <= words().keys()
 
 
@@ -59,13 +60,15 @@ def test_every_key_that_a_script_names_exists_and_none_is_left_over():
     scripts = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.js"))
     named = set(
         re.findall(
-            r'"((?:card|wall|head|trust|keys|caption|control|predictions|list)\.[a-z_.]+)"', scripts
+            r'"((?:card|wall|head|trust|keys|caption|control|predictions|list|lens|account|token)\.[a-z_.]+)"',
+            scripts,
         )
     )
     assert named - words().keys() == set()
     composed = {key for key in words() if COMPOSED.match(key)}
-    payload = Path(payload_module.__file__).read_text(encoding="utf-8")
-    named |= set(re.findall(r'"(trust\.[a-z_.]+)"', payload))
+    modules = Path(payload_module.__file__).parent.glob("*.py")
+    payload = "\n".join(path.read_text(encoding="utf-8") for path in modules)
+    named |= set(re.findall(r'"((?:trust|lens|account|token)\.[a-z_.]+)"', payload))
     from_python = {key for key in words() if key.startswith(("reason.", "unit."))}
     assert words().keys() - named - composed - from_python == set()
 

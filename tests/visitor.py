@@ -95,7 +95,7 @@ class Visitor:
     def ask(self, channel, **content):
         """What the explorer asks: the output of one of its events."""
         event = self.events("explorer-panel", channel)[0]
-        return self.send(event, [None], event_data={"_data": content})
+        return self.send(event, [None], event_data=content)
 
     def close(self):
         with suppress(httpx.HTTPError):

@@ -26,6 +26,7 @@ from vit_demo.explanations import (
     find_method,
     run_with_trace,
 )
+from vit_demo.explanations.depth_lens import depth_lens
 from vit_demo.explanations.evidence import Account
 from vit_demo.explanations.masking import Between
 from vit_demo.faithfulness import (
@@ -40,8 +41,12 @@ from vit_demo.photo import PhotoSource, read_photo
 from vit_demo.precision import bfloat16_is_faster
 from vit_demo.predictions import Prediction, find_class, rank
 from vit_demo.preprocess import Box, Prepared
+from vit_demo.settings import ASSETS
 
 TOP = 5
+
+# The depth lens compares a photo with these, to tell which layers answer the same to all.
+EXAMPLES = ("dahlia.jpg", "honey-bee.jpg", "drawn-sunflower.png")
 
 # Their table has the most faithful first, as measured for the bundled checkpoint.
 CLASS_SPECIFIC = tuple(name for name, method in METHODS.items() if method.class_specific)
@@ -231,6 +236,21 @@ class PreparedPhoto:
 def prepare(checkpoint: Checkpoint, photo: PhotoSource) -> PreparedPhoto:
     """Read and prepare the photo; raises PhotoError when it cannot be read."""
     return PreparedPhoto(checkpoint, checkpoint.preprocessing(read_photo(photo)))
+
+
+def example_lenses(
+    checkpoint: Checkpoint, between: Between | None = None
+) -> Float[Tensor, "photos layers classes"]:
+    """The depth lens of every example, to compare a photo with: the logits after each layer.
+
+    `between` is called after each example. Raises MethodError as `depth_lens` does.
+    """
+    logits = []
+    for number, name in enumerate(EXAMPLES, start=1):
+        logits.append(depth_lens(prepare(checkpoint, ASSETS / "examples" / name).traced).logits[0])
+        if between is not None:
+            between(number, len(EXAMPLES))
+    return torch.stack(logits)
 
 
 def explain(

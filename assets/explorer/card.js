@@ -3,7 +3,8 @@
 import { drawPatch } from "./draw.js";
 import { element, write } from "./dom.js";
 import { largest } from "./maps.js";
-import { percent, say, text } from "./words.js";
+import { cellOf } from "./pane.js";
+import { formatOf, percent, say, text } from "./words.js";
 
 const SIDE = 88;
 const PLACES = 2;
@@ -28,8 +29,7 @@ export class Card {
       this.write(say(words, "card.empty.title"), [say(words, "card.empty")]);
       return;
     }
-    const cell = { width: data.cell, height: data.cell };
-    drawPatch(this.canvas.getContext("2d"), picture, cell, patch, SIDE);
+    drawPatch(this.canvas.getContext("2d"), picture, cellOf(data, picture), patch, SIDE);
     this.write(title(data, words, patch), sentences(content));
   }
 
@@ -61,7 +61,8 @@ function sentences({ data, words, maps, state, patch, headName, shown }) {
   const place = { layer: state.layer, head: headName(state.head, state.layer) };
   const found = [];
   if (shown) {
-    found.push(say(words, "card.value", { view: text(words, shown.view.label), value: percent(shown.map.values[number]) }));
+    const format = formatOf(shown.view);
+    found.push(say(words, "card.value", { view: text(words, shown.view.label), value: format(shown.map.values[number]) }));
   }
   const read = maps.attention(state.layer, state.head);
   if (read && shown?.view.kind !== "attention") {

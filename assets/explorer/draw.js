@@ -1,10 +1,13 @@
 /** Drawing on a 2D context; everything that is drawn is an argument. */
 
-import { common, patchBox } from "./geometry.js";
+import { common, tokenBox } from "./geometry.js";
 
 export const STAGE = "#0b0d12";
 const UNSEEN = "rgb(8 10 14 / 0.72)";
 const BELOW_MAP = "rgb(8 10 14 / 0.36)";
+const TOKEN = "#ffb27a";
+// Sides of tokens, in CSS pixels, from which on their numbers can be read.
+const LEAST_NUMBERED = 16;
 const FRAME = "rgb(255 255 255 / 0.28)";
 
 function covers(context, box) {
@@ -50,6 +53,49 @@ export function drawPatches(context, picture, layout, grid) {
   context.restore();
 }
 
+/** The pixels of a patch on the picture; where the input is padded there are fewer, or none. */
+export function patchPixels(picture, cell, [row, col]) {
+  const x = col * cell.width;
+  const y = row * cell.height;
+  const width = Math.min(cell.width, picture.naturalWidth - x);
+  const height = Math.min(cell.height, picture.naturalHeight - y);
+  return width > 0 && height > 0 ? { x, y, width, height } : null;
+}
+
+/** All tokens, one after the other: those before the patches by name, the patches by number. */
+export function drawSequence(context, picture, sequence, { grid, cell, names, ratio }) {
+  context.imageSmoothingEnabled = true;
+  context.imageSmoothingQuality = "high";
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  const numbered = sequence.side >= LEAST_NUMBERED * ratio;
+  for (let token = 0; token < sequence.count; token++) {
+    const box = tokenBox(sequence, token);
+    const number = token - names.length;
+    if (number < 0) drawNamed(context, box, names[token]);
+    else {
+      const place = [Math.floor(number / grid[1]), number % grid[1]];
+      const from = patchPixels(picture, cell, place);
+      if (from) context.drawImage(picture, from.x, from.y, from.width, from.height, box.x, box.y, box.width, box.height);
+      if (numbered) drawNumber(context, box, String(number + 1), sequence.step.y - box.height);
+    }
+  }
+}
+
+function drawNamed(context, box, name) {
+  context.fillStyle = TOKEN;
+  context.fillRect(box.x, box.y, box.width, box.height);
+  context.fillStyle = "#0b0d12";
+  context.font = `700 ${Math.max(1, (1.5 * box.width) / Math.max(3, name.length))}px system-ui, sans-serif`;
+  context.fillText(name, box.x + box.width / 2, box.y + box.height / 2, box.width);
+}
+
+function drawNumber(context, box, number, room) {
+  context.fillStyle = "rgb(255 255 255 / 0.78)";
+  context.font = `${0.72 * room}px system-ui, sans-serif`;
+  context.fillText(number, box.x + box.width / 2, box.y + box.height + room / 2);
+}
+
 /** Lines between patches; `share` is their width as a share of a patch. */
 export function drawGrid(context, box, [rows, cols], colour, share) {
   const width = Math.max(1, Math.round((box.width / cols) * share));
@@ -86,9 +132,8 @@ export function drawOverlay(context, map, layout, smooth = false) {
   context.restore();
 }
 
-/** A ring round one patch. */
-export function drawMark(context, layout, grid, patch, { colour, ratio }) {
-  const box = patchBox(layout.grid, grid, patch);
+/** A ring round one box. */
+export function drawMark(context, box, { colour, ratio }) {
   const line = 2 * ratio;
   context.lineJoin = "round";
   context.strokeStyle = "rgb(0 0 0 / 0.55)";
@@ -100,15 +145,12 @@ export function drawMark(context, layout, grid, patch, { colour, ratio }) {
 }
 
 /** The pixels of one patch, enlarged. Where the input is padded there is nothing to draw. */
-export function drawPatch(context, picture, cell, [row, col], side) {
+export function drawPatch(context, picture, cell, patch, side) {
   context.fillStyle = STAGE;
   context.fillRect(0, 0, side, side);
   context.imageSmoothingEnabled = false;
-  const x = col * cell.width;
-  const y = row * cell.height;
-  const width = Math.min(cell.width, picture.naturalWidth - x);
-  const height = Math.min(cell.height, picture.naturalHeight - y);
-  if (width <= 0 || height <= 0) return;
-  const drawn = [(side * width) / cell.width, (side * height) / cell.height];
-  context.drawImage(picture, x, y, width, height, 0, 0, ...drawn);
+  const from = patchPixels(picture, cell, patch);
+  if (!from) return;
+  const drawn = [(side * from.width) / cell.width, (side * from.height) / cell.height];
+  context.drawImage(picture, from.x, from.y, from.width, from.height, 0, 0, ...drawn);
 }

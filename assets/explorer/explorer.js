@@ -7,6 +7,7 @@
  *   explorer.update(data)          another result; what was chosen stays where it can
  *   explorer.setLayer(layer)       all rows of one layer, unasked
  *   explorer.addView(view)         another view, or another content of the view of that name
+ *   explorer.setLens(lens)         what the head answers after every layer
  *   explorer.setTrust(trust)       the quick faithfulness test
  *   explorer.setWords(words)       another language, without another result
  *   explorer.setState("busy")      or ("error", message), ("empty")
@@ -17,13 +18,15 @@
  * All hooks are optional. They return promises of what payload.py makes:
  * `loadLayer(number)` layer_rows, `loadPatch(layer, row, col)` patch_rows,
  * `loadView(name, {target, versus})` the view, or null where it was refused,
- * `testMap(name)` trust_data, or null. `saveSlide({view, target, versus, layer, head, smooth})`
+ * `loadLens()` lens_data, or null; `testMap(name)` trust_data, or null. `saveSlide({view, target, versus, layer, head, smooth})`
  * takes the right pane's map away. `change(state, data)` hears every choice.
  */
 
+import { accountPanel } from "./account.js";
 import { Card } from "./card.js";
 import { bytesOf } from "./decode.js";
 import { element, fillMenu, write } from "./dom.js";
+import { Lens } from "./lens.js";
 import { Maps } from "./maps.js";
 import { Pane } from "./pane.js";
 import * as choices from "./state.js";
@@ -33,6 +36,8 @@ import { say, text } from "./words.js";
 
 const FRAME_MS = 700;
 const TIMINGS = 1024;
+// Views that show another map for every patch.
+const OF_A_PATCH = ["looks", "pairs", "rows"];
 const KEYS = [
   ["← ↑ → ↓", "keys.arrows"],
   ["[ ]", "keys.layers"],
@@ -67,6 +72,8 @@ class Explorer {
     this.panes = { a: new Pane("a"), b: new Pane("b") };
     this.card = new Card();
     this.wall = new Wall((layer, head) => this.pick(layer, head), (layer, head) => this.cellName(layer, head));
+    this.lens = new Lens();
+    this.account = element("section", { class: "box account" });
     this.trust = element("section", { class: "box trust" });
     this.message = element("p", { class: "message", role: "status" });
     this.live = element("p", { class: "unseen", "aria-live": "polite" });
@@ -79,12 +86,13 @@ class Explorer {
       element("header", {}, this.wallTitle, this.controls),
       this.wallNone,
       this.wall.node,
+      this.lens.node,
     );
     this.keys = element("dialog", { class: "keys" });
     this.root.replaceChildren(
       this.message,
       element("div", { class: "panes" }, this.panes.a.node, this.panes.b.node),
-      element("div", { class: "lower" }, this.wallBox, element("div", { class: "aside" }, this.card.node, this.trust)),
+      element("div", { class: "lower" }, this.wallBox, element("div", { class: "aside" }, this.card.node, this.account, this.trust)),
       this.live,
       this.keys,
     );
@@ -149,6 +157,7 @@ class Explorer {
     pane.versus.addEventListener("change", () =>
       this.set(choices.withVersus(this.state, this.data, chosen(pane.versus))),
     );
+    pane.sequence.addEventListener("change", () => this.set({ ...this.state, sequence: pane.sequence.checked }));
     const canvas = pane.canvas;
     const follow = (pointer) => {
       if (this.data) this.set(choices.withHover(this.state, pane.patchAt(pointer, this.data)));
@@ -223,7 +232,8 @@ class Explorer {
     } finally {
       if (run === this.run) this.loading = false;
     }
-    this.prefetch(run);
+    await this.prefetch(run);
+    await this.loadLens(run);
   }
 
   setState(name, message = "") {
@@ -248,6 +258,18 @@ class Explorer {
     } else this.setState(this.root.dataset.state);
   }
 
+  setLens(lens) {
+    if (!this.data) return;
+    this.data = { ...this.data, lens };
+    this.lens.set(lens);
+    this.drawLens();
+  }
+
+  drawLens() {
+    const { data, words, state } = this;
+    this.lens.draw({ data, words, explained: choices.explained(state, data), layer: state.layer });
+  }
+
   setTrust(trust) {
     this.trustResult = trust;
     this.renderTrust();
@@ -256,6 +278,17 @@ class Explorer {
   /** The result of the test stands beside the map that was tested, and beside no other. */
   renderTrust() {
     if (this.data) this.trust.replaceChildren(...this.trustContent());
+  }
+
+  /** The account of the map in sight that has one, the right pane's first. */
+  renderAccount() {
+    const { data, state, words } = this;
+    const views = [state.views.b, state.views.a].map((name) => choices.viewNamed(data, name));
+    const view = views.find((each) => each.account && !choices.missing(each, state));
+    this.account.hidden = !view;
+    if (!view || (this.accounted?.view === view && this.accounted.words === words)) return;
+    this.accounted = { view, words };
+    this.account.replaceChildren(...accountPanel(view.account, words));
   }
 
   /** The map of the right pane: only a map of patches can be tested, or put on a slide. */
@@ -367,6 +400,7 @@ class Explorer {
       this.wall.build(data, heading, (head) => say(words, head ? "wall.head" : "wall.mean", { head }));
       this.wall.draw(this.maps, this.tables.sequential);
     } else this.wall.node.replaceChildren();
+    this.lens.set(data.lens);
     const layers = Array.from({ length: data.layers }, (_, i) => ({ value: i + 1, label: String(i + 1) }));
     fillMenu(this.layerMenu, layers, this.state.layer);
     this.headsOf = null;
@@ -424,9 +458,10 @@ class Explorer {
       const map = maps.of(view, state, patch);
       if (pane.canvas.width && pane.ratio) pane.draw({ data, state, view, map, images, tables });
       pane.relabel(words, view);
+      pane.offerSequence(data, words, view, state);
       pane.offerClasses(data, words, view, state, choices.explained(state, data));
       pane.explain({ words, view, map, tables, sentences: this.sentences(view, map, patch) });
-      if (map?.values && view.kind !== "pairs") shown = { view, map };
+      if (map?.values && !OF_A_PATCH.includes(view.kind)) shown = { view, map };
     }
     this.card.draw({
       data,
@@ -439,21 +474,31 @@ class Explorer {
       shown,
     });
     this.controlsFollow();
+    this.drawLens();
+    this.renderAccount();
     this.timings.push(performance.now() - began);
     if (this.timings.length > TIMINGS) this.timings.shift();
   }
 
   sentences(view, map, patch) {
-    const { words, state } = this;
+    const { words, state, data } = this;
     const said = view.caption.map((sentence) => text(words, sentence));
     if (view.kind === "attention" || view.kind === "looks") {
       said.unshift(say(words, "caption.place", { layer: state.layer, head: this.headName(state.head, state.layer) }));
     }
-    const follows = view.kind === "looks" || view.kind === "pairs";
+    const follows = OF_A_PATCH.includes(view.kind);
+    if (view.kind === "patches" && choices.inSequence(state, data)) said[0] = this.sequenceSaid();
     if (follows && !patch && !view.to_come) return [say(words, "caption.no_patch")];
     if (view.to_come) said.push(say(words, "caption.computing"));
     else if ((follows || view.kind === "attention") && !map) said.push(say(words, "caption.loading"));
     return said;
+  }
+
+  sequenceSaid() {
+    const { words, data } = this;
+    const first = data.prefix_names.map((name) => `[${name}]`).join(" ");
+    const numbers = { tokens: data.tokens, patches: data.grid[0] * data.grid[1], first };
+    return say(words, first ? "caption.sequence" : "caption.sequence.plain", numbers);
   }
 
   controlsFollow() {
@@ -577,6 +622,14 @@ class Explorer {
     } catch {
       asked.delete(layer); // The layer is asked for again when it is next looked at.
     }
+  }
+
+  /** Nobody waits for the lens, so it is asked for after everything that may be looked at. */
+  async loadLens(run) {
+    await idle();
+    if (run !== this.run || !this.data?.lens?.to_come || !this.hooks.loadLens) return;
+    const lens = await this.hooks.loadLens();
+    if (lens && run === this.run) this.setLens(lens);
   }
 
   /** All layers, the chosen one first, each when the page is idle. */

@@ -39,6 +39,41 @@ export function patchAt(grid, [rows, cols], x, y) {
   return row >= 0 && row < rows && col >= 0 && col < cols ? [row, col] : null;
 }
 
+// Below each token there is room for its number, as a share of the token's side.
+const NUMBER = 0.36;
+const SPREAD = 0.14;
+
+/** Where the tokens of a sequence lie when they fill a box, row after row, as large as they can be. */
+export function placeSequence(count, width, height, margin) {
+  const across = width - 2 * margin;
+  const down = height - 2 * margin;
+  let best = { side: 0 };
+  for (let cols = 1; cols <= count; cols++) {
+    const rows = Math.ceil(count / cols);
+    const side = Math.min(across / (cols * (1 + SPREAD)), down / (rows * (1 + NUMBER + SPREAD)));
+    if (side > best.side) best = { side, cols, rows };
+  }
+  const { side, cols, rows } = best;
+  const step = { x: side * (1 + SPREAD), y: side * (1 + NUMBER + SPREAD) };
+  const left = (width - cols * step.x + side * SPREAD) / 2;
+  const top = (height - rows * step.y + side * SPREAD) / 2;
+  return { count, side, cols, step, left, top };
+}
+
+/** The box of a token, counted from 0. */
+export function tokenBox(sequence, token) {
+  const { side, cols, step, left, top } = sequence;
+  return { x: left + (token % cols) * step.x, y: top + Math.floor(token / cols) * step.y, width: side, height: side };
+}
+
+/** The token at a point; null between and beside them. */
+export function tokenAt(sequence, x, y) {
+  const col = Math.floor((x - sequence.left) / sequence.step.x);
+  const row = Math.floor((y - sequence.top) / sequence.step.y);
+  const token = row * sequence.cols + col;
+  return row >= 0 && col >= 0 && col < sequence.cols && token < sequence.count ? token : null;
+}
+
 export function common(one, other) {
   const x = Math.max(one.x, other.x);
   const y = Math.max(one.y, other.y);

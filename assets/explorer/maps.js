@@ -33,8 +33,9 @@ export class Maps {
 
   /** Forget what was decoded of a view that is replaced. */
   forget(name) {
-    for (const kind of ["map", "pairs", "rgb"]) this.kept.delete(`${kind} ${name}`);
+    for (const kind of ["map", "pairs", "rows", "rgb"]) this.kept.delete(`${kind} ${name}`);
     this.latestPair = null;
+    this.latestRow = null;
   }
 
   has(layer) {
@@ -97,6 +98,17 @@ export class Maps {
     return map;
   }
 
+  /** The map of one patch, of a view with a map for each. */
+  row(view, patch) {
+    const number = this.number(patch);
+    const key = `${view.name} ${number}`;
+    if (this.latestRow?.key === key) return this.latestRow.map;
+    const from = this.once(`rows ${view.name}`, () => ({ bytes: bytesOf(view.bytes), scales: floatsOf(view.scales) }));
+    const map = scaled(rowOf(from.bytes, from.scales, number, this.patches));
+    this.latestRow = { key, map };
+    return map;
+  }
+
   /** What a view shows: {values, scale}, {rgb}, or null for none yet. */
   of(view, state, patch) {
     if (view.to_come) return null;
@@ -109,6 +121,8 @@ export class Maps {
         return patch ? this.looks(state.layer, state.head, patch) : null;
       case "pairs":
         return patch ? this.pair(view, patch) : null;
+      case "rows":
+        return patch ? this.row(view, patch) : null;
       case "rgb":
         return this.once(`rgb ${view.name}`, () => ({ rgb: bytesOf(view.bytes) }));
       default:

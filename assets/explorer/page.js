@@ -28,6 +28,8 @@ export function connect({ element, props, trigger, watch, channels }) {
   if (props.offered && !props.offered.includes(first.checkpoint)) delete first.checkpoint;
   bridge = new Bridge(element, trigger, channels, props);
   document.addEventListener("click", takeOneClick, true);
+  nameExamples();
+  new MutationObserver(nameExamples).observe(document.body, { childList: true, subtree: true });
   const show = () => props.value && bridge.show(props.value);
   watch("value", show);
   if (props.value) show();
@@ -75,6 +77,14 @@ function showLanguage() {
   document.body.dataset.language = language;
   for (const button of head?.element.querySelectorAll("button[data-language]") ?? []) {
     button.setAttribute("aria-pressed", String(button.dataset.language === language));
+  }
+}
+
+/** Gradio's buttons with pictures have no names; each gets that of its file. */
+function nameExamples() {
+  for (const button of document.querySelectorAll(".gallery-item:not([aria-label])")) {
+    const file = button.querySelector("img")?.src.split("/").pop();
+    if (file) button.setAttribute("aria-label", decodeURIComponent(file).replace(/\.\w+$/, "").replaceAll("-", " "));
   }
 }
 
@@ -163,9 +173,10 @@ class Bridge {
     this.explorer = mount(host, null, {
       words: this.words,
       before: (data) => beforeFirst(first, data),
-      loadLayer: (layer) => this.askForLayer(layer),
+      loadLayer: (layer) => this.askLater("layer", { layer }),
       loadPatch: (layer, row, column) => this.ask("layer", { layer, row, column }),
       loadView: (view, classes) => this.ask("view", { view, ...classes }),
+      loadLens: () => this.askLater("lens", {}),
       testMap: (view) => this.ask("test", { view }),
       saveSlide: (content) => this.ask("slide", content),
       change: (state, data) => this.mark(state, data),
@@ -197,11 +208,11 @@ class Bridge {
     });
   }
 
-  /** The layers of an example are not asked for before somebody uses the explorer. */
-  async askForLayer(layer) {
+  /** What is asked for in advance: for an example, not before somebody uses the explorer. */
+  async askLater(channel, content) {
     const { example } = this;
     if (example) await this.used;
-    return example === this.example ? this.ask("layer", { layer }) : null;
+    return example === this.example ? this.ask(channel, content) : null;
   }
 
   showFirstExample() {

@@ -3,12 +3,22 @@
 import { gradient, overlayPixels, rgbPixels } from "./colour.js";
 import { element, fillMenu, write } from "./dom.js";
 import * as draw from "./draw.js";
-import { patchAt, place } from "./geometry.js";
-import { percent, say, text } from "./words.js";
+import { patchAt, patchBox, place, placeSequence, tokenAt, tokenBox } from "./geometry.js";
+import { inSequence } from "./state.js";
+import { formatOf, say, text } from "./words.js";
 
 const MARGIN = 0.03;
 const HOVERED = "#ffffff";
 const PINNED = "#ff8a3d";
+
+/** Sides of a patch on the picture, which may be sent smaller than the model reads it. */
+export function cellOf(data, picture) {
+  const { width, height } = data.picture;
+  return {
+    width: (data.cell * picture.naturalWidth) / width,
+    height: (data.cell * picture.naturalHeight) / height,
+  };
+}
 
 export class Pane {
   constructor(name) {
@@ -17,6 +27,9 @@ export class Pane {
     this.menu = element("select", { "data-view-menu": name });
     this.target = element("select", { "data-class-menu": "target" });
     this.versus = element("select", { "data-class-menu": "versus" });
+    this.sequence = element("input", { type: "checkbox", "data-control": `sequence-${name}` });
+    this.sequenceName = element("span");
+    this.sequenceLabel = element("label", { class: "sequence" }, this.sequence, this.sequenceName);
     this.canvas = element("canvas", {
       "data-pane": name,
       tabindex: "0",
@@ -31,7 +44,7 @@ export class Pane {
     this.node = element(
       "section",
       { class: "pane", "aria-labelledby": this.heading.id },
-      element("header", {}, this.heading, this.target, this.versus, this.menu),
+      element("header", {}, this.heading, this.sequenceLabel, this.target, this.versus, this.menu),
       element("div", { class: "stage" }, this.canvas),
       element("div", { class: "below" }, this.legend, this.caption),
     );
@@ -57,7 +70,19 @@ export class Pane {
     const box = this.canvas.getBoundingClientRect();
     const x = (pointer.clientX - box.left) * (this.canvas.width / box.width);
     const y = (pointer.clientY - box.top) * (this.canvas.height / box.height);
+    if (this.layout.tokens) return this.patchOf(tokenAt(this.layout.tokens, x, y), data);
     return patchAt(this.layout.grid, data.grid, x, y);
+  }
+
+  /** The patch of a token; null for the tokens before the patches. */
+  patchOf(token, data) {
+    const number = token === null ? -1 : token - data.prefix;
+    return number < 0 ? null : [Math.floor(number / data.grid[1]), number % data.grid[1]];
+  }
+
+  boxOf([row, col], data) {
+    const { tokens, grid } = this.layout;
+    return tokens ? tokenBox(tokens, data.prefix + row * data.grid[1] + col) : patchBox(grid, data.grid, [row, col]);
   }
 
   describe(data, words, view) {
@@ -81,6 +106,13 @@ export class Pane {
     this.menu.value = view.name;
     write(this.heading, say(words, `title.${view.by_class ? "class" : view.kind}`));
     this.canvas.setAttribute("aria-label", say(words, "pane.describe", { view: text(words, view.label) }));
+  }
+
+  /** Patches on the photo, or one after the other as the first layer reads them. */
+  offerSequence(data, words, view, state) {
+    this.sequenceLabel.hidden = view.kind !== "patches" || !data.rows;
+    write(this.sequenceName, say(words, "control.sequence"));
+    this.sequence.checked = state.sequence;
   }
 
   /** The menus of the explained and the compared class; only a map of a class has them. */
@@ -114,13 +146,14 @@ export class Pane {
       draw.drawGrid(context, this.layout.grid, data.grid, "rgb(255 255 255 / 0.35)", 0.03);
     }
     for (const [patch, colour] of [[state.pin, PINNED], [state.hover, HOVERED]]) {
-      if (patch) draw.drawMark(context, this.layout, data.grid, patch, { colour, ratio: this.ratio });
+      if (patch) draw.drawMark(context, this.boxOf(patch, data), { colour, ratio: this.ratio });
     }
   }
 
   /** What does not change under the pointer, drawn once. */
   drawBase(data, view, photo, images, state) {
-    const kind = view.kind === "patches" ? "patches" : "shade";
+    const patches = view.kind === "patches";
+    const kind = patches && inSequence(state, data) ? "sequence" : patches ? "patches" : "shade";
     const { width, height } = this.canvas;
     const key = `${data.run} ${photo} ${kind} ${width} ${height}`;
     if (this.baseKey === key) return;
@@ -130,9 +163,28 @@ export class Pane {
     const context = this.base.getContext("2d");
     const margin = MARGIN * Math.min(width, height);
     this.layout = place(data.photo[photo], width, height, margin, state.whole && photo === "whole");
+    if (kind === "sequence") {
+      this.drawTokens(context, data, images, margin);
+      return;
+    }
     draw.drawPhoto(context, images[photo], this.layout, this.base);
     if (kind === "patches") draw.drawPatches(context, images.picture, this.layout, data.grid);
     else draw.drawShade(context, this.layout);
+  }
+
+  drawTokens(context, data, images, margin) {
+    const { width, height } = this.base;
+    const tokens = placeSequence(data.tokens, width, height, margin);
+    this.layout = { ...this.layout, tokens };
+    context.fillStyle = draw.STAGE;
+    context.fillRect(0, 0, width, height);
+    const cell = cellOf(data, images.picture);
+    draw.drawSequence(context, images.picture, tokens, {
+      grid: data.grid,
+      cell,
+      names: data.prefix_names,
+      ratio: this.ratio,
+    });
   }
 
   overlay(map, data, state, tables) {
@@ -156,7 +208,7 @@ export class Pane {
       this.bar.style.background = gradient(tables[signed ? "diverging" : "sequential"]);
       this.barSigned = signed;
     }
-    const format = view.format === "number" ? (value) => value.toFixed(2) : percent;
+    const format = formatOf(view);
     write(this.low, `${scale.clipped && signed ? "≤ " : ""}${format(scale.low)}`);
     write(this.high, `${scale.clipped ? "≥ " : ""}${format(scale.high)}`);
     const notes = [view.unit, ...(view.note ?? [])].filter(Boolean).map((note) => text(words, note));

@@ -37,7 +37,13 @@ export function begin(data, before = {}) {
     ...classesOf(data, before),
     whole: Boolean(before.whole && data.photo.whole),
     lines: before.lines ?? false,
+    sequence: before.sequence ?? false,
   };
+}
+
+/** Whether patches stand as the sequence that the first layer reads; not where tokens are merged. */
+export function inSequence(state, data) {
+  return state.sequence && Boolean(data.rows);
 }
 
 /** The explained and the compared class stay while the checkpoint does; null is the top prediction, and none. */

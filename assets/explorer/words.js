@@ -19,3 +19,13 @@ export function percent(value) {
   const digits = size === 0 ? 0 : size < 0.1 ? 2 : size < 99.95 ? 1 : 0;
   return `${(100 * value).toFixed(digits)} %`.replace("-", "\u2212");
 }
+
+/** How a view's values are written: as percent, or as numbers of two significant digits. */
+export function formatOf(view) {
+  return view.format === "number" ? number : percent;
+}
+
+function number(value) {
+  const size = Math.abs(value);
+  return value.toFixed(size === 0 || size >= 0.1 ? 2 : size >= 0.001 ? 3 : 4).replace("-", "\u2212");
+}

@@ -16,16 +16,29 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import vit_demo  # noqa: E402
 from browser.chromium import FLAGS, find_or_install  # noqa: E402
 from browser.explorer_page import StaticPage, write_page  # noqa: E402
-from vit_demo.ui.explorer.payload import explorer_data, layer_rows, trust_data  # noqa: E402
+from vit_demo.analysis import example_lenses  # noqa: E402
+from vit_demo.explanations.queries import all_rollouts  # noqa: E402
+from vit_demo.ui.explorer.lens import lens_data  # noqa: E402
+from vit_demo.ui.explorer.payload import (  # noqa: E402
+    MOST_CLASSES,
+    explorer_data,
+    layer_rows,
+    rows_view,
+    trust_data,
+)
 from vit_demo.ui.explorer.words import words  # noqa: E402
 
 PHOTO = ROOT / "assets" / "examples" / "dahlia.jpg"
 DESK, PHONE = (1440, 900), (390, 844)
+EVIDENCE = "explorer.choose({views: {b: 'evidence'}}); scrollTo(0, 500)"
 SHOTS = (
     ("light-en", "en", DESK, "", ""),
     ("dark-zh", "zh", DESK, "?dark", ""),
     ("looks-at", "en", DESK, "", "explorer.choose({layer: 8, views: {a: 'looks_at'}})"),
     ("class-map", "en", DESK, "?dark", "explorer.choose({views: {b: 'relevance'}})"),
+    ("sequence", "en", DESK, "", "explorer.choose({sequence: true, views: {b: 'through_depth'}})"),
+    ("evidence", "en", DESK, "", EVIDENCE),
+    ("evidence-zh", "zh", DESK, "?dark", EVIDENCE),
     ("phone-en", "en", PHONE, "", ""),
     ("phone-dark-zh", "zh", PHONE, "?dark", ""),
 )  # fmt: skip
@@ -34,10 +47,14 @@ SHOTS = (
 def contents(photo: Path, ref: str = "flowers"):
     """Data and all layers of one photo, with the maps of a first Run and the quick test."""
     look = vit_demo.prepare(vit_demo.load(ref), photo)
-    analyses = [look.explain(name) for name in ("rollout", "relevance", "legrad")]
+    analyses = [look.explain(name) for name in ("rollout", "relevance", "legrad", "evidence")]
     trust = look.scores_vs_random(analyses[0])
     data = explorer_data(look.traced, analyses)
-    data["trust"] = trust_data(trust)
+    data["trust"] = trust_data(trust, analyses[0])
+    rows = rows_view("through_depth", all_rollouts(look.traced), look.traced.grid)
+    data["views"] = [rows if view["name"] == rows["name"] else view for view in data["views"]]
+    examples = example_lenses(look.checkpoint)
+    data["lens"] = lens_data(look.traced, analyses[0], examples, MOST_CLASSES)
     return data, [layer_rows(look.traced, number + 1) for number in range(look.layers)]
 
 

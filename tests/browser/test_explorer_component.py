@@ -1,10 +1,12 @@
 """The explorer in a real Chromium, on a static page: no model and no Gradio behind it."""
 
+import base64
 import json
 import re
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +14,7 @@ from browser.explorer_page import StaticPage, write_page
 from vit_demo import load, prepare
 from vit_demo.analysis import PreparedPhoto
 from vit_demo.checkpoints import Checkpoint
+from vit_demo.explanations.queries import all_rollouts, patch_rollout
 from vit_demo.models.swin import Swin, SwinConfig
 from vit_demo.models.vit import ViTConfig
 from vit_demo.preprocess import Preprocessing
@@ -24,6 +27,7 @@ from vit_demo.ui.explorer.payload import (
     map_view,
     pairs_view,
     patch_rows,
+    rows_view,
 )
 from vit_demo.ui.explorer.words import words
 
@@ -206,7 +210,7 @@ def test_keys_move_pin_layer_head_and_view(chromium, tiny, tmp_path):
         for _ in range(9):
             page.keyboard.press("ArrowUp")
         assert root(page, "pin") == "0,3"
-        names = [view["name"] for view in data["views"]]
+        names = [view["name"] for view in data["views"]][:9]
         for number, name in enumerate(names, start=1):
             page.keyboard.press(str(number))
             assert page.input_value("[data-view-menu=b]") == name
@@ -323,6 +327,170 @@ def test_views_that_an_architecture_cannot_give_are_disabled_with_the_reason(
         assert page.input_value("[data-view-menu=b]") == "rollout"
 
 
+def with_lens(data, depends=(False, True, True), layers=(1, 2, 3)):
+    """The data with a lens whose first class climbs, 0.2 a layer, and the others fall."""
+    classes = [row["index"] for row in data["classes"]]
+    rows = [[0.2 * layer for layer in layers]] + [
+        [0.9 - 0.1 * n] * len(layers) for n in (1, 2, 3, 4)
+    ]
+    content = np.array(rows, np.float32).tobytes()
+    lens = {"layers": list(layers), "classes": classes, "depends": list(depends), "examples": 3}
+    return {**data, "lens": {**lens, "bytes": base64.b64encode(content).decode()}}
+
+
+def test_the_lens_draws_each_layer_in_its_column_and_greys_what_is_fixed(chromium, tiny, tmp_path):
+    data, layers = tiny
+    with shown(chromium, tmp_path, with_lens(data), layers) as page:
+        points = page.get_attribute(".lens polyline.explained", "points")
+        assert points == "50,80.0 150,60.0 250,40.0"
+        assert page.locator(".lens polyline").count() == 5
+        assert page.locator(".lens rect.fixed").count() == 1
+        chart, columns = page.locator(".lens svg"), page.locator("[data-cell$=',0']")
+        left = chart.bounding_box()["x"]
+        width = chart.bounding_box()["width"]
+        for layer in range(3):
+            cell = columns.nth(layer).bounding_box()
+            middle = left + width * (layer + 0.5) / 3
+            assert abs(middle - cell["x"] - cell["width"] / 2) < 4
+        said = page.get_attribute(".lens svg", "aria-label")
+        assert "layer 1 20.0 % (does not depend on the photo)" in said
+        assert "layer 3 60.0 %" in said
+        page.select_option("[data-view-menu=b]", "relevance")
+        other = str(data["classes"][3]["index"])
+        page.evaluate(f"explorer.explain({other})")
+        assert page.get_attribute(".lens polyline.explained", "points").startswith("50,40.0")
+        assert HOSTILE in page.inner_text(".lens-legend .explained")
+
+
+def test_an_architecture_without_a_lens_says_why(chromium, tiny, tmp_path):
+    data, layers = tiny
+    refused = {**data, "lens": {"reason": {"key": "lens.unreadable"}}}
+    with shown(chromium, tmp_path, refused, layers) as page:
+        assert "No depth lens" in page.inner_text(".lens")
+        assert not page.locator(".lens svg").is_visible()
+    with shown(chromium, tmp_path, data, layers) as page:
+        assert not page.locator(".lens").is_visible()
+        page.evaluate(f"explorer.setLens({json.dumps(with_lens(data)['lens'])})")
+        assert page.locator(".lens svg").is_visible()
+
+
+def test_the_account_stands_beside_evidence_and_beside_nothing_else(
+    chromium, make_model, noise_photo, tmp_path
+):
+    look = looked(make_model(TINY), noise_photo(101, 67))
+    evidence = look.explain("evidence")
+    data = explorer_data(look.traced, [look.explain("rollout"), evidence])
+    layers = [layer_rows(look.traced, layer) for layer in (1, 2, 3)]
+    with shown(chromium, tmp_path, data, layers) as page:
+        assert not page.locator(".account").is_visible()
+        page.select_option("[data-view-menu=b]", "evidence")
+        rows = page.locator(".account tr")
+        assert rows.all_inner_texts()[0].startswith("Patches")
+        values = [float(v.replace("\u2212", "-")) for v in
+                  page.locator(".account td:last-child").all_inner_texts()]  # fmt: skip
+        assert values[-1] == pytest.approx(sum(values[:-1]), abs=0.03)
+        assert f"{values[-1]:.2f}" in page.inner_text(".account").replace("\u2212", "-")
+        widths = [bar.bounding_box()["width"] for bar in page.locator(".account .bar").all()]
+        longest = max(range(len(values)), key=lambda place: abs(values[place]))
+        assert widths[longest] == max(widths)
+        assert "%" not in page.inner_text(".pane:has([data-pane=b]) .ticks")
+        page.select_option("[data-view-menu=b]", "rollout")
+        assert not page.locator(".account").is_visible()
+
+
+def test_bars_of_an_account_share_one_zero(chromium, tiny, tmp_path):
+    data, layers = tiny
+    with shown(chromium, tmp_path, data, layers) as page:
+        found = page.evaluate(
+            """async () => {
+              const a = await import('./explorer/account.js');
+              return [a.bars([3, -1, 0]), a.bars([0]), [2.334, -0.1, -0.001].map(a.signed)];
+            }"""
+        )
+        assert found[0] == [
+            {"left": 0.25, "width": 0.75},
+            {"left": 0, "width": 0.25},
+            {"left": 0.25, "width": 0},
+        ]
+        assert found[1] == [{"left": 0, "width": 0}]
+        assert found[2] == ["+2.33", "−0.10", "0.00"]
+
+
+def test_through_the_depth_follows_the_pointer_and_shows_the_rows_of_python(
+    chromium, make_model, noise_photo, tmp_path
+):
+    look = looked(make_model(TINY), noise_photo(101, 67))
+    data = explorer_data(look.traced, [look.explain("rollout")])
+    view = rows_view("through_depth", all_rollouts(look.traced), look.traced.grid)
+    layers = [layer_rows(look.traced, layer) for layer in (1, 2, 3)]
+    with shown(chromium, tmp_path, data, layers) as page:
+        loaded(page, 3)
+        page.evaluate(f"explorer.addView({json.dumps(view)})")
+        page.select_option("[data-view-menu=b]", "through_depth")
+        assert "No patch" in page.inner_text("[data-caption=b]")
+        requests = []
+        page.on("request", lambda request: requests.append(request.url))
+        for patch, point in middles(page, "a", data["grid"]).items():
+            page.mouse.move(*point)
+            shown_values = page.evaluate(
+                "[...explorer.maps.of(explorer.data.views.find(v => v.name === 'through_depth'),"
+                "explorer.state, explorer.state.hover).values]"
+            )
+            expected = patch_rollout(look.traced, patch)[0].flatten()
+            difference = (torch.tensor(shown_values) - expected).abs().max()
+            assert difference <= expected.max() / 255
+        assert requests == []
+        page.mouse.click(*middles(page, "a", data["grid"])[1, 2])
+        page.mouse.move(2, 2)
+        assert "begins at one patch" in page.inner_text("[data-caption=b]")
+
+
+def tokens_on_screen(page, pane):
+    """Middle of every token of the sequence on the screen."""
+    return page.evaluate(
+        "async (pane) => { const { tokenBox } = await import('./explorer/geometry.js');"
+        "const p = explorer.panes[pane], b = p.canvas.getBoundingClientRect();"
+        "const r = p.canvas.width / b.width, t = p.layout.tokens;"
+        "return Array.from({ length: t.count }, (_, i) => { const x = tokenBox(t, i);"
+        "return [b.left + (x.x + x.width / 2) / r, b.top + (x.y + x.height / 2) / r]; }); }",
+        pane,
+    )
+
+
+def test_patches_stand_as_a_sequence_linked_to_the_other_pane(
+    chromium, make_model, noise_photo, tmp_path
+):
+    look = looked(make_model(replace(TINY, registers=2)), noise_photo(101, 67))
+    data = explorer_data(look.traced, [look.explain("rollout")])
+    layers = [layer_rows(look.traced, layer) for layer in (1, 2, 3)]
+    with shown(chromium, tmp_path, data, layers) as page:
+        page.check("[data-control=sequence-a]")
+        assert "27 tokens" in page.inner_text("[data-caption=a]")
+        assert "[CLS] [REG 1] [REG 2]" in page.inner_text("[data-caption=a]")
+        places = tokens_on_screen(page, "a")
+        assert len(places) == 27
+        for token, point in enumerate(places):
+            page.mouse.move(*point)
+            row, col = divmod(token - 3, 6)
+            assert root(page, "patch") == ("" if token < 3 else f"{row},{col}")
+        box = page.locator("canvas[data-pane=a]").bounding_box()
+        xs, ys = zip(*places, strict=True)
+        assert box["x"] < min(xs) < max(xs) < box["x"] + box["width"]
+        assert box["y"] < min(ys) < max(ys) < box["y"] + box["height"]
+        other = middles(page, "b", data["grid"])
+        page.mouse.move(*other[2, 3])
+        side = page.evaluate(
+            "explorer.panes.a.layout.tokens.side / explorer.panes.a.canvas.width"
+        ) * box["width"]  # fmt: skip
+        marked = places[3 + 2 * 6 + 3]
+        assert min(pixel(page, "a", (marked[0] - side / 2, marked[1]))[:3]) > 200
+        page.uncheck("[data-control=sequence-a]")
+        page.mouse.move(*middles(page, "a", data["grid"])[1, 4])
+        assert root(page, "patch") == "1,4"
+        page.select_option("[data-view-menu=a]", "rollout")
+        assert not page.locator("[data-control=sequence-a]").is_visible()
+
+
 def test_above_600_tokens_only_a_pin_asks_for_a_row(
     chromium, make_model, noise_photo, tmp_path, monkeypatch
 ):
@@ -361,8 +529,8 @@ def test_views_are_added_to_a_result_and_replaced(chromium, make_model, noise_ph
         page.select_option("[data-view-menu=b]", "relevance")
         for view in added:
             page.evaluate(f"explorer.addView({json.dumps(view)})")
-        label = page.locator("[data-view-menu=b] option:checked").inner_text()
-        assert label == "Relevance: d or e?"
+        caption = page.locator("[data-caption=b]").inner_text()
+        assert "Above zero it favors “d”, below zero “e”." in caption
         page.evaluate("explorer.choose({opacity: 1, views: {a: 'looks_like', b: 'token_colours'}})")
         points = middles(page, "a", data["grid"])
         page.mouse.move(*points[1, 2])
@@ -371,7 +539,7 @@ def test_views_are_added_to_a_result_and_replaced(chromium, make_model, noise_ph
         assert pixel(page, "a", points[3, 3])[:3] != pytest.approx(last, abs=50)
         other = middles(page, "b", data["grid"])[3, 3]
         assert pixel(page, "b", other)[:3] == [0, 255, 0]
-        assert "Looks like: 0 patches" in page.locator(".card").inner_text()
+        assert "Most similar tokens (cosine)" in page.locator(".card").inner_text()
 
 
 def test_a_server_that_fails_is_not_asked_again_by_the_pointer(chromium, tiny, tmp_path):

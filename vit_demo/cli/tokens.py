@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vit_demo import captions
-from vit_demo.analysis import TOP, PreparedPhoto, prepare
+from vit_demo.analysis import TOP, PreparedPhoto, example_lenses, prepare
 from vit_demo.checkpoints import DEFAULT
 from vit_demo.cli.checkpoint import CheckpointOption, JsonOption, PickleOption, load_with_progress
 from vit_demo.cli.explain import check_out
@@ -25,10 +25,6 @@ from vit_demo.figures.export import Document, suffixes, write
 from vit_demo.figures.overlay import draw_patch_colors
 from vit_demo.figures.tokens import draw_depth_lens, draw_token_colors, mark_patch
 from vit_demo.predictions import rank
-from vit_demo.settings import ASSETS
-
-# The depth lens compares a photo with these, to tell which layers answer the same to all.
-EXAMPLES = ("dahlia.jpg", "honey-bee.jpg", "drawn-sunflower.png")
 
 # How many of the most similar patches are listed.
 MOST_SIMILAR = 5
@@ -160,11 +156,7 @@ def _lens(seen: PreparedPhoto) -> tuple[dict[str, Any], Figure]:
     checkpoint = seen.checkpoint
     temperature = checkpoint.calibration.temperature
     found = depth_lens(seen.traced)
-    examples = [
-        depth_lens(prepare(checkpoint, ASSETS / "examples" / name).traced).logits
-        for name in EXAMPLES
-    ]
-    compared = torch.cat([found.logits, *examples])
+    compared = torch.cat([found.logits, example_lenses(checkpoint)])
     depends = depends_on_photo(compared).tolist()
     probabilities = (found.logits[0] / temperature).softmax(dim=-1)
     shown = probabilities[-1].argsort(descending=True)[:TOP]

@@ -42,13 +42,27 @@ def patch_rollout(traced: TracedPass, patch: Patch, layer: int = -1) -> Heatmap:
     """Where the state of the token at a patch came from, after one layer, through all before it.
 
     Attention rollout (arXiv 2005.00928) that begins at a patch rather than at the read-out; sums
-    to one. Counted, and refused, as in `seen`.
+    to one. Counted, and refused, as in `patch_attention`.
     """
     chosen = layer_at(traced, layer)
     before = _before(traced, chosen)
     return traced.on_grid(
         propagate_back([*before, chosen], _one_token(traced, patch, chosen, before))
     )
+
+
+def all_rollouts(traced: TracedPass, layer: int = -1) -> Float[Tensor, "patches patches"]:
+    """`patch_rollout` from every patch of the first photo, for about the cost of one pass.
+
+    Row i, counted row by row over the grid, is the map of patch i.
+    """
+    chosen = layer_at(traced, layer)
+    before = _before(traced, chosen)
+    token_of_patch = places(before, chosen.tokens, traced.logits).argmax(dim=0)
+    begun = functional.one_hot(token_of_patch, chosen.tokens).to(traced.logits)
+    weight = begun.expand(len(traced.logits), -1, -1)
+    rows = propagate_back([*before, chosen], weight)[0]
+    return rows / rows.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
 
 
 def attention_distances(traced: TracedPass, cell: float) -> list[Float[Tensor, "b heads"]]:

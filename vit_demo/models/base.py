@@ -46,6 +46,11 @@ class ModelConfig(ABC):
     def least_side(self) -> int:
         """Pixels that an input must have along each side."""
 
+    @property
+    def prefix_tokens(self) -> dict[str, int]:
+        """Names and numbers of the learned tokens that stand before the patches, in order."""
+        return {}
+
     @abstractmethod
     def build(self) -> "Classifier[Any]":
         """The model of this shape, with fresh weights."""

@@ -10,31 +10,38 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import gradio as gr
 from gradio.processing_utils import save_bytes_to_cache
+from torch import Tensor
 
 from vit_demo import captions
-from vit_demo.analysis import Analysis, PreparedPhoto
+from vit_demo.analysis import Analysis, PreparedPhoto, example_lenses
 from vit_demo.checkpoints import DEFAULT, Checkpoint
 from vit_demo.checkpoints.cache import Progress
 from vit_demo.errors import DemoError, MethodError, OptionError, PhotoError
 from vit_demo.explanations import DEFAULT_METHOD, TracedPass, find_method
 from vit_demo.explanations.attention import EVERY_HEAD
 from vit_demo.explanations.masking import Between
+from vit_demo.explanations.queries import all_rollouts
 from vit_demo.explanations.similarity import all_similarities, token_colors
 from vit_demo.figures.overlay import LONG_SIDE
 from vit_demo.figures.sheet import draw_sheet, save_figure
+from vit_demo.models.base import Classifier
 from vit_demo.photo import read_photo
 from vit_demo.preprocess import Prepared
 from vit_demo.settings import MEGABYTE
+from vit_demo.ui.explorer.lens import lens_data
 from vit_demo.ui.explorer.payload import (
+    MOST_CLASSES,
     colours_view,
     explorer_data,
     layer_rows,
     map_view,
     pairs_view,
     patch_rows,
+    rows_view,
     trust_data,
 )
 from vit_demo.ui.explorer.rows import Rows
@@ -126,6 +133,8 @@ class Handlers:
     examples: Mapping[str, Path] = field(default_factory=dict)
     model_lock: FairLock = field(default_factory=FairLock)
     example_lock: Lock = field(default_factory=Lock)
+    # What every model in memory answers after each layer to the examples.
+    lenses: WeakKeyDictionary[Classifier, Tensor] = field(default_factory=WeakKeyDictionary)
 
     def analyse(
         self,
@@ -146,6 +155,7 @@ class Handlers:
             fetching = say(language, "page.fetching", name=name, size=size)
             progress(done / max(total, 1), desc=fetching)
 
+        self.results.end_background(previous)
         with toasts():
             source = self._source(photo, session)
             shown, data = self._run(source, self.get((ref or "").strip(), report))
@@ -218,6 +228,28 @@ class Handlers:
             seen = self._seen(shown)
             with self.model_lock:
                 return trust_data(seen.scores_vs_random(analysis), analysis)
+
+    def lens(self, token: str | None) -> dict[str, Any]:
+        """The depth lens; it lets others through between the passes over the examples.
+
+        Raises SupersededError once its visitor has pressed Run, DemoError where there is none.
+        """
+        shown = self.results.get(token)
+        token = token or ""
+        ticket = self.results.begin_background(token, "lens")
+
+        def between(done: int, total: int) -> None:
+            del done, total
+            self.model_lock.let_others_through()
+            self.results.check_background(token, "lens", ticket)
+
+        seen = self._seen(shown)
+        model = seen.checkpoint.model
+        with self.model_lock:
+            between(0, 0)
+            if model not in self.lenses:
+                self.lenses[model] = example_lenses(seen.checkpoint, between)
+            return lens_data(seen.traced, shown.main, self.lenses[model], MOST_CLASSES)
 
     def layer(self, token: str | None, layer: int | None) -> str:
         """What every patch attends to in one layer, as JSON text."""
@@ -312,12 +344,18 @@ def _looks_like(traced: TracedPass) -> dict[str, Any]:
     return pairs_view("looks_like", all_similarities(traced), "unit.cosine")
 
 
+def _through_depth(traced: TracedPass) -> dict[str, Any]:
+    exact = traced.model.exact_flows
+    return rows_view("through_depth", all_rollouts(traced), traced.grid, exact)
+
+
 def _token_colours(traced: TracedPass) -> dict[str, Any]:
     return colours_view("token_colours", token_colors(traced)[0])
 
 
-# Views of the tokens themselves, which no method explains.
+# Views of one token among the others, which no method explains.
 TOKEN_VIEWS: Mapping[str, Callable[[TracedPass], dict[str, Any]]] = {
+    "through_depth": _through_depth,
     "looks_like": _looks_like,
     "token_colours": _token_colours,
 }

@@ -8,6 +8,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
+from vit_demo.analysis import EXAMPLES
 from vit_demo.checkpoints import CheckpointCache
 from vit_demo.settings import ASSETS, MEGABYTE
 from vit_demo.ui import handlers
@@ -27,8 +28,6 @@ from vit_demo.ui.uploads import Uploads
 
 STYLE, EXPLORER = ASSETS / "style.css", ASSETS / "explorer"
 EXAMPLES_FOLDER = ASSETS / "examples"
-
-EXAMPLES = ("dahlia.jpg", "honey-bee.jpg", "drawn-sunflower.png")
 
 # Uploads are the visitors' own: they are deleted an hour after they came.
 HOUR = 3600

@@ -26,6 +26,7 @@ class Results:
         self._limit = limit_bytes
         self._kept: OrderedDict[str, Shown] = OrderedDict()
         self._asked: dict[str, object] = {}
+        self._background: dict[str, dict[str, object]] = {}
         self._bytes = 0
         self._lock = Lock()
 
@@ -76,6 +77,25 @@ class Results:
             if self._asked.get(token) is not question or token not in self._kept:
                 raise SupersededError
 
+    def begin_background(self, token: str, task: str) -> object:
+        """Mark a task that nobody presses for; it ends an older one of the same name."""
+        ticket = object()
+        with self._lock:
+            self._background.setdefault(token, {})[task] = ticket
+        return ticket
+
+    def check_background(self, token: str, task: str, ticket: object) -> None:
+        """Raises SupersededError once a newer task or a Run has ended this one."""
+        with self._lock:
+            current = self._background.get(token, {}).get(task)
+            if current is not ticket or token not in self._kept:
+                raise SupersededError
+
+    def end_background(self, token: str | None) -> None:
+        """End all such tasks of a result: its visitor has pressed Run."""
+        with self._lock:
+            self._background.pop(token or "", None)
+
     def answer(self, token: str, question: object, shown: Shown) -> None:
         """Replace the result by the answer; raises SupersededError if nobody waits for it."""
         self.check_question(token, question)
@@ -88,6 +108,7 @@ class Results:
         """Forget a result, if it is still kept."""
         with self._lock:
             self._asked.pop(token or "", None)
+            self._background.pop(token or "", None)
             if token in self._kept:
                 self._bytes -= self._kept.pop(token).bytes
 
@@ -108,3 +129,4 @@ class Results:
             oldest, gone = self._kept.popitem(last=False)
             self._bytes -= gone.bytes
             self._asked.pop(oldest, None)
+            self._background.pop(oldest, None)

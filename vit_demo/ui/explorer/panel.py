@@ -17,7 +17,7 @@ from vit_demo.ui.results import SupersededError
 
 HOST = '<div class="explorer-host"></div>'
 NAMES_HOST = '<div class="explorer names-host"></div>'
-CHANNELS = ("view", "test", "layer", "slide")
+CHANNELS = ("view", "test", "lens", "layer", "slide")
 
 # Scripts are served under this path, whatever the page's own address is.
 SCRIPT = "new URL('explorer/page.js', document.baseURI)"
@@ -92,6 +92,13 @@ class ExplorerPanel:
             asked = token_of(current, event, request)
             return _answer(event, events.score_map(asked, Question.read(event._data).view))
 
+        def lens(current: str | None, event: gr.EventData, request: gr.Request) -> Any:
+            try:
+                return _answer(event, events.lens(token_of(current, event, request)))
+            except (SupersededError, DemoError):
+                # Nobody has pressed anything, so nobody is told.
+                return _answer(event, None)
+
         def layer(current: str | None, event: gr.EventData, request: gr.Request) -> Any:
             asked = token_of(current, event, request)
             content = event._data if isinstance(event._data, dict) else {}
@@ -110,6 +117,7 @@ class ExplorerPanel:
         progress = {"show_progress": "minimal", "show_progress_on": progress_on}
         self._on("view", view, [token, language], self.answers["view"], **progress)
         self._on("test", test, token, self.answers["test"])
+        self._on("lens", lens, token, self.answers["lens"])
         # As many as there are layers are read after a Run: they take no place in the queue.
         self._on("layer", layer, token, self.answers["layer"], queue=False)
         self._on("slide", slide, token, slide_file).success(

@@ -25,12 +25,15 @@ from vit_demo.errors import MethodError, OptionError
 from vit_demo.explanations import METHODS, TracedPass
 from vit_demo.explanations.attention import layer_at
 from vit_demo.explanations.capability import Capability, capabilities
-from vit_demo.faithfulness import FIGURES, ScoresVsRandom
+from vit_demo.explanations.masking import Grid
+from vit_demo.faithfulness import CONTROL, FIGURES, ScoresVsRandom
 from vit_demo.faithfulness.curves import Curve
 from vit_demo.figures import ColourScale
 from vit_demo.figures.colour import PERCENTILE
 from vit_demo.preprocess import Box
 from vit_demo.trace import Attention, Rule, mean_heads, one_head, propagate_back
+from vit_demo.ui.explorer.account import account_data
+from vit_demo.ui.explorer.lens import lens_to_come
 
 Json = dict[str, Any]
 
@@ -50,6 +53,9 @@ WHOLE_SHARE = 0.96
 
 # Classes that the menus offer; a list of thousands helps nobody, and the terminal has all.
 MOST_CLASSES = 50
+
+# Tokens before the patches, as the field writes them in every language.
+PREFIX_NAMES = {"cls_token": "CLS", "dist_token": "DIST", "reg_token": "REG"}
 
 BYTE = 255
 COLOUR_STEPS = 256
@@ -93,6 +99,7 @@ def explorer_data(traced: TracedPass, analyses: Sequence[Analysis]) -> Json:
         "cell": first.checkpoint.model.config.cell,
         "tokens": layers[0].tokens if unsupported is None else rows * cols,
         "prefix": prefix_tokens(traced) if unsupported is None else 0,
+        "prefix_names": prefix_names(traced) if unsupported is None else [],
         "layers": len(layers),
         "heads": [layer.heads for layer in layers],
         "whole_layers": unsupported is None and layers[0].tokens <= MOST_TOKENS,
@@ -102,10 +109,9 @@ def explorer_data(traced: TracedPass, analyses: Sequence[Analysis]) -> Json:
         "rows": None if unsupported else _read_out_json(traced),
         "views": [
             _patches_view(first),
-            *_map_views(analyses),
-            *_attention_views(traced),
-            *_token_views(traced),
+            *_in_order([*_map_views(analyses), *_attention_views(traced), *_token_views(traced)]),
         ],
+        "lens": lens_to_come(traced.model),
         "predictions": [
             {"index": p.index, "label": p.label, "probability": p.probability}
             for p in first.predictions[:TOP]
@@ -117,6 +123,11 @@ def explorer_data(traced: TracedPass, analyses: Sequence[Analysis]) -> Json:
             "architecture": first.checkpoint.architecture,
         },
     }
+
+
+def _in_order(views: Sequence[Json]) -> list[Json]:
+    """The control last: it explains nothing, and the keys reach the first nine."""
+    return sorted(views, key=lambda view: view["name"] == CONTROL)
 
 
 def trust_data(trust: ScoresVsRandom, analysis: Analysis) -> Json:
@@ -219,6 +230,16 @@ def prefix_tokens(traced: TracedPass) -> int:
     """How many tokens (class token, distillation token, registers) stand before the patches."""
     rows, cols = traced.grid
     return traced.trace.layers[0].tokens - rows * cols
+
+
+def prefix_names(traced: TracedPass) -> list[str]:
+    """What the field calls each of them, in their order."""
+    names = []
+    for name, count in traced.model.config.prefix_tokens.items():
+        short = PREFIX_NAMES.get(name, name)
+        names += [short] if count == 1 else [f"{short} {n + 1}" for n in range(count)]
+    count = prefix_tokens(traced)
+    return names if len(names) == count else [f"T{n + 1}" for n in range(count)]
 
 
 def read_out_rows(traced: TracedPass) -> list[Float[Tensor, "rows patches"]]:
@@ -361,13 +382,13 @@ def map_view(analysis: Analysis, asked: int | None = None) -> Json:
     if analysis.versus:
         classes["versus"] = analysis.versus.label
     named = ".versus" if analysis.versus else ".class" if classes else ""
-    rows, cols = analysis.grid
     caption = [_text(f"caption.{analysis.method}", **classes)]
     if analysis.versus:
         caption.append(_text("caption.versus", **classes))
     if not analysis.exact:
         caption.append(_text("caption.approximate"))
     clipped = _text("caption.clipped", count=scale.clipped, percentile=f"{PERCENTILE:g}")
+    unit = _text(f"unit.{analysis.method}") if method.signed else _share(analysis.grid)
     return {
         "name": analysis.method,
         "kind": "map",
@@ -382,11 +403,15 @@ def map_view(analysis: Analysis, asked: int | None = None) -> Json:
         "note": [clipped] if scale.clipped else [],
         "clipped": scale.clipped,
         "signed": analysis.signed,
-        "unit": _text("unit.drop")
-        if method.signed
-        else _text("unit.share", uniform=f"{1 / (rows * cols):.2%}".replace("%", " %")),
+        "unit": unit,
+        **({} if method.percent else {"format": "number"}),
+        **({"account": account_data(analysis)} if analysis.account else {}),
         "source": method.source,
     }
+
+
+def _share(grid: Grid) -> Json:
+    return _text("unit.share", uniform=f"{1 / (grid[0] * grid[1]):.2%}".replace("%", " %"))
 
 
 def pairs_view(name: str, pairs: Float[Tensor, "patches patches"], unit: str) -> Json:
@@ -413,6 +438,24 @@ def pairs_view(name: str, pairs: Float[Tensor, "patches patches"], unit: str) ->
     }
 
 
+def rows_view(
+    name: str, rows: Float[Tensor, "patches patches"], grid: Grid, exact: bool = True
+) -> Json:
+    """A map for every patch, non-negative and with a sum of one; row i is that of patch i.
+
+    Each row is scaled by its own maximum. `name` is that of the view's words.
+    """
+    approximate = [] if exact else [_text("caption.approximate")]
+    return {
+        "name": name,
+        "kind": "rows",
+        "label": _text(f"view.{name}"),
+        "caption": [_text(f"caption.{name}"), *approximate],
+        "unit": _share(grid),
+        **Quantized.of(rows).as_json(),
+    }
+
+
 def colours_view(name: str, colours: Float[Tensor, "rows cols 3"]) -> Json:
     """A color for every patch, from 0 to 1, as a view."""
     content = (colours.clamp(0, 1) * BYTE).round().to(torch.uint8).cpu().numpy().tobytes()
@@ -429,8 +472,7 @@ def _attention_views(traced: TracedPass) -> list[Json]:
     reason = unsupported_rows(traced)
     refused: Json = {"reason": _text(reason)} if reason else {}
     reader = "reader.read_out" if reason else _reader(traced)
-    rows, cols = traced.grid
-    unit = _text("unit.share", uniform=f"{1 / (rows * cols):.2%}".replace("%", " %"))
+    unit = _share(traced.grid)
     return [
         {
             "name": "attention",
@@ -452,8 +494,16 @@ def _attention_views(traced: TracedPass) -> list[Json]:
 
 
 def _token_views(traced: TracedPass) -> list[Json]:
-    """Views of the tokens themselves, which are made when they are chosen."""
-    reason = _unsupported_tokens(traced)
+    """Views of one token among the others, which are made when they are chosen."""
+    rows, cols = traced.grid
+    many = "reason.many_patches" if rows * cols > MOST_TOKENS else None
+    kept = traced.trace.layers[-1] in traced.trace.outputs
+    no_tokens = many if kept else "reason.no_tokens"
+    kinds = (
+        ("through_depth", "rows", many),
+        ("looks_like", "pairs", no_tokens),
+        ("token_colours", "rgb", no_tokens),
+    )
     return [
         {
             "name": name,
@@ -462,15 +512,8 @@ def _token_views(traced: TracedPass) -> list[Json]:
             "caption": [_text(f"caption.{name}")],
             **({"reason": _text(reason, most=MOST_TOKENS)} if reason else {"to_come": True}),
         }
-        for name, kind in (("looks_like", "pairs"), ("token_colours", "rgb"))
+        for name, kind, reason in kinds
     ]
-
-
-def _unsupported_tokens(traced: TracedPass) -> str | None:
-    if traced.trace.layers[-1] not in traced.trace.outputs:
-        return "reason.no_tokens"
-    rows, cols = traced.grid
-    return "reason.many_patches" if rows * cols > MOST_TOKENS else None
 
 
 def _photo(analysis: Analysis) -> Json:

@@ -1,0 +1,46 @@
+"""The depth lens as data: what the head answers after each layer, for the classes on offer."""
+
+import base64
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vit_demo.analysis import Analysis
+from vit_demo.explanations import TracedPass
+from vit_demo.explanations.depth_lens import depends_on_photo, depth_lens
+from vit_demo.explanations.legrad import unsupported_by_legrad
+from vit_demo.models.base import Subject
+
+
+def lens_to_come(model: Subject) -> dict[str, Any]:
+    """What the first answer says of the lens: the page asks for it, or learns why there is none."""
+    if unsupported_by_legrad(model):
+        return {"reason": {"key": "lens.unreadable"}}
+    return {"to_come": True}
+
+
+def lens_data(
+    traced: TracedPass,
+    analysis: Analysis,
+    examples: Float[Tensor, "photos layers classes"],
+    classes: int,
+) -> dict[str, Any]:
+    """Probabilities of the likeliest `classes` after every layer that the head can read.
+
+    `depends` says after which layers the likeliest class is another one for some of the photos:
+    this one and the examples. Rows of the float32 bytes are classes, columns layers.
+    """
+    found = depth_lens(traced)
+    temperature = analysis.checkpoint.calibration.temperature
+    probabilities = (found.logits[0] / temperature).softmax(dim=-1)
+    shown = [prediction.index for prediction in analysis.predictions[:classes]]
+    rows = probabilities[:, shown].T.float().cpu().contiguous().numpy()
+    return {
+        "layers": list(found.layers),
+        "classes": shown,
+        "bytes": base64.b64encode(rows.tobytes()).decode("ascii"),
+        "depends": depends_on_photo(torch.cat([found.logits, examples])).tolist(),
+        "examples": len(examples),
+    }
