@@ -35,13 +35,13 @@ def test_a_missing_folder_is_refused(tmp_path):
         scan(tmp_path / "gone")
 
 
-@pytest.mark.parametrize(("classes", "said"), [(0, "of 0 classes"), (1, "of 1 class")])
-def test_fewer_than_two_classes_are_refused(tmp_path, classes, said):
+@pytest.mark.parametrize(("classes", "words"), [(0, "of 0 classes"), (1, "of 1 class")])
+def test_fewer_than_two_classes_are_refused(tmp_path, classes, words):
     for number in range(classes):
         (tmp_path / str(number)).mkdir()
         Image.new("RGB", (2, 2)).save(tmp_path / str(number) / "a.png")
     (tmp_path / "no photos").mkdir()
-    with pytest.raises(DataError, match=rf"{said} \(there are none in: no photos\) and at"):
+    with pytest.raises(DataError, match=rf"{words} \(no photos in: no photos\), but at"):
         scan(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Turn the weights of one ViT into the starting point of another, of a plainer or other shape."""
+"""Adapt the weights of one ViT to another shape, as the start for training."""
 
 import re
 from collections.abc import Mapping
@@ -40,11 +40,11 @@ def as_plain(old: ViTConfig) -> ViTConfig:
 def adapt(
     tensors: Mapping[str, Tensor], old: ViTConfig, new: ViTConfig
 ) -> dict[str, Float[Tensor, "..."]]:
-    """The encoder of `old`, for a model of shape `new`: heads dropped, the rest brought over.
+    """The encoder weights of `old` for a model of shape `new`, without the heads.
 
-    The patch kernel and the positions are resampled when patch size or grid differ. `as_plain`
-    says which tokens go and which names change. Every tensor is a copy: training it leaves
-    `tensors` alone.
+    The patch kernel and the position embeddings are resampled if the patch size or the grid
+    differ. `as_plain` says which tokens are removed and which names change. All tensors are
+    copies, so training does not change `tensors`.
     """
     adapted = {
         name: tensor.to(torch.float32, copy=True)
@@ -71,7 +71,7 @@ def adapt(
 
 
 def without_distillation(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Without DeiT's distillation token, and without its place behind the class token."""
+    """The weights without DeiT's distillation token and its position embedding."""
     kept = {name: tensor for name, tensor in tensors.items() if name != "dist_token"}
     positions = kept["pos_embed"]
     kept["pos_embed"] = torch.cat([positions[:, :1], positions[:, 2:]], dim=1)
@@ -79,7 +79,7 @@ def without_distillation(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def without_registers(tensors: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
-    """Without so many registers, and without their places behind the class token."""
+    """The tensors without `count` registers and without their position embeddings."""
     kept = {name: tensor for name, tensor in tensors.items() if name != "reg_token"}
     positions = kept["pos_embed"]
     kept["pos_embed"] = torch.cat([positions[:, :1], positions[:, 1 + count :]], dim=1)
@@ -87,7 +87,7 @@ def without_registers(tensors: Mapping[str, Tensor], count: int) -> dict[str, Te
 
 
 def fold_layer_scale(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """γ · (Wx + b) = (γW)x + γb: the factor disappears into the layer before it, exactly."""
+    """Fold layer scale into the preceding layer: γ · (Wx + b) = (γW)x + γb, exactly."""
     folded = dict(tensors)
     for name in tensors:
         stem, found, _ = name.partition(".ls1.gamma")
@@ -105,10 +105,10 @@ def _scale_rows(tensors: dict[str, Tensor], layer: str, gamma: Float[Tensor, " d
 def resample_patch_kernel(
     kernel: Float[Tensor, "d c p p"], patch_size: int
 ) -> Float[Tensor, "d c q q"]:
-    """Another patch size that answers as the old one did (FlexiViT, arXiv 2212.08013, eq. 2).
+    """Resample a patch kernel to another patch size (FlexiViT, arXiv 2212.08013, eq. 2).
 
     With B the linear map that resizes a patch, the new kernel is the pseudo-inverse of Bᵀ applied
-    to the old: a patch made larger by B then gives the same token as before.
+    to the old one. A patch that is enlarged by B then gives the same token as before.
     """
     old = kernel.shape[-1]
     if old == patch_size:
