@@ -176,8 +176,8 @@ class Bridge {
       loadLayer: (layer) => this.askForLayer(layer),
       loadPatch: (layer, row, column) => this.ask("layer", { layer, row, column }),
       loadView: (view, classes) => this.ask("view", { view, ...classes }),
-      loadLens: () => this.ask("lens", {}),
-      testMap: (view) => this.ask("test", { view }),
+      loadLens: () => this.ask("lens", { automatic: true }),
+      testMap: (view, automatic) => this.ask("test", { view, automatic }),
       saveSlide: (content) => this.ask("slide", content),
       change: (state, data) => this.mark(state, data),
     });

@@ -1,17 +1,22 @@
 """Find the photos in folders with one sub-folder per class."""
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vit_demo.errors import DataError, nearest
+from vit_demo.errors import LISTED, DataError, nearest
 
 SUFFIXES = {
     ".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic",
 }  # fmt: skip
 
-# A folder with a sub-folder of each group is already split into two parts.
-TRAINING_NAMES, HELD_OUT_NAMES = ("train", "training"), ("val", "valid", "validation", "test")
+# A folder with a sub-folder of each group is already split into two parts. Case does not matter,
+# and the names may end in "set", "data", "images" or "photos", as in "Training" or "test_set". If
+# there are several held-out parts, the first in this order is used.
+TRAINING_NAMES = ("train", "training")
+HELD_OUT_NAMES = ("val", "valid", "validation", "dev", "eval", "evaluation", "test", "testing")
+BEHIND_A_NAME = re.compile(r"[ _-]?(set|data|images|photos)$")
 
 FEWEST_CLASSES = 2
 
@@ -64,15 +69,13 @@ def photos_in(folder: Path) -> list[Path]:
 def scan(folder: Path, leave_out: str | None = None) -> PhotoFolder:
     """Find the photos of a folder with one sub-folder per class, without the class `leave_out`.
 
-    Raises DataError if there are fewer than two classes with photos, or no class `leave_out`.
+    Raises DataError if there are fewer than two classes with photos, if the sub-folders are not
+    classes but contain some, or if there is no class `leave_out`.
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder '{folder}'; name one with a sub-folder per class.")
-    found = {
-        child.name: photos_in(child)
-        for child in sorted(folder.iterdir())
-        if child.is_dir() and not child.name.startswith(".")
-    }
+    found = {child.name: photos_in(child) for child in _sub_folders(folder)}
+    _check_classes(folder, found)
     if leave_out is not None and not found.pop(leave_out, None):
         raise DataError(f"'{folder}' has no class '{leave_out}'; {nearest(leave_out, list(found))}")
     labels = tuple(label for label, paths in found.items() if paths)
@@ -117,9 +120,73 @@ def parts(data: Path, leave_out: str | None = None) -> tuple[PhotoFolder, ...]:
 
 
 def _pair(data: Path) -> tuple[Path, Path] | None:
-    training = [data / name for name in TRAINING_NAMES if (data / name).is_dir()]
-    held_out = [data / name for name in HELD_OUT_NAMES if (data / name).is_dir()]
-    return (training[0], held_out[0]) if training and held_out else None
+    """The part to learn from and the one that is held out, if the names of both are there."""
+    if not data.is_dir():
+        return None
+    training, held_out = (
+        [child for name in names for child in _sub_folders(data) if split_name(child.name) == name]
+        for names in (TRAINING_NAMES, HELD_OUT_NAMES)
+    )
+    if not training or not held_out:
+        return None
+    alike = [path for path in held_out if split_name(path.name) == split_name(held_out[0].name)]
+    for several in (training, alike):
+        if len(several) > 1:
+            names = " and ".join(f"'{path.name}'" for path in several)
+            raise DataError(
+                f"'{data}' holds {names}, which mean the same part; put their photos together."
+            )
+    return training[0], held_out[0]
+
+
+def split_name(name: str) -> str | None:
+    """The part of a split that a folder's name means, in small letters; None for any other."""
+    plain = BEHIND_A_NAME.sub("", name.casefold().strip())
+    return plain if plain in (*TRAINING_NAMES, *HELD_OUT_NAMES) else None
+
+
+def _sub_folders(folder: Path) -> list[Path]:
+    """In order, but for what a leading dot hides."""
+    return [
+        child
+        for child in sorted(folder.iterdir())
+        if child.is_dir() and not child.name.startswith(".")
+    ]
+
+
+def _check_classes(folder: Path, found: Mapping[str, list[Path]]) -> None:
+    """Raise DataError where sub-folders with photos are parts of a split, or hold the classes."""
+    with_photos = [name for name, paths in found.items() if paths]
+    if not with_photos:
+        return
+    listed = _listed(with_photos)
+    if all(split_name(name) for name in with_photos):
+        raise DataError(
+            f"'{folder}' holds {listed}, which are parts of a split and no classes; name one of "
+            f"them, such as '{folder / with_photos[0]}', or give it a part to learn from "
+            f"({', '.join(TRAINING_NAMES)}) and one that is held out ({', '.join(HELD_OUT_NAMES)})."
+        )
+    nested = {name: _nested(folder / name, found[name]) for name in with_photos}
+    if all(nested.values()):
+        first = with_photos[0]
+        raise DataError(
+            f"'{folder}' holds {listed}, and all photos of each lie in sub-folders, as in "
+            f"'{first}': {_listed(nested[first])}. Where the classes are is not clear: name the "
+            f"folder that holds them, such as '{folder / first}', or put the photos of each class "
+            "directly into a sub-folder of its name. A split has the names "
+            f"{', '.join(TRAINING_NAMES)} and {', '.join(HELD_OUT_NAMES)}."
+        )
+
+
+def _nested(folder: Path, photos: Sequence[Path]) -> list[str]:
+    """The sub-folders that hold all photos of a folder; none where one lies directly in it."""
+    parts = [path.relative_to(folder).parts for path in photos]
+    return sorted({part[0] for part in parts}) if all(len(part) > 1 for part in parts) else []
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = ", …" if len(names) > LISTED else ""
+    return ", ".join(f"'{name}'" for name in names[:LISTED]) + more
 
 
 def relative_names(samples: Sequence[Sample], root: Path) -> list[str]:

@@ -1,6 +1,8 @@
 """Adapt the weights of one ViT to another shape, as the start for training."""
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from einops import rearrange
@@ -13,14 +15,36 @@ from vit_demo.models.vit import ViTConfig, resample_positions
 HEADS = ("head.", "head_dist.", "pre_logits.")
 
 
+def as_plain(old: ViTConfig) -> ViTConfig:
+    """The shape that `adapt` brings an encoder to: what a plain ViT can say in its own words.
+
+    A head width that the token width implies is left out. One norm of the class token is the same
+    before pooling and after it. A class token without a position is one whose position is zero. A
+    distillation token goes, and so does DeiT's where no head reads it any more: it has a position
+    of its own, which other registers do not have.
+    """
+    implied = old.head_width is None or old.head_width * old.heads == old.width
+    return replace(
+        old,
+        head_width=None if implied else old.head_width,
+        representation=None,
+        distilled=False,
+        registers=0 if old.prefix_positions else old.registers,
+        prefix_positions=old.prefix_positions or not old.registers,
+        pooling="class",
+        final_norm="tokens" if old.final_norm == "pooled" else old.final_norm,
+        antialias=False,
+    )
+
+
 def adapt(
     tensors: Mapping[str, Tensor], old: ViTConfig, new: ViTConfig
 ) -> dict[str, Float[Tensor, "..."]]:
     """The encoder weights of `old` for a model of shape `new`, without the heads.
 
     The patch kernel and the position embeddings are resampled if the patch size or the grid
-    differ, and a distillation token is removed with its head. All tensors are copies, so training
-    does not change `tensors`.
+    differ. `as_plain` says which tokens are removed and which names change. All tensors are
+    copies, so training does not change `tensors`.
     """
     adapted = {
         name: tensor.to(torch.float32, copy=True)
@@ -29,6 +53,14 @@ def adapt(
     }
     if old.distilled and not new.distilled:
         adapted = without_distillation(adapted)
+    if old.registers and not new.registers and old.prefix_positions:
+        adapted = without_registers(adapted, old.registers)
+    if old.final_norm == "pooled" and new.final_norm == "tokens":
+        adapted = {re.sub(r"^fc_norm\.", "norm.", name): t for name, t in adapted.items()}
+    if new.placed_prefix and not old.placed_prefix:
+        positions = adapted["pos_embed"]
+        nowhere = positions.new_zeros(1, new.placed_prefix, positions.shape[-1])
+        adapted["pos_embed"] = torch.cat([nowhere, positions], dim=1)
     adapted["patch_embed.proj.weight"] = resample_patch_kernel(
         adapted["patch_embed.proj.weight"], new.patch_size
     )
@@ -43,6 +75,14 @@ def without_distillation(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     kept = {name: tensor for name, tensor in tensors.items() if name != "dist_token"}
     positions = kept["pos_embed"]
     kept["pos_embed"] = torch.cat([positions[:, :1], positions[:, 2:]], dim=1)
+    return kept
+
+
+def without_registers(tensors: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
+    """The tensors without `count` registers and without their position embeddings."""
+    kept = {name: tensor for name, tensor in tensors.items() if name != "reg_token"}
+    positions = kept["pos_embed"]
+    kept["pos_embed"] = torch.cat([positions[:, :1], positions[:, 1 + count :]], dim=1)
     return kept
 
 

@@ -13,7 +13,7 @@ from vit_demo.data.seeding import torch_seed
 from vit_demo.errors import DataError, UnsupportedError
 from vit_demo.models.vit import VisionTransformer, ViTConfig, preset
 from vit_demo.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from vit_demo.training.adapt import adapt
+from vit_demo.training.adapt import adapt, as_plain
 from vit_demo.training.recipe import Recipe
 
 SCRATCH, NOT_STATED = "none", "not stated"
@@ -88,14 +88,10 @@ def shape(
             "class token."
         )
     config = replace(
-        old,
+        as_plain(old),
         classes=classes,
         image_size=(side, side),
         patch_size=plan.patch_size,
-        representation=None,
-        distilled=False,
-        pooling="class",
-        antialias=False,
         drop_path=recipe.drop_path,
         patch_dropout=recipe.patch_dropout,
     )
