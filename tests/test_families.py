@@ -8,9 +8,12 @@ from test_transformers import FAMILIES
 
 from vit_demo.checkpoints import read_folder
 from vit_demo.checkpoints.checkpoint import build
+from vit_demo.checkpoints.families.vit import check_plain
+from vit_demo.errors import UnsupportedError
 from vit_demo.explanations import METHODS, run_with_trace
 from vit_demo.explanations.evidence import accounts
 from vit_demo.explanations.queries import attention_distances, patch_attention, patch_rollout
+from vit_demo.training.adapt import as_plain
 
 TARGET = torch.tensor([0, 3])
 # Families whose maps no other test looks at.
@@ -72,6 +75,14 @@ def assert_patches_can_be_asked(checkpoint, pixels):
             torch.testing.assert_close(heatmap.sum(dim=(1, 2)), torch.ones(2))
     distances = attention_distances(traced, float(checkpoint.model.config.cell))
     assert all((layer >= 0).all() for layer in distances)
+
+
+@pytest.mark.parametrize("name", ["BEiT, class token", "eva02_base_patch16_clip_224"])
+def test_fine_tuning_refuses_positions_that_a_plain_vit_cannot_say(tmp_path, name):
+    (test_transformers if name in HF else test_timm_format).theirs(tmp_path, name)
+    stored = read_folder(tmp_path, "tiny")
+    with pytest.raises(UnsupportedError, match="relative or rotary positions"):
+        check_plain(as_plain(stored.config))
 
 
 @pytest.mark.parametrize("name", [name for name in HF if not name.startswith(UNSEEN)])

@@ -350,7 +350,7 @@ def test_views_of_tokens_are_those_of_python(events, token, our_checkpoint, phot
 @pytest.fixture
 def slices(monkeypatch):
     """Occlusion runs the model on one block at a time."""
-    monkeypatch.setattr(masking, "TOKENS_AT_ONCE", 1)
+    monkeypatch.setattr(masking, "TOKENS_PER_BATCH", 1)
 
 
 class Bar(gr.Progress):

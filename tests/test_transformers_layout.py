@@ -208,7 +208,8 @@ PROCESSORS = {
         **SILENT,
     },
     "ConvNeXT, squeezed": {
-        "image_processor_type": "ConvNextFeatureExtractor",
+        "image_processor_type": None,
+        "feature_extractor_type": "ConvNextFeatureExtractor",
         "size": {"shortest_edge": 384},
         **SILENT,
     },

@@ -63,9 +63,7 @@ PROCESSORS = {
         std=IMAGENET_STD,
         unrounded=True,
     ),
-    "ConvNext": Defaults(
-        side=384, square=False, mean=IMAGENET_MEAN, std=IMAGENET_STD, crop_pct=224 / 256
-    ),
+    "ConvNext": Defaults(side=384, square=False, crop_pct=224 / 256),
     "Pvt": Defaults(mean=IMAGENET_MEAN, std=IMAGENET_STD),
     "MobileNetV2": Defaults(
         side=256, square=False, crop=224, crops=True, resample=Image.Resampling.BILINEAR

@@ -233,12 +233,15 @@ def to_hf_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def check_plain(config: ViTConfig) -> None:
     """Raise UnsupportedError unless `ViTForImageClassification` can say all of it."""
     plain = ViTConfig(config.classes, image_size=config.image_size, patch_size=config.patch_size)
+    if config.head_width is not None and config.head_width * config.heads == config.width:
+        config = replace(config, head_width=None)  # stated, and what the width implies
     special = [name for name in SPECIAL if getattr(config, name) != getattr(plain, name)]
-    if special or config.gelu == "quick":
+    if type(config) is not ViTConfig:
+        special.append("relative or rotary positions")
+    if special:
         raise UnsupportedError(
             "The transformers ViT layout has no layer scale, distillation token, pre-logits or "
-            f"other special parts ({', '.join(special or ['gelu'])}); "
-            "fold or drop them before saving."
+            f"other special parts ({', '.join(special)}); fold or drop them before saving."
         )
 
 
