@@ -86,7 +86,7 @@ def test_a_patch_that_reaches_beyond_what_was_seen_keeps_its_size_and_is_cut_off
         torch.tensor([[0.0, 0.0, 1.0]]),
         (20.0, 0.0, 80.0, 40.0),
         scale,
-        seen=(20.0, 0.0, 70.0, 40.0),
+        input_box=(20.0, 0.0, 70.0, 40.0),
         opacity=1.0,
         long_side=100,
     )

@@ -111,7 +111,7 @@ def test_two_names_of_one_part_are_refused(tmp_path):
 @pytest.mark.parametrize("names", [("test", "val"), ("Train",), ("Testing",)])
 def test_parts_of_a_split_never_become_classes(tmp_path, names):
     folder = tree(tmp_path, *(f"{part}/{label}" for part in names for label in "ab"))
-    with pytest.raises(DataError, match=f"'{names[0]}'.* parts of a split and no classes; name"):
+    with pytest.raises(DataError, match=f"'{names[0]}'.* parts of a split and not classes; name"):
         parts(folder)
 
 
@@ -131,7 +131,7 @@ def test_folders_of_folders_are_refused_with_what_was_seen(tmp_path):
 
 
 def test_a_folder_round_the_one_that_is_meant_is_refused_with_that_one(tmp_path):
-    with pytest.raises(DataError, match=r"name the folder that holds them, such as '.*flowers'"):
+    with pytest.raises(DataError, match=r"name the folder that contains them, such as '.*flowers'"):
         parts(tree(tmp_path, "flowers/daisy", "flowers/roses"))
 
 
