@@ -47,9 +47,9 @@ def draw_patch_colors(
 ) -> Image.Image:
     """Draw one RGB color per patch over the part of the photo inside `box` (in its pixels).
 
-    `input_box` is the part of the photo in the model's input (default `box`). Padded patches can extend
-    beyond it; they keep their size and are clipped. The photo outside is darkened, behind a thin
-    frame. Patches have sharp edges unless `smooth`, because the model has one value per patch.
+    `input_box` is the part of the photo in the model's input (default `box`). Padded patches can
+    extend beyond it; they keep their size and are clipped. The photo outside is darkened, behind a
+    thin frame. Patches have sharp edges unless `smooth`, because the model has one value per patch.
     """
     zoom = long_side / max(photo.size)
     base = photo.resize((round(photo.width * zoom), round(photo.height * zoom)))
