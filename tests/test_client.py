@@ -38,15 +38,15 @@ def test_an_interrupted_short_download_starts_again(fetch, repo, hub):
     assert ranges == [None, None]
 
 
-@pytest.mark.parametrize("knob", ["damaged", "shortened"])
-def test_a_damaged_download_is_repeated(fetch, repo, knob):
-    result = fetch(repo(**{knob: 1}).name)
+@pytest.mark.parametrize("behavior", ["damaged", "shortened"])
+def test_a_damaged_download_is_repeated(fetch, repo, behavior):
+    result = fetch(repo(**{behavior: 1}).name)
     assert Path(result["folder"], "model.safetensors").read_bytes() == WEIGHTS
 
 
-@pytest.mark.parametrize("knob", ["damaged", "shortened"])
-def test_a_download_that_stays_damaged_is_reported_and_removed(fetch, repo, tmp_path, knob):
-    there = repo(**{knob: 2})
+@pytest.mark.parametrize("behavior", ["damaged", "shortened"])
+def test_a_download_that_stays_damaged_is_reported_and_removed(fetch, repo, tmp_path, behavior):
+    there = repo(**{behavior: 2})
     one_sentence(fetch(there.name), "DamagedError", there.name, "2 times")
     assert not list(tmp_path.rglob("model.safetensors"))
     assert not list(tmp_path.rglob(f"blobs/{sha256(WEIGHTS)}*"))
@@ -124,9 +124,9 @@ def damage(path: Path) -> bytes:
 # Stopped
 
 
-@pytest.mark.parametrize("knob", [{"api_seconds": 20}, {"gate": Event()}, {"head_status": 503}])
-def test_cancelling_takes_effect_at_once(fetch, repo, knob):
-    result = fetch(repo(**knob).name, cancel_after=0.7)
+@pytest.mark.parametrize("behavior", [{"api_seconds": 20}, {"gate": Event()}, {"head_status": 503}])
+def test_cancelling_takes_effect_at_once(fetch, repo, behavior):
+    result = fetch(repo(**behavior).name, cancel_after=0.7)
     one_sentence(result, "CancelledError", "stopped")
     assert result["seconds"] < AT_ONCE_SECONDS
 

@@ -97,11 +97,13 @@ def test_offline_mode_reads_the_cache_without_a_request(fetch, repo, hub):
     assert hub.requests(there) == []
 
 
-@pytest.mark.parametrize("knob", [{"api_status": 503}, {"api_status": 429}, {"api_text": "<p>"}])
-def test_a_hub_that_fails_does_not_hide_the_cache(fetch, repo, knob):
+@pytest.mark.parametrize(
+    "behavior", [{"api_status": 503}, {"api_status": 429}, {"api_text": "<p>"}]
+)
+def test_a_hub_that_fails_does_not_hide_the_cache(fetch, repo, behavior):
     there = repo()
     fetch(there.name)
-    for name, value in knob.items():
+    for name, value in behavior.items():
         setattr(there, name, value)
     result = fetch(there.name)
     assert result["revision"] == there.commit
