@@ -72,7 +72,7 @@ def save_timm(model: nn.Module, folder: Path, **model_args: Any) -> Path:
 
 
 def photos(count: int, channels: int, height: int, width: int) -> Tensor:
-    """Noise with a different color per photo, because the spatial means of plain noise are equal."""
+    """Noise with a different color per photo; the spatial means of plain noise are equal."""
     colours = 3 * torch.randn(count, channels, 1, 1)
     return colours + torch.randn(count, channels, height, width)
 
