@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from vit_demo.checkpoints import DEFAULT, CheckpointCache
+from vit_demo.checkpoints.preprocessing_presets import PRESETS
 from vit_demo.errors import DemoError
 from vit_demo.settings import Settings
 from vit_demo.ui.checkpoint_policy import CheckpointPolicy
@@ -27,7 +28,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def main() -> int:
-    """Serve the page; status 2 and one line when it cannot start."""
+    """Serve the page; exit status 2 and one line on stderr if it cannot start."""
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     try:
         settings = Settings.from_environment()
@@ -37,6 +38,8 @@ def main() -> int:
             flags.any_checkpoint,
             on_own_machine(flags.host, flags.share, settings.on_space),
             flags.allow_pickle,
+            flags.preprocessing,
+            flags.classes,
         )
         cache = CheckpointCache(policy.load, settings.memory_bytes)
         cache.get(flags.checkpoint)
@@ -50,7 +53,7 @@ def main() -> int:
 def serve(
     settings: Settings, flags: argparse.Namespace, cache: CheckpointCache, policy: CheckpointPolicy
 ) -> None:
-    """Serve the page until SIGTERM or Ctrl-C; what visitors uploaded is deleted with it."""
+    """Serve the page until SIGTERM or Ctrl-C, then delete the visitors' uploads."""
     parent = os.environ.get(UPLOADS_VARIABLE)
     limited = contextlib.redirect_stderr(LimitedLog(sys.stderr))
     with upload_folder(Path(parent) if parent else None) as folder, limited:
@@ -66,13 +69,13 @@ def serve(
                 browser=not settings.on_space,
                 own_machine=policy.own_machine,
             )
-            say_where(page.local_url, page.share_url)
+            print_address(page.local_url, page.share_url)
             stop_asked.wait()
             finish(page)
 
 
-def say_where(local_url: str | None, share_url: str | None) -> None:
-    """Tell the terminal where the page is, and how others could see it."""
+def print_address(local_url: str | None, share_url: str | None) -> None:
+    """Print the page's address and its public link."""
     public = share_url or "none (start with --share for one)"
     sys.stdout.write(
         f"The page is at {local_url}  ·  public link: {public}\nStop it with Ctrl-C.\n"
@@ -81,9 +84,11 @@ def say_where(local_url: str | None, share_url: str | None) -> None:
 
 
 def parse(settings: Settings) -> argparse.Namespace:
-    """The launch flags; a public Space offers its catalogue only, unless told otherwise."""
+    """Parse the launch flags; by default a public Space offers only the catalogue."""
     parser = argparse.ArgumentParser(description="Where does a Vision Transformer look?")
-    parser.add_argument("--checkpoint", default=DEFAULT, metavar="REF", help="offered first")
+    parser.add_argument(
+        "--checkpoint", default=DEFAULT, metavar="REF", help="checkpoint that is selected first"
+    )
     parser.add_argument(
         "--host", default=settings.host, help="address to bind (127.0.0.1 unless on a Space)"
     )
@@ -92,22 +97,30 @@ def parse(settings: Settings) -> argparse.Namespace:
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument(
         "--any-checkpoint", action="store_true", default=not settings.on_space,
-        help="let visitors name any Hub id (the default on your own machine)",
+        help="let visitors load any Hub id (the default on your own machine)",
     )  # fmt: skip
     choice.add_argument(
         "--catalogue-only", action="store_false", dest="any_checkpoint",
-        help="offer the catalogue alone (the default on a Space)",
+        help="offer only the catalogue (the default on a Space)",
     )  # fmt: skip
     parser.add_argument(
         "--allow-pickle",
         action="store_true",
-        help="read pytorch_model.bin too, and only tensors from it",
+        help="also load pytorch_model.bin files (only tensors are read from them)",
+    )
+    parser.add_argument(
+        "--preprocessing",
+        metavar="PRESET|FILE",
+        help=f"how --checkpoint wants its photos: {', '.join(PRESETS)}, or a processor's file",
+    )
+    parser.add_argument(
+        "--classes", type=Path, metavar="FILE", help="class names for --checkpoint, from a file"
     )
     return parser.parse_args()
 
 
 def on_own_machine(host: str | None, share: bool, on_space: bool) -> bool:
-    """Whether the page can be reached from this machine alone; if not, its folders stay closed."""
+    """Whether the page is reachable only from this machine; only then may it read local folders."""
     if share or on_space:
         return False
     try:

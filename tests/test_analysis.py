@@ -1,4 +1,4 @@
-"""The whole way: from a photo file to names, a map and the place of that map on the photo."""
+"""The whole pipeline: from a photo file to predictions, a map and its position on the photo."""
 
 import gc
 import json
@@ -20,7 +20,7 @@ from vit_demo.photo import read_photo
 
 KEYS = {
     "checkpoint", "photo", "predictions", "method", "target", "grid", "heatmap", "signed",
-    "exact", "options", "box", "unsure",
+    "exact", "options", "box", "unsure", "problem_type", "preprocessing_source", "notes",
 }  # fmt: skip
 
 
@@ -43,8 +43,8 @@ def test_the_predictions_are_the_models_own(checkpoint, photo_file):
         assert prediction.probability == pytest.approx(float(expected))
 
 
-def test_logits_that_are_no_numbers_are_never_shown(checkpoint, photo_file):
-    """Weights that were all finite can still overflow on the way."""
+def test_non_finite_logits_are_refused(checkpoint, photo_file):
+    """Finite weights can still overflow in the forward pass."""
     broken = load(checkpoint.ref)
     with torch.no_grad():
         broken.model.head.weight.mul_(3e38)
@@ -53,14 +53,14 @@ def test_logits_that_are_no_numbers_are_never_shown(checkpoint, photo_file):
             explain(broken, photo_file, method)
 
 
-def test_a_map_that_is_no_numbers_is_never_shown(checkpoint, photo_file):
-    """Its gradients overflow where the logits do not."""
+def test_a_non_finite_map_is_refused(checkpoint, photo_file):
+    """The gradients overflow although the logits do not."""
     broken = load(checkpoint.ref)
     with torch.no_grad():
         for block in broken.model.blocks:
             block.attn.qkv.weight.mul_(1e18)
     assert explain(broken, photo_file, "rollout").logits.isfinite().all()
-    with pytest.raises(CheckpointError, match="The map that 'relevance' makes of .* infinite"):
+    with pytest.raises(CheckpointError, match="The map of 'relevance' for .* infinite or NaN"):
         explain(broken, photo_file, "relevance")
 
 
@@ -70,7 +70,7 @@ def test_an_array_is_analysed_like_its_photo(checkpoint, noise_photo):
     assert torch.equal(by_array.logits, explain(checkpoint, photo).logits)
 
 
-def test_the_json_keeps_the_contract(checkpoint, photo_file):
+def test_the_json_has_the_documented_keys_and_values(checkpoint, photo_file):
     analysis = explain(checkpoint, photo_file, "attention", options={"layer": 2})
     content = json.loads(json.dumps(analysis.as_json(top=3)))
     assert set(content) == KEYS
@@ -88,15 +88,15 @@ def test_the_json_keeps_the_contract(checkpoint, photo_file):
     assert content["box"] == [0, 0, 101, 67]
 
 
-def test_logits_come_only_on_request_and_fewer_classes_than_asked_are_all(checkpoint, photo_file):
+def test_logits_are_optional_and_top_is_limited_to_the_classes(checkpoint, photo_file):
     content = explain(checkpoint, photo_file).as_json(top=50, logits=True)
     assert len(content["predictions"]) == len(content["logits"]) == 5
 
 
 @pytest.mark.parametrize("target", ["roses", "2", 2])
-def test_a_class_is_asked_for_by_label_or_index(checkpoint, photo_file, target):
-    asked = explain(checkpoint, photo_file, target=target).as_json()["target"]
-    assert asked == {"index": 2, "label": "roses"}
+def test_a_target_is_a_label_or_an_index(checkpoint, photo_file, target):
+    found = explain(checkpoint, photo_file, target=target).as_json()["target"]
+    assert found == {"index": 2, "label": "roses"}
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_an_unknown_class_is_refused(checkpoint, photo_file, target, words):
         explain(checkpoint, photo_file, target=target)
 
 
-def test_what_cannot_be_is_refused(checkpoint, photo_file, tmp_path):
+def test_unknown_methods_options_and_photos_are_refused(checkpoint, photo_file, tmp_path):
     with pytest.raises(MethodError, match="no method 'rolout'"):
         explain(checkpoint, photo_file, "rolout")
     with pytest.raises(OptionError, match="no option 'layers'"):
@@ -121,29 +121,25 @@ CLASS_SPECIFIC = [name for name, method in METHODS.items() if method.class_speci
 
 
 @pytest.mark.parametrize("method", CLASS_SPECIFIC)
-def test_the_likeliest_class_is_explained_unless_another_is_asked_for(
-    checkpoint, photo_file, method
-):
-    seen = prepare(checkpoint, photo_file)
-    top_predictions = seen.explain(method)
-    assert top_predictions.target == top_predictions.predictions[0]
-    other = seen.explain(method, target=top_predictions.predictions[1].label)
-    assert other.target == top_predictions.predictions[1]
-    assert (
-        top_predictions.heatmap - other.heatmap
-    ).abs().max() > 1e-3 * top_predictions.heatmap.abs().max()
+def test_the_top_class_is_explained_unless_a_target_is_given(checkpoint, photo_file, method):
+    prepared = prepare(checkpoint, photo_file)
+    top = prepared.explain(method)
+    assert top.target == top.predictions[0]
+    other = prepared.explain(method, target=top.predictions[1].label)
+    assert other.target == top.predictions[1]
+    assert (top.heatmap - other.heatmap).abs().max() > 1e-3 * top.heatmap.abs().max()
 
 
 @pytest.mark.parametrize("method", CLASS_SPECIFIC)
-def test_why_one_class_and_not_another_is_the_difference_of_their_maps(
+def test_the_map_versus_another_class_is_the_difference_of_their_maps(
     checkpoint, photo_file, method
 ):
-    seen = prepare(checkpoint, photo_file)
-    one, other = (seen.explain(method, target) for target in ("roses", "tulips"))
-    versus = seen.explain(method, "roses", versus="4")
+    prepared = prepare(checkpoint, photo_file)
+    one, other = (prepared.explain(method, target) for target in ("roses", "tulips"))
+    versus = prepared.explain(method, "roses", versus="4")
     torch.testing.assert_close(versus.heatmap, one.heatmap - other.heatmap)
-    back = seen.explain(method, "tulips", versus=2)
-    torch.testing.assert_close(back.heatmap, -versus.heatmap)
+    swapped = prepared.explain(method, "tulips", versus=2)
+    torch.testing.assert_close(swapped.heatmap, -versus.heatmap)
     content = versus.as_json()
     account = {"account"} if METHODS[method].account else set()
     assert set(content) == KEYS | {"versus"} | account
@@ -162,43 +158,42 @@ def test_why_one_class_and_not_another_is_the_difference_of_their_maps(
         ("relevance", "roses", "tulip", TargetError, "did you mean 'tulips'"),
     ],
 )
-def test_what_cannot_be_set_against_another_is_refused(
+def test_an_impossible_comparison_is_refused(
     checkpoint, photo_file, method, target, versus, error, words
 ):
     with pytest.raises(error, match=words):
         explain(checkpoint, photo_file, method, target, versus=versus)
 
 
-def test_one_pass_serves_all_methods_but_those_that_need_gradients(checkpoint, photo_file):
-    """These make one of their own each, and one more to set a class against another."""
+def test_methods_without_gradients_share_one_pass(checkpoint, photo_file):
+    """A method with gradients runs one pass of its own, and a second one for `versus`."""
     passes = []
-    seen = prepare(checkpoint, photo_file)
+    prepared = prepare(checkpoint, photo_file)
     checkpoint.model.register_forward_pre_hook(lambda *_: passes.append(1))
-    seen.explain("relevance")
+    prepared.explain("relevance")
     assert len(passes) == 1
     for method in ("rollout", "attention", "random"):
-        seen.explain(method)
+        prepared.explain(method)
     assert len(passes) == 2
-    seen.explain("legrad", target=0, versus=1)
+    prepared.explain("legrad", target=0, versus=1)
     assert len(passes) == 4
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_neither_look_nor_analysis_keeps_a_graph(checkpoint, photo_file, method):
-
+def test_neither_prepared_photo_nor_analysis_keeps_a_graph(checkpoint, photo_file, method):
     def in_graphs():
         gc.collect()
         found = gc.get_objects()
         return sum(t.requires_grad for t in found if issubclass(type(t), torch.Tensor))
 
-    seen = prepare(checkpoint, photo_file)
+    prepared = prepare(checkpoint, photo_file)
     before = in_graphs()
-    analysis = seen.explain(method)
+    analysis = prepared.explain(method)
     assert in_graphs() == before
     assert not analysis.heatmap.requires_grad
     assert not analysis.logits.requires_grad
-    kept = run_with_trace(checkpoint.model, seen.prepared.pixels, gradients=True)
-    assert in_graphs() > before, "a graph that is kept would be seen"
+    kept = run_with_trace(checkpoint.model, prepared.prepared.pixels, gradients=True)
+    assert in_graphs() > before, "this test must detect a graph that is kept"
     assert kept.logits.requires_grad
 
 
@@ -210,7 +205,7 @@ def test_a_caller_may_load_and_explain_in_inference_mode(our_checkpoint, photo_f
     torch.testing.assert_close(found.heatmap, expected.heatmap)
 
 
-def test_two_at_once_get_what_each_gets_alone(checkpoint, noise_photo):
+def test_concurrent_requests_give_the_same_results_as_sequential_ones(checkpoint, noise_photo):
     photos = [noise_photo(60, 40, seed=seed) for seed in range(4)]
     alone = [explain(checkpoint, photo).as_json(logits=True) for photo in photos]
     assert alone[0] != alone[1]
@@ -220,21 +215,21 @@ def test_two_at_once_get_what_each_gets_alone(checkpoint, noise_photo):
             assert [analysis.as_json(logits=True) for analysis in together] == alone
 
 
-def test_the_bundled_checkpoint_works_with_no_network():
+def test_the_bundled_checkpoint_works_without_a_network():
     from vit_demo.settings import ASSETS
 
     examples = ASSETS / "examples"
     checkpoint = load()
     assert set(checkpoint.labels) == {"daisy", "dandelion", "roses", "sunflowers", "tulips"}
-    named = {
+    predicted = {
         name: explain(checkpoint, examples / name).predictions[0].label
         for name in ("honey-bee.jpg", "drawn-sunflower.png")
     }
-    assert named == {"honey-bee.jpg": "daisy", "drawn-sunflower.png": "sunflowers"}
+    assert predicted == {"honey-bee.jpg": "daisy", "drawn-sunflower.png": "sunflowers"}
 
 
 @pytest.mark.shared
-def test_a_real_checkpoints_rollout_is_that_of_transformers_own_attentions(shared):
+def test_rollout_of_a_real_checkpoint_equals_rollout_of_transformers_attentions(shared):
     import transformers
     from PIL import Image
 
@@ -258,50 +253,53 @@ def test_a_real_checkpoints_rollout_is_that_of_transformers_own_attentions(share
     assert error <= 1e-5 * expected.max()
 
 
-def test_a_map_is_put_to_the_test_with_the_probabilities_that_are_shown(our_checkpoint, photo_file):
+def test_faithfulness_is_measured_with_the_displayed_probabilities(our_checkpoint, photo_file):
     store_calibration(our_checkpoint, Calibration(2.0, None))
-    seen = prepare(load(str(our_checkpoint)), photo_file)
-    analysis = seen.explain("relevance", target="roses")
-    found = seen.scores_vs_random(analysis)
+    prepared = prepare(load(str(our_checkpoint)), photo_file)
+    analysis = prepared.explain("relevance", target="roses")
+    found = prepared.scores_vs_random(analysis)
     shown = {p.label: p.probability for p in analysis.predictions}
     first, last = found.scores.deletion.probabilities[0], found.scores.insertion.probabilities[-1]
     assert float(first) == pytest.approx(shown["roses"], abs=1e-5)
     assert float(last) == pytest.approx(shown["roses"], abs=1e-5)
-    against = seen.scores_vs_random(seen.explain("relevance", target="roses", versus="tulips"))
+    versus = prepared.scores_vs_random(
+        prepared.explain("relevance", target="roses", versus="tulips")
+    )
     pair = shown["roses"] / (shown["roses"] + shown["tulips"])
-    assert float(against.scores.deletion.probabilities[0]) == pytest.approx(pair, abs=1e-5)
-    # A map that is the same for every class is judged by the likeliest one.
-    best = float(seen.scores_vs_random(seen.explain("rollout")).scores.deletion.probabilities[0])
+    assert float(versus.scores.deletion.probabilities[0]) == pytest.approx(pair, abs=1e-5)
+    # A map that is the same for every class is scored with the most likely one.
+    rollout = prepared.scores_vs_random(prepared.explain("rollout"))
+    best = float(rollout.scores.deletion.probabilities[0])
     assert best == pytest.approx(analysis.predictions[0].probability, abs=1e-5)
 
 
-def test_a_map_is_asked_again_while_the_model_forgets(our_checkpoint, photo_file):
-    seen = prepare(load(str(our_checkpoint)), photo_file)
-    steps = seen.randomised(seen.explain("relevance", target="roses"))
-    assert [step.part for step in steps] == parts_of(seen.checkpoint.model)
+def test_randomizing_the_weights_changes_the_map_and_not_the_model(our_checkpoint, photo_file):
+    prepared = prepare(load(str(our_checkpoint)), photo_file)
+    steps = prepared.randomised(prepared.explain("relevance", target="roses"))
+    assert [step.part for step in steps] == parts_of(prepared.checkpoint.model)
     assert steps[0].value < 0.99
-    assert torch.equal(seen.explain("rollout").logits, seen.traced.logits[0])
+    assert torch.equal(prepared.explain("rollout").logits, prepared.traced.logits[0])
 
 
-def test_a_named_class_asks_for_a_class_specific_method(checkpoint, photo_file):
-    """`target` was ignored by rollout: the JSON said method rollout, target roses."""
+def test_a_target_selects_a_class_specific_method(checkpoint, photo_file):
+    """Rollout ignores the target, so it must not be reported as the explanation of one class."""
     assert explain(checkpoint, photo_file).method == "rollout"
     named = explain(checkpoint, photo_file, target="roses")
     assert (named.method, named.target.label) == ("relevance", "roses")
     compared = explain(checkpoint, photo_file, versus="tulips")
     assert (compared.method, compared.versus.label) == ("relevance", "tulips")
     for method in ("rollout", "attention", "random"):
-        with pytest.raises(MethodError, match="explains no class .* choose one of: relevance"):
+        with pytest.raises(MethodError, match="every class, .* choose one of: relevance"):
             explain(checkpoint, photo_file, method, target="roses")
 
 
-def test_an_analysis_is_one_short_line(checkpoint, photo_file):
+def test_the_repr_of_an_analysis_is_one_short_line(checkpoint, photo_file):
     words = repr(explain(checkpoint, photo_file, "relevance", "roses", versus="tulips"))
     assert len(words) < 300
     assert "relevance for roses compared with tulips, 4 × 4 patches" in words
 
 
-def test_an_analysis_holds_no_weights(our_checkpoint, photo_file):
+def test_an_analysis_keeps_no_weights(our_checkpoint, photo_file):
     checkpoint = load(str(our_checkpoint))
     weights = weakref.ref(checkpoint.model)
     analysis = explain(checkpoint, photo_file)

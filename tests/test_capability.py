@@ -1,4 +1,4 @@
-"""What each method can say about each architecture follows from the table and the models."""
+"""Which methods support which architecture follows from the table and the models."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from vit_demo.models.swin import Swin
 from vit_demo.models.vit import VisionTransformer
 
 
-def test_what_does_not_fit_says_why():
+def test_an_unsupported_method_has_a_reason():
     reasons = {one.method.name: one.unsupported_reason for one in capabilities(MobileViT)}
     assert "convolutions" in reasons.pop("legrad")
     assert "convolutions" in reasons.pop("evidence")
@@ -17,7 +17,7 @@ def test_what_does_not_fit_says_why():
     assert {one.unsupported_reason for one in capabilities(VisionTransformer)} == {None}
 
 
-def test_a_method_that_is_added_appears_by_itself():
+def test_an_added_method_is_listed():
     added = replace(METHODS["rollout"], name="follow", class_specific=True)
     found = capabilities(Swin, {**METHODS, "follow": added})
     assert found[-1].as_json()["name"] == "follow"

@@ -1,4 +1,4 @@
-"""The words beside a map say what the map is."""
+"""Captions describe the map, its source and its limits."""
 
 import pytest
 import torch
@@ -17,22 +17,23 @@ def test_the_caption_names_the_method_its_source_and_its_limits(checkpoint, phot
     caption = captions.picture(explain(checkpoint, photo_file)).caption
     assert "Abnar & Zuidema 2020" in caption
     assert "The same for every class" in caption
-    assert "99th percentile; 1 patch lies beyond" in caption
+    assert "99th percentile; 1 patch is beyond it" in caption
     assert "Approximate" not in caption
 
 
-def test_the_caption_says_when_the_model_saw_only_a_part(checkpoint, photo_file):
+def test_the_caption_says_if_the_input_is_only_a_part_of_the_photo(checkpoint, photo_file):
     from dataclasses import replace
 
     whole = explain(checkpoint, photo_file)
-    assert "dark part" not in captions.picture(whole).caption
+    assert "darkened border" not in captions.picture(whole).caption
     part = replace(whole, grid_box=(10.0, 0.0, 90.0, 67.0))
-    assert "does not see the dark part at the edge" in captions.picture(part).caption
-    assert captions.input_description(part).startswith("The middle of the photo")
+    note = "The darkened border is not part of the model's input."
+    assert note in captions.picture(part).caption
+    assert captions.input_description(part).startswith("The center of the photo, resized")
 
 
-def test_padded_patches_are_told_and_drawn_as_they_are(noise_photo):
-    """A Swin pads 30 × 42 pixels to 8 × 11 patches of 4, of which it sees 7½ × 10½."""
+def test_padded_patches_are_counted_and_drawn_beyond_the_input(noise_photo):
+    """A Swin pads 30 × 42 pixels to 8 × 11 patches of 4; the input covers 7½ × 10½ of them."""
     from vit_demo.checkpoints import Checkpoint
     from vit_demo.models.swin import Swin, SwinConfig
     from vit_demo.preprocess import Preprocessing
@@ -47,22 +48,22 @@ def test_padded_patches_are_told_and_drawn_as_they_are(noise_photo):
     assert "8 × 11 patches of 4 × 4" in captions.input_description(analysis)
     assert captions.patches(analysis).size == (11 * 19 - 3, 8 * 19 - 3)
     drawn = captions.picture(analysis)
-    assert "does not see the dark part" in drawn.caption
+    assert "darkened border" in drawn.caption
     below = drawn.image.crop((0, 72 * 1024 // 84, 1024, 80 * 1024 // 84)).convert("L")
     assert below.getextrema()[1] < 80
 
 
-def test_the_unit_says_what_an_even_map_would_be(checkpoint, photo_file):
+def test_the_unit_gives_the_value_of_a_uniform_map(checkpoint, photo_file):
     assert captions.unit(explain(checkpoint, photo_file)) == "share per patch (uniform: 6.25%)"
 
 
-def test_the_reading_says_what_the_model_was_given(checkpoint, photo_file):
-    words = captions.input_description(explain(checkpoint, photo_file))
-    assert words.startswith("The whole photo, brought to 32 × 32 pixels")
-    assert "4 × 4 patches of 8 × 8" in words
+def test_the_input_description_gives_size_and_patches(checkpoint, photo_file):
+    sentence = captions.input_description(explain(checkpoint, photo_file))
+    assert sentence.startswith("The whole photo, resized to 32 × 32 pixels")
+    assert "4 × 4 patches of 8 × 8" in sentence
 
 
-def test_the_patches_are_cut_from_the_models_picture(checkpoint, photo_file):
+def test_the_patches_are_cut_from_the_models_input(checkpoint, photo_file):
     analysis = explain(checkpoint, photo_file)
     assert captions.patches(analysis).size == (4 * 35 - 3, 4 * 35 - 3)
 
@@ -74,7 +75,7 @@ def test_the_title_names_options_and_class(checkpoint, photo_file):
     assert captions.title(layer) == "attention (layer 2)"
 
 
-def test_what_is_about_a_class_says_which(checkpoint, photo_file):
+def test_a_class_specific_map_names_its_classes(checkpoint, photo_file):
     alone = explain(checkpoint, photo_file, "legrad", "roses")
     assert captions.title(alone) == "legrad for roses"
     drawn = captions.picture(alone)
@@ -86,7 +87,7 @@ def test_what_is_about_a_class_says_which(checkpoint, photo_file):
     assert captions.title(against) == "legrad for roses compared with tulips (layers 3)"
     drawn = captions.picture(against)
     assert (
-        "The map for roses minus the map for tulips: above zero it favors roses." in drawn.caption
+        "The map for roses minus the map for tulips: positive values favor roses." in drawn.caption
     )
     assert drawn.scale.signed
     assert drawn.unit == "share per patch, roses minus tulips"
@@ -101,14 +102,14 @@ def test_occlusion_is_measured_in_probability(checkpoint, photo_file):
     assert captions.unit(against).endswith("when the block is masked, roses minus tulips")
 
 
-def test_what_a_checkpoint_knows_fits_on_one_line():
+def test_the_known_classes_fit_on_one_line():
     assert captions.known_classes(("a", "b")) == "knows 2 classes: a, b"
     many = captions.known_classes(tuple(str(number) for number in range(1000)))
     assert many.startswith("knows 1000 classes: 0, 1,")
     assert many.endswith("11, …")
 
 
-def test_a_doubtful_answer_says_so_and_what_could_have_been_named(checkpoint, photo_file):
+def test_an_unsure_prediction_has_a_note_with_the_known_classes(checkpoint, photo_file):
     from dataclasses import replace
 
     from vit_demo.checkpoints.calibration import Calibration
@@ -121,8 +122,9 @@ def test_a_doubtful_answer_says_so_and_what_could_have_been_named(checkpoint, ph
     best = unsure.predictions[0].probability
     assert best < 0.3
     assert captions.unsure_note(unsure) == (
-        f"Unsure: the likeliest name has only {best:.0%}, and below 62% this checkpoint's answers "
-        "are doubtful; it knows 5 classes: daisy, dandelion, roses, sunflowers, tulips."
+        f"Unsure: the most likely class has only {best:.0%}, and below 62% this checkpoint's "
+        "predictions are unreliable; it knows 5 classes: daisy, dandelion, roses, sunflowers, "
+        "tulips."
     )
     assert captions.sheet(unsure).title.startswith(f"unsure: {unsure.predictions[0].label}")
     assert captions.sheet(unsure).caption.startswith(captions.unsure_note(unsure))
@@ -136,32 +138,32 @@ def test_the_verdict_counts_where_the_map_beats_noise(checkpoint, photo_file):
 
     noise = scores(0.5, 0.5, 0.0)
     better = ScoresVsRandom(scores(0.25, 0.75, 0.5), noise, drops=True)
-    assert captions.verdict(better).endswith("better than noise in all of the 3 figures.")
+    assert captions.verdict(better).endswith("better than noise in all of the 3 tests.")
     assert [figure.words for figure in captions.evidence(better)] == [
-        "Deletion 0.25, noise 0.50 (less is better)",
-        "Insertion 0.75, noise 0.50 (more is better)",
-        "SaCo 0.50, noise 0.00 (more is better)",
+        "Deletion 0.25, noise 0.50 (lower is better)",
+        "Insertion 0.75, noise 0.50 (higher is better)",
+        "SaCo 0.50, noise 0.00 (higher is better)",
     ]
     analysis = explain(checkpoint, photo_file, "relevance", "roses", versus="tulips")
     words = captions.protocol(better, analysis)
     assert "We track the probability of roses as against tulips" in words
-    assert "in 1 steps: left out" in words
-    attn_output = ScoresVsRandom(scores(0.75, 0.75, -0.1), noise, drops=False)
-    assert "in 1 of the 3" in captions.verdict(attn_output)
-    assert [figure.better for figure in captions.evidence(attn_output)] == [False, True, False]
-    assert captions.evidence(attn_output)[2].mine == "\u22120.10"
-    assert "mean colour" in captions.protocol(attn_output, explain(checkpoint, photo_file))
+    assert "in 1 steps, the most important first: they are dropped (deletion)" in words
+    mixed = ScoresVsRandom(scores(0.75, 0.75, -0.1), noise, drops=False)
+    assert "in 1 of the 3" in captions.verdict(mixed)
+    assert [figure.better for figure in captions.evidence(mixed)] == [False, True, False]
+    assert captions.evidence(mixed)[2].mine == "\u22120.10"
+    assert "mean color" in captions.protocol(mixed, explain(checkpoint, photo_file))
     assert "in none of the 3" in captions.verdict(
         ScoresVsRandom(scores(0.6, 0.4, -0.1), noise, drops=False)
     )
 
 
-def test_the_words_of_a_map_belong_to_its_method(checkpoint, photo_file):
+def test_each_method_has_its_own_caption(checkpoint, photo_file):
     """Random noise does not show where the model looks, on the page or on a slide."""
     noise = explain(checkpoint, photo_file, "random")
     assert "where the model looks" not in captions.sheet(noise).title
     assert "a random map, for comparison: random" in captions.sheet(noise).title
-    assert "It knows neither the photo nor the model." in captions.picture(noise).caption
+    assert "depends on neither the photo nor the model" in captions.picture(noise).caption
     rollout = explain(checkpoint, photo_file)
     assert "where the model looks: rollout" in captions.sheet(rollout).title
     assert "CLS attention rollout" in captions.picture(rollout).caption
@@ -191,8 +193,8 @@ def test_a_photo_far_smaller_than_the_models_input_is_called_small(
     assert small in captions.sheet(analysis).caption
 
 
-def test_a_small_photo_that_is_not_enlarged_is_no_small_photo(checkpoint, noise_photo):
-    """Where the input is cut out of the photo as it is, what is missing is black instead."""
+def test_a_photo_that_is_not_enlarged_is_not_called_small(checkpoint, noise_photo):
+    """Here the input is a crop of the unscaled photo, padded with black."""
     from dataclasses import replace
 
     from vit_demo.preprocess import Preprocessing
@@ -201,8 +203,8 @@ def test_a_small_photo_that_is_not_enlarged_is_no_small_photo(checkpoint, noise_
     assert captions.small_photo(explain(cut, noise_photo(6, 6))) == ""
 
 
-def test_the_sum_that_a_map_is_part_of_is_written_in_one_line(checkpoint, photo_file):
-    """In units of the logit, and not in percent."""
+def test_the_account_of_evidence_is_written_in_one_line(checkpoint, photo_file):
+    """Its values are in units of the logit, not in percent."""
     whole = explain(checkpoint, photo_file, "evidence", "roses")
     words = captions.account(whole)
     assert words.startswith("The logit of roses minus the mean of all classes is ")

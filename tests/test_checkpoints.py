@@ -7,11 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import oracles
 import pytest
 import torch
 from loopback_hub import LoopbackHub
 
-from vit_demo.checkpoints import check_family, load, load_folder, read_folder
+from vit_demo import explain as explain_photo
+from vit_demo.checkpoints import check_family, load, load_folder, read_folder, summarize
+from vit_demo.checkpoints.families import readable
 from vit_demo.errors import CheckpointError, StateDictMismatchError, UnsupportedError
 
 ROOT = Path(__file__).parents[1]
@@ -211,11 +214,10 @@ def test_both_layouts_are_accepted(config_json, family):
 @pytest.mark.parametrize(
     "config_json",
     [
-        {"model_type": "beit"},
-        {"model_type": "siglip"},
+        {"model_type": "levit"},
+        {"model_type": "siglip2"},
         {"model_type": "dinov3_vit"},
         {"architecture": "eva02_tiny_patch14_224"},
-        {"architecture": "beit_base_patch16_224"},
         {"architecture": "vit_small_patch16_dinov3"},
         {},
     ],
@@ -225,9 +227,7 @@ def test_others_are_refused_and_those_that_can_be_read_are_listed(config_json):
     with pytest.raises(UnsupportedError) as refusal:
         check_family(config_json, "it")
     message = str(refusal.value)
-    assert message.endswith(
-        "ViT, DeiT, DINOv2, Swin, MobileViT, in the transformers or timm layout."
-    )
+    assert message.endswith(f"what can be read: {readable()}.")
     assert next(iter(config_json.values()), "unknown") in message
 
 
@@ -265,3 +265,77 @@ def test_json_that_no_reader_survives_is_refused_in_words(our_checkpoint, name, 
     (our_checkpoint / name).write_text(text, encoding="utf-8")
     with pytest.raises(CheckpointError, match=f"{name} cannot be read"):
         load(str(our_checkpoint))
+
+
+@pytest.fixture
+def timm_folder(tmp_path):
+    """A tiny ViT as timm saves it: (folder, model)."""
+    changes = {"embed_dim": 192, "num_heads": 3, "depth": 1, "patch_size": 8, "img_size": 32}
+    model = oracles.timm().create_model("vit_tiny_patch16_224", num_classes=5, **changes)
+    oracles.randomise(model)
+    oracles.save_timm(model, tmp_path / "timm", num_heads=3, img_size=32)
+    return tmp_path / "timm", model
+
+
+def rewrite_config(folder, change):
+    path = folder / "config.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+
+
+@pytest.mark.parametrize("model_type", ["my_flowers", "vit"])
+def test_a_timm_configuration_with_a_model_type_is_read_as_timms(timm_folder, model_type):
+    folder, model = timm_folder
+    rewrite_config(folder, lambda stated: stated | {"model_type": model_type})
+    checkpoint = load(str(folder))
+    assert checkpoint.layout == "timm"
+    pixels = torch.randn(2, 3, 32, 32)
+    ours = oracles.logits_of(checkpoint.model, pixels)
+    oracles.assert_same_logits(ours, oracles.logits_of(model, pixels))
+
+
+def test_a_transformers_configuration_with_an_architecture_is_read_as_transformers(our_checkpoint):
+    rewrite_config(our_checkpoint, lambda stated: stated | {"architecture": "vit_tiny_patch16_224"})
+    assert load(str(our_checkpoint)).layout == "transformers"
+
+
+@pytest.mark.parametrize("stated", [{}, {"model_type": "my_flowers"}])
+def test_a_configuration_made_by_hand_leaves_the_tensors_to_speak(timm_folder, stated):
+    folder, model = timm_folder
+    names = dict(enumerate(("daisy", "dandelion", "roses", "sunflowers", "tulips")))
+    colors = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4]}
+    rewrite_config(folder, lambda _: stated | colors | {"id2label": names, "num_classes": 5})
+    checkpoint = load(str(folder))
+    assert checkpoint.labels == tuple(names.values())
+    assert checkpoint.preprocessing.mean == (0.4, 0.5, 0.6)
+    assert checkpoint.preprocessing_source == "file"
+    assert summarize(str(folder)) is None
+    pixels = torch.randn(2, 3, 32, 32)
+    ours = oracles.logits_of(checkpoint.model, pixels)
+    oracles.assert_same_logits(ours, oracles.logits_of(model, pixels))
+
+
+def test_a_timm_model_saved_through_transformers_answers_as_transformers(tmp_path, photo_file):
+    oracles.timm()
+    transformers = oracles.transformers()
+    stated = transformers.TimmWrapperConfig.from_dict(
+        {
+            "architecture": "vit_tiny_patch16_224",
+            "label_names": ["daisy", "dandelion", "roses", "sunflowers", "tulips"],
+            "num_classes": 5,
+            "model_args": {"depth": 1},
+            "pretrained_cfg": {
+                "input_size": [3, 224, 224], "crop_pct": 0.9, "interpolation": "bicubic",
+                "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4],
+            },
+        }
+    )  # fmt: skip
+    model = transformers.TimmWrapperForImageClassification(stated)
+    oracles.randomise(model).save_pretrained(tmp_path)
+    checkpoint = load(str(tmp_path))
+    assert checkpoint.layout == "timm"
+    assert checkpoint.labels[0] == "daisy"
+    assert checkpoint.preprocessing.mean == (0.4, 0.5, 0.6)
+    pixels = torch.randn(2, 3, 224, 224)
+    ours = oracles.logits_of(checkpoint.model, pixels)
+    oracles.assert_same_logits(ours, oracles.logits_of(model, pixels))
+    assert explain_photo(checkpoint, photo_file).as_json()["preprocessing_source"] == "file"

@@ -1,4 +1,4 @@
-"""Values of the wrong kind, of no size, or outside their range are told by name."""
+"""Values of the wrong type, infinite values and values outside their range are refused by name."""
 
 import math
 
@@ -15,26 +15,26 @@ from vit_demo.checks import (
 )
 from vit_demo.errors import ConfigError
 
-NO_WHOLE = (1.5, 2.0, math.nan, math.inf, True, "3", None, [3], {})
-NO_NUMBER = (math.nan, -math.inf, 10**400, True, "3", None, [3])
+NOT_INTEGERS = (1.5, 2.0, math.nan, math.inf, True, "3", None, [3], {})
+NOT_FINITE = (math.nan, -math.inf, 10**400, True, "3", None, [3])
 
 
-@pytest.mark.parametrize("value", NO_WHOLE, ids=repr)
-def test_what_is_no_whole_number_is_none(value):
+@pytest.mark.parametrize("value", NOT_INTEGERS, ids=repr)
+def test_only_integers_are_whole_numbers(value):
     assert not is_whole(value)
     with pytest.raises(ConfigError, match=r"size=.*, but it must be a whole number\."):
         check_whole("size", value)
 
 
-@pytest.mark.parametrize("value", NO_NUMBER, ids=lambda value: repr(value)[:9])
-def test_what_no_float_can_hold_is_no_number(value):
+@pytest.mark.parametrize("value", NOT_FINITE, ids=lambda value: repr(value)[:9])
+def test_only_finite_floats_are_numbers(value):
     assert not is_finite(value)
     for check in (check_number, check_share):
         with pytest.raises(ConfigError, match="eps="):
             check("eps", value)
 
 
-def test_ranges_hold_their_ends():
+def test_ranges_include_their_ends():
     check_whole("size", 1)
     check_whole("size", 7, least=7, most=7)
     check_number("scale", 0, least=0.0, most=0.5)
@@ -49,7 +49,7 @@ def test_ranges_hold_their_ends():
         check_share("rate", 1)
 
 
-def test_a_message_names_the_place_and_stays_short():
+def test_a_message_names_the_position_and_stays_short():
     with pytest.raises(ConfigError, match=r"depths\[1\]='x', but it must be a whole number"):
         check_wholes("depths", (2, "x"))
     with pytest.raises(ConfigError, match="depths=.*, but it must be 2 whole numbers"):

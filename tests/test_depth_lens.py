@@ -1,4 +1,4 @@
-"""The depth lens: the head on every layer's tokens, and the layers that answer the same to all."""
+"""The depth lens: the head on every layer's tokens, and layers that do not depend on the photo."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_each_layer_is_read_as_if_the_model_ended_there(tiny_config, make_model, variant):
-    """A model cut off after so many blocks, with the same norm and head, answers the same."""
+    """A model truncated after that layer, with the same norm and head, gives the same logits."""
     model = make_model(replace(tiny_config, **VARIANTS[variant])).requires_grad_(False)
     pixels = torch.randn(2, 3, 32, 48)
     traced = run_with_trace(model, pixels, hidden_states=True)
@@ -43,14 +43,14 @@ def test_in_swin_only_the_last_stage_can_be_read():
     assert torch.equal(found.logits[:, -1], traced.logits)
 
 
-def test_what_has_no_readable_layer_is_refused():
+def test_a_model_without_a_readable_layer_is_refused():
     mobile = MobileViT(MobileViTConfig(classes=5)).eval()
     traced = run_with_trace(mobile, torch.randn(1, 3, 64, 64), hidden_states=True)
-    with pytest.raises(MethodError, match="The depth lens does not fit.*convolutions"):
+    with pytest.raises(MethodError, match="The depth lens does not support.*convolutions"):
         depth_lens(traced)
 
 
-def test_keeping_the_tokens_changes_no_logit_and_is_off_by_default(tiny_model):
+def test_keeping_hidden_states_does_not_change_logits_and_is_off_by_default(tiny_model):
     pixels = torch.randn(2, 3, 32, 32)
     traced = run_with_trace(tiny_model, pixels, hidden_states=True)
     assert torch.equal(traced.logits, tiny_model(pixels))
@@ -59,7 +59,7 @@ def test_keeping_the_tokens_changes_no_logit_and_is_off_by_default(tiny_model):
         depth_lens(run_with_trace(tiny_model, pixels))
 
 
-def test_a_layer_that_answers_the_same_to_all_photos_does_not_depend_on_them():
+def test_a_layer_with_equal_predictions_does_not_depend_on_the_photos():
     logits = torch.zeros(3, 2, 2)
     logits[:, 0] = torch.tensor([[2.0, 0.0], [1.0, 0.0], [3.0, 1.0]])
     logits[:, 1] = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, 1.0]])
@@ -71,7 +71,7 @@ def test_a_layer_that_answers_the_same_to_all_photos_does_not_depend_on_them():
     torch.testing.assert_close(largest_difference(logits, 2.0)[1], warm[0] - warm[1])
 
 
-def test_the_bundled_checkpoint_says_nothing_of_a_photo_before_its_middle():
+def test_early_layers_of_the_bundled_checkpoint_do_not_depend_on_the_photo():
     checkpoint = load("flowers")
     found = [
         depth_lens(prepare(checkpoint, EXAMPLES / name).traced).logits

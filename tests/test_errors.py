@@ -1,4 +1,4 @@
-"""The tree of errors, and the sentences that they make."""
+"""The tree of errors and their messages."""
 
 import ast
 import inspect
@@ -16,12 +16,12 @@ KINDS = {
 }
 
 
-def test_everything_a_person_can_cause_is_a_demo_error():
+def test_every_error_class_is_a_demo_error():
     assert len(KINDS) > 10
     assert all(issubclass(kind, DemoError) for kind in KINDS.values())
 
 
-def test_the_drawing_shows_the_whole_tree():
+def test_the_module_docstring_shows_the_whole_tree():
     assert errors.__doc__ is not None
     for name, kind in KINDS.items():
         assert name in errors.__doc__
@@ -30,7 +30,7 @@ def test_the_drawing_shows_the_whole_tree():
         assert ("│   " in drawn) == below_checkpoint, drawn
 
 
-def test_a_misfit_lists_every_tensor_under_its_own_sign():
+def test_a_state_dict_mismatch_lists_every_tensor_with_a_sign():
     error = StateDictMismatchError("tulip.safetensors", ["a"], ["b", "c"], {"d": ((5,), (7,))})
     lines = str(error).splitlines()
     assert lines[0].startswith("tulip.safetensors does not fit")
@@ -53,12 +53,11 @@ def test_a_misfit_lists_every_tensor_under_its_own_sign():
         ("", "choose one of: rollout, relevance, legrad."),
     ],
 )
-def test_the_nearest_name_is_offered_or_all_are_listed(given, answer):
+def test_the_nearest_name_is_suggested_or_all_are_listed(given, answer):
     assert nearest(given, ["rollout", "relevance", "legrad"]) == answer
 
 
-def test_nothing_is_raised_without_a_word():
-    """Every one of our errors says something where it is raised."""
+def test_every_error_is_raised_with_a_message():
     package = Path(errors.__file__).parent
     raised = 0
     for path in package.rglob("*.py"):

@@ -1,4 +1,4 @@
-"""Evidence: every part of the account against plain sums, on our models and on other people's."""
+"""Evidence: every term compared with explicit sums, on our models and on those of timm and HF."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,7 @@ SUMS = [name for name in VARIANTS if name not in REFUSED]
 
 
 def through(norm, tokens, change):
-    """What a change of its input changes in a norm's output while the norm's scale stays."""
+    """How a norm with a frozen scale maps a change of its input to a change of its output."""
     if isinstance(norm, nn.Identity):
         return change
     centred = change
@@ -40,14 +40,15 @@ def through(norm, tokens, change):
 
 
 def by_hand(model, tokens, prefix, read, target):
-    """The parts of one photo's centred logit; `read` makes what the heads see of (tokens, norm).
+    """The terms of one photo's centered logit; `read` pools (tokens, number of the head).
 
-    Every head's share of every pair of tokens is formed and sent forward through the head.
+    What every attention head moves between every pair of tokens is computed and propagated forward
+    through the classification head.
     """
     heads = [head for head in (model.head, getattr(model, "head_dist", None)) if head is not None]
 
     def pushed(change, final):
-        """Forward, one change of the tokens at a time: norm, pooling, norm, head, less the mean."""
+        """One change of the tokens through norm, pooling, norm and head, minus the mean."""
         normed, whole = through(model.norm, final, change), model.norm(final)
         logits = torch.zeros(len(model.head.weight))
         for place, head in enumerate(heads):
@@ -58,8 +59,8 @@ def by_hand(model, tokens, prefix, read, target):
     embedded, moved, fed, biases = tokens, [], [], []
     for block in model.blocks:
         attn, count = block.attn, len(tokens)
-        given = block.norm1(tokens)
-        query, key, value = attn.qkv(given).reshape(count, 3, -1).unbind(dim=1)
+        normed = block.norm1(tokens)
+        query, key, value = attn.qkv(normed).reshape(count, 3, -1).unbind(dim=1)
         number = getattr(attn, "num_heads", None) or attn.heads
         query, key, value = (part.reshape(count, number, -1) for part in (query, key, value))
         query, key = attn.q_norm(query), attn.k_norm(key)
@@ -98,7 +99,7 @@ def by_hand(model, tokens, prefix, read, target):
 
 
 def reader(pooling, prefix):
-    """What the head sees of the tokens; the second head of a distilled model the second token."""
+    """What each head reads; the second head of a distilled model reads the second token."""
     return {
         "class": lambda tokens, place: tokens[place],
         "mean": lambda tokens, place: tokens[prefix:].mean(dim=0),
@@ -117,8 +118,8 @@ def assert_same(found, expected, atol=1e-4):
 
 @pytest.mark.parametrize("variant", SUMS)
 @torch.no_grad()
-def test_every_kind_of_vit_has_the_account_of_plain_sums(tiny_config, make_model, variant):
-    """On no square, two photos with a class each; every pair of tokens is formed by hand."""
+def test_every_vit_variant_has_the_account_of_explicit_sums(tiny_config, make_model, variant):
+    """Two rectangular photos with different classes; every pair of tokens is summed by hand."""
     model = make_model(replace(tiny_config, **VARIANTS[variant])).requires_grad_(False)
     pixels = torch.randn(2, 3, 32, 48)
     found = accounts(run_with_trace(model, pixels), TARGET)
@@ -141,7 +142,7 @@ def test_every_kind_of_vit_has_the_account_of_plain_sums(tiny_config, make_model
     ],
 )
 @torch.no_grad()
-def test_the_account_is_that_of_timms_own_model(tmp_path, name, pooling):
+def test_the_account_equals_that_of_timms_model(tmp_path, name, pooling):
     model = theirs(tmp_path, name)
     pixels = oracles.photos(2, 3, 32, 32)
     found = accounts(run_with_trace(ours(tmp_path)[1].model, pixels), TARGET)
@@ -156,7 +157,7 @@ def test_the_account_is_that_of_timms_own_model(tmp_path, name, pooling):
 
 
 @torch.no_grad()
-def test_it_follows_from_transformers_own_attentions_and_states(their_checkpoint):
+def test_it_equals_the_sum_over_transformers_attentions_and_hidden_states(their_checkpoint):
     folder = their_checkpoint(num_hidden_layers=3)
     oracle = oracles.transformers().ViTForImageClassification.from_pretrained(
         folder, attn_implementation="eager"
@@ -190,21 +191,21 @@ def test_it_follows_from_transformers_own_attentions_and_states(their_checkpoint
 def test_the_bundled_checkpoint_adds_up_photo_by_photo():
     checkpoint = load("flowers")
     for name in ("dahlia.jpg", "drawn-sunflower.png", "honey-bee.jpg"):
-        seen = prepare(checkpoint, EXAMPLES / name)
-        analysis = seen.explain("evidence")
+        prepared = prepare(checkpoint, EXAMPLES / name)
+        analysis = prepared.explain("evidence")
         centred = float(analysis.logits[analysis.target.index] - analysis.logits.mean())
         assert analysis.account.total == pytest.approx(centred, abs=1e-4)
         assert torch.equal(analysis.heatmap, analysis.account.patches)
         assert analysis.signed
-    embedded = checkpoint.model.embed(seen.prepared.pixels)[0]
+    embedded = checkpoint.model.embed(prepared.prepared.pixels)[0]
     expected = by_hand(checkpoint.model, embedded, 1, reader("class", 1), analysis.target.index)
     assert_same(analysis.account, expected)
 
 
 def test_two_classes_have_the_difference_of_their_accounts(our_checkpoint, photo_file):
-    seen = prepare(load(str(our_checkpoint)), photo_file)
-    one, other = seen.explain("evidence", "roses"), seen.explain("evidence", "tulips")
-    both = seen.explain("evidence", "roses", versus="tulips")
+    prepared = prepare(load(str(our_checkpoint)), photo_file)
+    one, other = prepared.explain("evidence", "roses"), prepared.explain("evidence", "tulips")
+    both = prepared.explain("evidence", "roses", versus="tulips")
     torch.testing.assert_close(both.heatmap, one.heatmap - other.heatmap)
     difference = float(both.logits[2] - both.logits[4])
     assert both.account.centred_logit == pytest.approx(difference, abs=1e-5)
@@ -212,18 +213,18 @@ def test_two_classes_have_the_difference_of_their_accounts(our_checkpoint, photo
 
 
 def test_json_has_the_account_and_other_methods_have_none(our_checkpoint, photo_file):
-    seen = prepare(load(str(our_checkpoint)), photo_file)
-    content = seen.explain("evidence").as_json()
+    prepared = prepare(load(str(our_checkpoint)), photo_file)
+    content = prepared.explain("evidence").as_json()
     parts = content["account"]
     rest = parts["mlps"] + parts["embedding"] + parts["biases"] + sum(parts["prefix_tokens"])
     assert sum(map(sum, content["heatmap"])) == pytest.approx(parts["patches"], abs=1e-5)
     assert parts["patches"] + rest == pytest.approx(parts["total"], abs=1e-5)
     assert parts["total"] == pytest.approx(parts["centred_logit"], abs=1e-4)
     assert sum(parts["by_layer"]) == pytest.approx(parts["patches"], abs=1e-5)
-    assert "account" not in seen.explain("relevance").as_json()
+    assert "account" not in prepared.explain("relevance").as_json()
 
 
-def test_the_logits_of_the_pass_are_those_of_a_plain_one(tiny_model):
+def test_the_method_does_not_change_the_logits(tiny_model):
     pixels = torch.randn(2, 3, 32, 32)
     plain = tiny_model(pixels)
     traced = run_with_trace(tiny_model, pixels)
@@ -233,9 +234,7 @@ def test_the_logits_of_the_pass_are_those_of_a_plain_one(tiny_model):
 
 
 @pytest.mark.parametrize("chunk", [1, 300])
-def test_the_map_does_not_depend_on_how_many_rows_are_formed_at_once(
-    tiny_config, make_model, monkeypatch, chunk
-):
+def test_the_map_does_not_depend_on_the_chunk_size(tiny_config, make_model, monkeypatch, chunk):
     model = make_model(replace(tiny_config, **VARIANTS["mean"]))
     traced = run_with_trace(model, torch.randn(2, 3, 32, 48))
     expected = EVIDENCE(traced, TARGET, {})
@@ -246,7 +245,7 @@ def test_the_map_does_not_depend_on_how_many_rows_are_formed_at_once(
 @pytest.mark.parametrize("variant", REFUSED)
 def test_a_head_that_is_not_linear_is_refused_with_the_reason(tiny_config, make_model, variant):
     model = make_model(replace(tiny_config, **VARIANTS[variant]))
-    with pytest.raises(MethodError, match=f"'evidence' does not fit.*{REFUSED[variant]}"):
+    with pytest.raises(MethodError, match=f"'evidence' does not support.*{REFUSED[variant]}"):
         EVIDENCE(run_with_trace(model, torch.randn(2, 3, 32, 32)), TARGET, {})
     reasons = {one.method.name: one.unsupported_reason for one in capabilities(model)}
     assert REFUSED[variant] in reasons.pop("evidence")
@@ -260,7 +259,9 @@ def test_models_whose_tokens_are_merged_or_convolved_are_refused(family):
     else:
         model, pixels = MobileViT(MobileViTConfig(classes=5)).eval(), torch.randn(2, 3, 64, 64)
     assert "merged or pass through convolutions" in EVIDENCE.unsupported_reason(type(model))
-    with pytest.raises(MethodError, match="'evidence' does not fit this checkpoint: its tokens"):
+    with pytest.raises(
+        MethodError, match="'evidence' does not support this checkpoint: its tokens"
+    ):
         EVIDENCE(run_with_trace(model, pixels), TARGET, {})
     with pytest.raises(MethodError, match="choose 'relevance'"):
         accounts(run_with_trace(model, pixels), TARGET)

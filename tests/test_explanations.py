@@ -1,4 +1,4 @@
-"""Explanations: every map is a distribution, and is what its paper says."""
+"""Properties of every explanation method: normalization, refusals, no side effects, memory."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def traced(tiny_model):
-    """Two photos on a grid of 4 × 6 patches: a batch, and no square."""
+    """A batch of two photos on a rectangular grid of 4 × 6 patches."""
     return run_with_trace(tiny_model, torch.randn(2, 3, 32, 48))
 
 
@@ -67,15 +67,15 @@ def test_a_head_outside_the_model_is_refused(traced, target, head):
     "changes",
     [{}, {"registers": 4}, {"distilled": True}, {"class_token": False, "pooling": "mean"}],
 )
-def test_the_grid_is_the_models_own_and_never_guessed(tiny_config, make_model, name, changes):
-    """14 × 20 patches and a class token are 281 tokens: no 16 × 16 behind 25 prefix tokens."""
+def test_the_grid_is_not_guessed_from_the_token_count(tiny_config, make_model, name, changes):
+    """14 × 20 patches and a class token are 281 tokens, not 16 × 16 and 25 prefix tokens."""
     model = make_model(replace(tiny_config, **changes))
     traced = run_with_trace(model, torch.randn(1, 3, 14 * 8, 20 * 8))
     options = {"block": 10} if name == "occlusion" else {}
     assert METHODS[name](traced, torch.tensor([0]), options).shape == (1, 14, 20)
 
 
-def test_the_control_is_seeded_and_knows_no_photo(tiny_model, target):
+def test_the_control_depends_on_the_seed_and_not_on_the_photo(tiny_model, target):
     first, second = (run_with_trace(tiny_model, torch.randn(2, 3, 32, 32)) for _ in range(2))
     random = METHODS["random"]
     assert torch.equal(random(first, target, {"seed": 1}), random(second, target, {"seed": 1}))
@@ -84,25 +84,25 @@ def test_the_control_is_seeded_and_knows_no_photo(tiny_model, target):
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_a_seed_out_of_range_is_refused(tiny_model, target, seed):
-    with pytest.raises(OptionError, match="a seed is a number from 0 to"):
+    with pytest.raises(OptionError, match="it must be a number from 0 to"):
         METHODS["random"](
             run_with_trace(tiny_model, torch.randn(2, 3, 32, 32)), target, {"seed": seed}
         )
 
 
-def test_a_batch_gives_what_each_photo_gives_alone(tiny_model, target):
+def test_a_batch_gives_the_same_maps_as_single_photos(tiny_model, target):
     pixels = torch.randn(2, 3, 32, 32)
     both = run_with_trace(tiny_model, pixels)
     for name in METHODS.keys() - {"random"}:
         together = METHODS[name](both, target, {})
-        for place in range(2):
-            one = slice(place, place + 1)
+        for photo in range(2):
+            one = slice(photo, photo + 1)
             alone = METHODS[name](run_with_trace(tiny_model, pixels[one]), target[one], {})
-            torch.testing.assert_close(together[place], alone[0])
+            torch.testing.assert_close(together[photo], alone[0])
 
 
-class Stumbling(Classifier):
-    """A model that breaks down in its last step of its second pass, or of the first hidden one."""
+class FailingModel(Classifier):
+    """A model that raises in the last step of a forward pass after so many passes."""
 
     drops_tokens = True
     unreadable_layers = None
@@ -141,17 +141,17 @@ FAILURES = {
 @pytest.mark.parametrize("frozen", [True, False])
 @pytest.mark.parametrize("failure", FAILURES)
 @pytest.mark.parametrize("name", METHODS)
-def test_explaining_leaves_no_fingerprints(tiny_model, name, failure, frozen):
-    """No gradient, no hook, no other mode, no weight or need for gradients changed."""
+def test_explaining_has_no_side_effects_on_the_model(tiny_model, name, failure, frozen):
+    """No .grad, no hook, and no change of mode, weights or requires_grad, even after a failure."""
     tiny_model.requires_grad_(not frozen)
     before = {key: value.clone() for key, value in tiny_model.state_dict().items()}
     passes, options, error = FAILURES[failure]
     method = METHODS[name]
-    reads_weights = method.account is not None  # of the model itself, and makes no other pass
-    model = tiny_model if reads_weights else Stumbling(tiny_model, passes).eval()
+    reads_weights = method.account is not None  # reads the model's weights, runs no second pass
+    model = tiny_model if reads_weights else FailingModel(tiny_model, passes).eval()
     traced = run_with_trace(model, torch.randn(1, 3, 32, 32))
     target = torch.tensor([99 if failure == "a class" else 0])
-    # The others never ask for a class, nor for another pass.
+    # The other methods use neither the class nor another pass.
     runs_again = method.class_specific and not (reads_weights and failure == "the model")
     if error and (runs_again or failure == "an option"):
         with pytest.raises(error):
@@ -180,7 +180,7 @@ def test_options_are_completed_and_checked():
         METHODS["relevance"].options({"head": 2})
 
 
-def test_an_unknown_method_is_refused_with_the_likely_one():
+def test_an_unknown_method_is_refused_with_a_suggestion():
     assert find_method("rollout") is METHODS["rollout"]
     with pytest.raises(MethodError, match="no method 'rolout'; did you mean 'rollout'?"):
         find_method("rolout")
@@ -188,8 +188,8 @@ def test_an_unknown_method_is_refused_with_the_likely_one():
         find_method("zzz")
 
 
-# One fresh process, and the smaller bound first, since the peak of a process never falls again. Its
-# own peak, VmHWM: the ru_maxrss of a child begins with what its parent held.
+# One fresh process, smaller bound first, because the peak of a process never decreases. VmHWM is
+# the process's own peak; the ru_maxrss of a child starts at the memory of its parent.
 BOUNDS = {"rollout": 1.2e9, "relevance": 2.0e9}
 MEASURE = """
 import json, re, sys, torch
@@ -212,8 +212,8 @@ print(json.dumps(peaks))
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
-def test_at_1024_pixels_memory_stays_bounded():
-    """ViT-S/16 on 4,096 patches, the whole process; whole matrices would take 0.4 GB a layer."""
+def test_memory_stays_bounded_at_1024_pixels():
+    """ViT-S/16 on 4,096 patches; full attention matrices would take 0.4 GB per layer."""
     command = [sys.executable, "-c", MEASURE, *BOUNDS]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
     peaks = json.loads(done.stdout)

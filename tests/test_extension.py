@@ -1,4 +1,4 @@
-"""A family, a method and an export format come from outside, each one file and one row."""
+"""A family, a method and an export format can each be added with one file and one row."""
 
 import json
 from importlib import import_module

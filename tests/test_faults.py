@@ -93,7 +93,6 @@ def test_an_enormous_configuration_is_refused(fetch, repo, hub):
     [
         ("config.json", {}, ("no config.json",)),
         ("model.safetensors", {}, ("no model.safetensors",)),
-        ("model.safetensors", {"model.safetensors.index.json": b"{}"}, ("split",)),
         ("model.safetensors", {"pytorch_model.bin": WEIGHTS}, ("pickled", "--allow-pickle")),
     ],
 )

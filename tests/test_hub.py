@@ -1,5 +1,6 @@
 """What is asked for arrives, from the Hub or from the cache, and can be searched for."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -125,13 +126,33 @@ def test_a_repository_without_a_processor_is_whole_without_it(fetch, repo, hub):
     assert hub.requests(there) == []
 
 
-def test_a_copy_that_may_lack_its_preprocessing_is_not_whole(fetch, repo):
+def test_a_copy_that_may_lack_its_preprocessing_is_used_only_where_nobody_can_be_asked(fetch, repo):
+    """As of any folder without that file, the reader then says that it guesses."""
     there = repo()
     folder = Path(fetch(there.name)["folder"])
     (folder / "preprocessor_config.json").unlink()
     result = fetch(there.name, env={"HF_HUB_OFFLINE": "1"})
-    one_sentence(result, "UnreachableError", "no whole copy")
-    assert set(fetch(there.name)["files"]) == FETCHED
+    assert set(result["files"]) == FETCHED - {"preprocessor_config.json"}
+    assert set(fetch(f"{there.name}@{there.commit}")["files"]) == FETCHED
+
+
+def test_weights_in_parts_come_with_their_index_and_work_offline(fetch, repo):
+    parts = {f"model-0000{number}-of-00002.safetensors": WEIGHTS for number in (1, 2)}
+    index = json.dumps({"weight_map": dict(zip("ab", parts, strict=True))}).encode()
+    files = {name: data for name, data in FILES.items() if name != "model.safetensors"}
+    there = repo({**files, **parts, "model.safetensors.index.json": index})
+    wanted = (FETCHED - {"model.safetensors"}) | {*parts, "model.safetensors.index.json"}
+    result = fetch(there.name)
+    assert set(result["files"]) == wanted
+    (Path(result["folder"]) / next(iter(parts))).unlink()
+    one_sentence(fetch(there.name, env={"HF_HUB_OFFLINE": "1"}), "UnreachableError", "no complete")
+
+
+def test_an_index_that_names_no_listed_file_is_refused(fetch, repo):
+    index = json.dumps({"weight_map": {"a": "../other.safetensors"}}).encode()
+    files = {name: data for name, data in FILES.items() if name != "model.safetensors"}
+    there = repo({**files, "model.safetensors.index.json": index})
+    one_sentence(fetch(there.name), "CheckpointError", "no file of weights beside it")
 
 
 def test_cached_lists_what_works_offline(driver, hub, repo, tmp_path):

@@ -31,8 +31,8 @@ COMPLETE = (
     "ui/checkpoint_policy.py", "ui/explorer/payload.py",
 )  # fmt: skip
 # Not for visitors: a Python call, and names that a browser cannot choose.
-NOT_ON_THE_PAGE = ("The array has the shape", "There is no photo at", "is no path (",
-                   "is the label of classes", "This checkpoint knows no")  # fmt: skip
+NOT_ON_THE_PAGE = ("The array has shape", "There is no photo at", "is not a path (",
+                   "is the label of classes")  # fmt: skip
 
 
 def template(node):
@@ -102,7 +102,7 @@ def test_an_error_is_translated_with_the_values_in_it():
 
 def test_a_sentence_within_a_sentence_is_translated_too():
     message = (
-        "HF_HUB_OFFLINE is set, and no whole copy of ann/irises is in the cache; unset it, or "
+        "HF_HUB_OFFLINE is set, and the cache has no complete copy of ann/irises; unset it, or "
         "choose one that works offline: flowers."
     )
     expected = (

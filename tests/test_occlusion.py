@@ -1,4 +1,4 @@
-"""Occlusion: the same as leaving tokens out, or blurring pixels, by hand."""
+"""Occlusion, compared with dropping tokens or blurring pixels by hand."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from test_vit import VARIANTS
 from vit_demo.errors import OptionError
 from vit_demo.explanations import METHODS, masking, run_with_trace
 from vit_demo.explanations.masking import gaussian
-from vit_demo.explanations.occlusion import MOST_BLOCKS, blocks, number_of_blocks
+from vit_demo.explanations.occlusion import MAX_BLOCKS, blocks, number_of_blocks
 from vit_demo.models import Classifier
 
 TARGET = torch.tensor([0, 3])
@@ -20,20 +20,20 @@ OCCLUSION = METHODS["occlusion"]
 
 
 def by_hand(traced, hidden_blocks, without):
-    """p(class) less p(class without the block), patch after patch, photo after photo."""
+    """p(class) − p(class without the block), for each photo and block."""
     whole = traced.logits.softmax(dim=-1)
     rows, cols = traced.grid
     heatmap = torch.zeros(len(TARGET), rows * cols)
-    for photo, wanted in enumerate(TARGET.tolist()):
+    for photo, index in enumerate(TARGET.tolist()):
         for block in hidden_blocks:
             logits = without(traced.pixels[photo : photo + 1], block)
-            heatmap[photo, block] = whole[photo, wanted] - logits.softmax(dim=-1)[0, wanted]
+            heatmap[photo, block] = whole[photo, index] - logits.softmax(dim=-1)[0, index]
     return heatmap.reshape(len(TARGET), rows, cols)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_dropping_is_leaving_the_tokens_out(tiny_config, make_model, variant):
-    """Every read-out and prefix there is; the tokens are chosen one by one, in a loop."""
+def test_drop_removes_the_tokens_from_the_sequence(tiny_config, make_model, variant):
+    """For every read-out and prefix; the kept tokens are selected in a loop."""
     model = make_model(replace(tiny_config, **VARIANTS[variant]))
     traced = run_with_trace(model, torch.randn(2, 3, 32, 24))
 
@@ -52,8 +52,8 @@ def test_dropping_is_leaving_the_tokens_out(tiny_config, make_model, variant):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
-def test_blocks_are_cut_off_at_the_far_edges(tiny_model):
-    """Blocks of 2 × 2 on 3 × 5 patches: two whole, and four cut off."""
+def test_blocks_are_smaller_at_the_right_and_bottom_edges(tiny_model):
+    """Blocks of 2 × 2 on 3 × 5 patches: two full blocks and four smaller ones."""
     cut = [[0, 1, 5, 6], [2, 3, 7, 8], [4, 9], [10, 11], [12, 13], [14]]
     masks = blocks((3, 5), 2)
     found = sorted((mask.nonzero()[:, 0].tolist() for mask in masks), key=lambda b: (-len(b), b))
@@ -83,8 +83,8 @@ def mobile():
 
 
 @pytest.mark.parametrize("make", [swin, mobile])
-def test_blurring_is_pasting_blurred_pixels(make):
-    """Also where the last cells reach beyond the picture (Swin, 21 × 29 pixels in cells of 2)."""
+def test_blur_replaces_pixels_by_blurred_ones(make):
+    """Also if the last cells extend beyond the picture (Swin, 21 × 29 pixels in cells of 2)."""
     model, size, cell = make()
     target = torch.tensor([0, 2])
     pixels = 5 * torch.randn(2, 3, *size)
@@ -122,7 +122,7 @@ class OnePatchDecides(Classifier):
         return torch.stack([bright, -bright], dim=1)
 
 
-def test_planted_evidence_is_found_and_its_sign_is_right(tiny_config):
+def test_a_planted_patch_is_found_with_the_right_sign(tiny_config):
     model = OnePatchDecides(tiny_config)
     pixels = torch.zeros(1, 3, 32, 32)
     pixels[:, :, 16:24, 8:16] = 1
@@ -134,8 +134,8 @@ def test_planted_evidence_is_found_and_its_sign_is_right(tiny_config):
     torch.testing.assert_close(for_dark, -for_bright)
 
 
-def test_defaults_suit_the_model(tiny_config, make_model):
-    """About 16 pixels at a time or at most 64 blocks, dropped where tokens can be dropped."""
+def test_the_defaults_depend_on_the_model(tiny_config, make_model):
+    """Blocks of about 16 pixels, at most 64 of them, dropped if the model can drop tokens."""
     for patch, block in ((8, 2), (16, 1), (32, 1)):
         model = make_model(replace(tiny_config, patch_size=patch, image_size=(64, 64)))
         assert OCCLUSION.options({}, model) == {"hide": "drop", "block": block}
@@ -149,35 +149,36 @@ def test_no_default_runs_the_model_more_than_64_times(tiny_config, make_model, s
     options = OCCLUSION.options({}, model)
     assert options["block"] == block
     count = number_of_blocks(model.config.grid, options)
-    assert count == len(blocks(model.config.grid, block)) <= MOST_BLOCKS
+    assert count == len(blocks(model.config.grid, block)) <= MAX_BLOCKS
 
 
 @pytest.mark.parametrize("hide", ["drop", "blur"])
-def test_the_work_comes_in_slices_and_can_be_broken_off(tiny_model, monkeypatch, hide):
-    """`between` hears every slice, changes no number, and what it raises ends the passes."""
-    monkeypatch.setattr(masking, "TOKENS_AT_ONCE", 40)
-    seen = run_with_trace(tiny_model, torch.randn(2, 3, 32, 32))
+def test_progress_is_reported_per_batch_and_can_stop_the_work(tiny_model, monkeypatch, hide):
+    """`between` is called per batch, does not change the map, and stops the work if it raises."""
+    monkeypatch.setattr(masking, "TOKENS_PER_BATCH", 40)
+    traced = run_with_trace(tiny_model, torch.randn(2, 3, 32, 32))
     options = {"hide": hide, "block": 1}
-    heard = []
-    found = OCCLUSION(seen, TARGET, options, lambda *slices: heard.append(slices))
-    torch.testing.assert_close(found, OCCLUSION(seen, TARGET, options), rtol=0, atol=0)
-    assert heard == [(done, 32) for done in range(2, 33, 2)]
+    calls = []
+    found = OCCLUSION(traced, TARGET, options, lambda *progress: calls.append(progress))
+    torch.testing.assert_close(found, OCCLUSION(traced, TARGET, options), rtol=0, atol=0)
+    assert calls == [(done, 32) for done in range(2, 33, 2)]
 
     def stop(done, total):
-        heard.append((done, total))
+        calls.append((done, total))
         raise KeyboardInterrupt
 
-    heard.clear()
+    calls.clear()
     with pytest.raises(KeyboardInterrupt):
-        OCCLUSION(seen, TARGET, options, stop)
-    assert heard == [(2, 32)]
+        OCCLUSION(traced, TARGET, options, stop)
+    assert calls == [(2, 32)]
 
 
-def test_what_cannot_be_hidden_is_refused(tiny_model):
-    seen = run_with_trace(tiny_model, torch.randn(2, 3, 32, 48))
+def test_invalid_blocks_and_unsupported_masking_are_refused(tiny_model):
+    traced = run_with_trace(tiny_model, torch.randn(2, 3, 32, 48))
     for block in (0, 6):
-        with pytest.raises(OptionError, match=f"block={block}, but on 4 × 6 patches it is 1 to 5"):
-            OCCLUSION(seen, TARGET, {"block": block})
+        refusal = f"block={block}, but on 4 × 6 patches it must be 1 to 5"
+        with pytest.raises(OptionError, match=refusal):
+            OCCLUSION(traced, TARGET, {"block": block})
     model, size, _ = swin()
     with pytest.raises(OptionError, match="needs its whole grid of tokens; use hide=blur"):
         OCCLUSION(run_with_trace(model, torch.randn(2, 3, *size)), TARGET, {"hide": "drop"})

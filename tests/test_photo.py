@@ -1,4 +1,4 @@
-"""Every picture a person may have is read upright and in RGB; everything else is refused kindly."""
+"""Supported pictures are read as upright RGB; everything else is refused with a clear message."""
 
 import io
 import os
@@ -18,7 +18,7 @@ from vit_demo.photo import DECODE_SECONDS, FORMATS, MAX_PIXELS, read_photo
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 ORIENTATION = 0x0112
 
-# How a camera lays down an upright picture under each of EXIF's eight orientations.
+# How a camera stores an upright picture under each of the eight EXIF orientations.
 STORED_BY = {
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -69,18 +69,18 @@ def test_every_exif_orientation_comes_out_upright(quarters, orientation, kind):
     assert found.size == quarters.size
     for colour, wanted in zip(corners(found), (RED, GREEN, BLUE, WHITE), strict=True):
         assert np.abs(np.subtract(colour, wanted)).max() < 12
-    # Whoever opens the result again must not turn it a second time.
+    # A second reader must not rotate the result again.
     assert found.getexif().get(ORIENTATION, 1) == 1
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "BMP", "TIFF"])
-def test_lossless_formats_come_out_as_they_went_in(quarters, kind):
+def test_lossless_formats_are_read_exactly(quarters, kind):
     options = {"lossless": True} if kind == "WEBP" else {}
     assert_close(read_photo(encoded(quarters, kind, **options)), quarters, tolerance=0)
 
 
 @pytest.mark.parametrize(("kind", "tolerance"), [("JPEG", 8), ("AVIF", 30)])
-def test_lossy_formats_come_out_much_as_they_went_in(noise_photo, kind, tolerance):
+def test_lossy_formats_are_read_approximately(noise_photo, kind, tolerance):
     picture = noise_photo(40, 24).resize((160, 96), Image.Resampling.BICUBIC)
     found = read_photo(encoded(picture, kind, quality=95))
     gap = np.abs(np.asarray(found, dtype=int) - np.asarray(picture, dtype=int))
@@ -89,8 +89,8 @@ def test_lossy_formats_come_out_much_as_they_went_in(noise_photo, kind, toleranc
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_a_photo_from_an_iphone_is_read_and_turned_once(quarters, orientation):
-    """HEIC is told by its content: the app only carries a decoder, the test brings the encoder."""
+def test_a_heic_photo_is_read_and_rotated_once(quarters, orientation):
+    """HEIC is detected by its content. The app has only a decoder; the test has the encoder."""
     import pillow_heif
 
     stored = quarters if orientation == 1 else quarters.transpose(STORED_BY[orientation])
@@ -124,13 +124,13 @@ def test_any_pillow_mode_becomes_rgb_of_the_same_size(mode):
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
-def test_a_mode_changes_how_colours_are_stored_and_not_the_colours(quarters, mode):
+def test_colors_are_the_same_in_every_mode(quarters, mode):
     grey = mode == "L"
     wanted = quarters.convert("L").convert("RGB") if grey else quarters
     assert_close(read_photo(quarters.convert(mode)), wanted, tolerance=3)
 
 
-def test_transparency_in_a_palette_shows_white(tmp_path):
+def test_transparency_in_a_palette_becomes_white(tmp_path):
     picture = Image.new("P", (4, 4))
     picture.putpalette([*RED, *GREEN, *BLUE])
     picture.putpixel((1, 2), 1)
@@ -141,7 +141,7 @@ def test_transparency_in_a_palette_shows_white(tmp_path):
     assert found.getpixel((1, 2)) == (127, 255, 127)
 
 
-def test_sixteen_bits_keep_their_middle_grey(tmp_path):
+def test_sixteen_bit_values_are_scaled_not_clipped(tmp_path):
     """Pillow's own conversion would clip everything above 255 to white."""
     values = np.array([[0, 257 * 64], [257 * 128, 65535]], dtype=np.uint16)
     path = tmp_path / "deep.png"
@@ -149,14 +149,14 @@ def test_sixteen_bits_keep_their_middle_grey(tmp_path):
     assert np.asarray(read_photo(path))[..., 0].tolist() == [[0, 64], [128, 255]]
 
 
-def test_floats_are_spread_over_their_own_range():
+def test_floats_are_scaled_from_their_own_range():
     values = np.array([[-2.0, -1.0], [0.0, 2.0]], dtype=np.float32)
     found = np.asarray(read_photo(Image.fromarray(values)))
     assert found[..., 0].tolist() == [[0, 64], [128, 255]]
     assert read_photo(Image.fromarray(np.full((2, 2), 7, np.float32))).getpixel((0, 0)) == (0, 0, 0)
 
 
-def test_holes_in_a_float_picture_are_black_and_harm_nothing_else():
+def test_nan_in_a_float_picture_is_black_and_leaves_other_pixels_alone():
     values = np.array([[np.nan, 0.0], [1.0, np.inf]], dtype=np.float32)
     found = np.asarray(read_photo(Image.fromarray(values)))
     assert found[..., 0].tolist() == [[0, 0], [255, 255]]
@@ -172,7 +172,7 @@ def test_an_open_picture_is_not_changed(quarters):
     assert np.array_equal(np.asarray(quarters), np.asarray(before))
 
 
-def test_path_string_bytes_and_picture_give_the_same(photo_file):
+def test_path_string_bytes_and_picture_give_the_same_photo(photo_file):
     by_path = np.asarray(read_photo(photo_file))
     for source in (str(photo_file), photo_file.read_bytes(), Image.open(photo_file)):
         assert np.array_equal(np.asarray(read_photo(source)), by_path)
@@ -198,7 +198,7 @@ def test_an_empty_file_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "AVIF"])
-def test_half_a_photo_is_refused_and_never_half_grey(noise_photo, tmp_path, kind):
+def test_a_truncated_photo_is_refused(noise_photo, tmp_path, kind):
     content = encoded(noise_photo(200, 150), kind)
     path = tmp_path / "half.jpg"
     path.write_bytes(content[: len(content) // 2])
@@ -207,16 +207,16 @@ def test_half_a_photo_is_refused_and_never_half_grey(noise_photo, tmp_path, kind
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
-def test_half_a_heic_is_refused(noise_photo, keep):
+def test_a_truncated_heic_is_refused(noise_photo, keep):
     content = heic(noise_photo(200, 150))
     with pytest.raises(PhotoError, match=r"The picture is (damaged|not a picture)"):
         read_photo(content[: int(keep * len(content))])
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIC"])
-@pytest.mark.filterwarnings("ignore")  # decoders may well complain about what is done to them here
-def test_damage_of_any_kind_ends_in_a_photo_or_in_our_error(noise_photo, kind):
-    """Bytes flipped and files cut off at random; any other exception fails the test."""
+@pytest.mark.filterwarnings("ignore")  # decoders may warn about damaged files
+def test_a_damaged_file_gives_a_photo_or_a_photo_error(noise_photo, kind):
+    """Random bytes are flipped and files truncated; any other exception fails the test."""
     picture = noise_photo(33, 24)
     content = heic(picture.resize((64, 48))) if kind == "HEIC" else encoded(picture, kind)
     random = np.random.default_rng(0)
@@ -240,7 +240,7 @@ def test_a_missing_photo_is_named(tmp_path):
         read_photo(tmp_path / "gone.jpg")
 
 
-def test_a_folder_is_no_photo(tmp_path):
+def test_a_folder_is_refused(tmp_path):
     with pytest.raises(PhotoError, match=r"cannot be read .*; name a picture file"):
         read_photo(tmp_path)
 
@@ -258,7 +258,7 @@ def test_a_decompression_bomb_is_refused_by_its_size(size):
         read_photo(bomb(*size))
 
 
-def test_the_limit_lies_below_pillows_own():
+def test_the_limit_is_below_that_of_pillow():
     assert Image.MAX_IMAGE_PIXELS is not None
     assert 48_000_000 < MAX_PIXELS < Image.MAX_IMAGE_PIXELS
 
@@ -267,7 +267,7 @@ def test_a_huge_heic_is_refused_before_it_is_decoded(quarters, monkeypatch):
     from pi_heif.heif import BaseImage
 
     def decode(*_):
-        pytest.fail("decoded all the same")
+        pytest.fail("the picture was decoded")
 
     content = heic(quarters.resize((64, 64)))
     monkeypatch.setattr(photo_module, "MAX_PIXELS", 64 * 64 - 1)
@@ -277,13 +277,13 @@ def test_a_huge_heic_is_refused_before_it_is_decoded(quarters, monkeypatch):
 
 
 def children_started() -> int:
-    """Grows with every child process that has run and ended."""
+    """A counter that increases with every child process that has run and exited."""
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
 
 
 @pytest.fixture
 def ghostscript(tmp_path, monkeypatch):
-    """A `gs` on the path that only notes that it was run, and where it notes it."""
+    """A fake `gs` on the PATH that creates a file when it runs; returns that file's path."""
     note = tmp_path / "ghostscript-ran"
     program = tmp_path / "bin" / "gs"
     program.parent.mkdir()
@@ -302,7 +302,7 @@ def test_postscript_named_like_a_photo_is_refused_and_never_run(tmp_path, quarte
     assert not ghostscript.exists()
 
 
-# What a plugin of Pillow takes for its own, for formats that Pillow does not write.
+# Headers that a Pillow plugin accepts, for formats that Pillow cannot write.
 HEADERS = {
     "PSD": b"8BPS\0\1" + bytes(6) + b"\0\3\0\0\0\x18\0\0\0\x21\0\x08\0\3",
     "FITS": b"".join(
@@ -327,7 +327,7 @@ HEADERS = {
 
 
 def written(kind: str, picture: Image.Image) -> bytes | None:
-    """A file of one of Pillow's formats, in the first mode that the format has."""
+    """A file of one of Pillow's formats, in the first mode that the format supports."""
     for mode in ("RGB", "L", "P", "1", "RGBA"):
         try:
             return encoded(picture.convert(mode), kind)
@@ -337,14 +337,14 @@ def written(kind: str, picture: Image.Image) -> bytes | None:
 
 
 def all_kinds(picture: Image.Image) -> dict[str, bytes]:
-    """A file of every format that Pillow can write, and headers of those that it only reads."""
+    """A file of every format that Pillow can write, and headers of those that it can only read."""
     Image.init()
     files = {kind: content for kind in Image.SAVE if (content := written(kind, picture))}
     return files | {kind: header + bytes(600) for kind, header in HEADERS.items()}
 
 
-@pytest.mark.filterwarnings("ignore")  # a writer may well say that it loses something
-def test_only_the_promised_formats_are_read(noise_photo, ghostscript):
+@pytest.mark.filterwarnings("ignore")  # writers may warn about lossy conversions
+def test_only_the_documented_formats_are_read(noise_photo, ghostscript):
     files = all_kinds(noise_photo(33, 24))
     assert len(files) > 40
     for kind, content in files.items():
@@ -356,7 +356,7 @@ def test_only_the_promised_formats_are_read(noise_photo, ghostscript):
 
 
 def mutated(content: bytes, random: np.random.Generator) -> bytes:
-    """A file with some of its bytes, mostly of its header, changed, repeated or cut off."""
+    """A file with some bytes, mostly in its header, changed, repeated or removed."""
     damaged = bytearray(content)
     for _ in range(random.integers(1, 7)):
         place = int(random.integers(4, min(len(damaged), 200 if random.integers(2) else 9999999)))
@@ -375,8 +375,8 @@ def mutated(content: bytes, random: np.random.Generator) -> bytes:
     )
 
 
-@pytest.mark.filterwarnings("ignore")  # decoders may well complain about what is done to them here
-def test_a_mutated_file_of_any_kind_ends_soon_in_a_photo_or_in_our_error(noise_photo, ghostscript):
+@pytest.mark.filterwarnings("ignore")  # decoders may warn about damaged files
+def test_a_mutated_file_soon_gives_a_photo_or_a_photo_error(noise_photo, ghostscript):
     picture = noise_photo(33, 24)
     files = {**all_kinds(picture), "HEIC": heic(picture.resize((64, 48)))}
     before, random, ends = children_started(), np.random.default_rng(1), {"photo": 0, "refused": 0}
@@ -394,7 +394,7 @@ def test_a_mutated_file_of_any_kind_ends_soon_in_a_photo_or_in_our_error(noise_p
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP"])
-def test_a_decoder_that_reads_block_by_block_is_stopped_in_time(noise_photo, kind):
+def test_a_decoder_that_reads_block_by_block_has_a_time_limit(noise_photo, kind):
     content = encoded(noise_photo(600, 500), kind)
     seconds = count(0, 1 + DECODE_SECONDS)
     with pytest.raises(
@@ -410,18 +410,18 @@ def rle_bitmap(width: int, height: int, body: bytes) -> bytes:
     return b"BM" + struct.pack("<IHHI", 0, 0, 0, 1078) + header + bytes(1024) + body
 
 
-def test_a_bitmap_of_one_endless_row_is_refused():
+def test_a_bitmap_with_one_extremely_long_row_is_refused():
     with pytest.raises(PhotoError, match="make it smaller"):
         read_photo(rle_bitmap(79_000_000, 1, b"\1\1\0\0\0\1"))
     assert read_photo(rle_bitmap(2, 1, b"\2\1\0\0\0\1")).size == (2, 1)
 
 
-def test_deep_pictures_are_brought_to_eight_bits_a_few_rows_at_a_time(monkeypatch):
-    """All rows at once would need sixteen bytes a pixel in between, 1.3 GB for 80 megapixels."""
+def test_deep_pictures_are_converted_to_eight_bits_a_few_rows_at_a_time(monkeypatch):
+    """All rows at once would need sixteen bytes per pixel, 1.3 GB for 80 megapixels."""
     values = np.arange(700 * 3, dtype=np.float32).reshape(700, 3)
     for deep in (Image.fromarray(values), Image.fromarray((values * 31).astype(np.uint16))):
         few = np.asarray(read_photo(deep))
-        monkeypatch.setattr(photo_module, "ROWS_AT_ONCE", 10_000)
+        monkeypatch.setattr(photo_module, "ROWS_PER_CHUNK", 10_000)
         assert np.array_equal(few, np.asarray(read_photo(deep)))
         monkeypatch.undo()
     content = encoded(Image.new("I;16", (400, 3000), 128 * 257))
@@ -439,23 +439,24 @@ def test_deep_pictures_are_brought_to_eight_bits_a_few_rows_at_a_time(monkeypatc
 
 
 @pytest.mark.parametrize("kind", ["WEBP", "AVIF", "TIFF", "HEIC"])
-def test_what_cannot_be_stopped_has_a_tighter_limit(quarters, monkeypatch, kind):
+def test_uninterruptible_decoders_have_lower_limits(quarters, monkeypatch, kind):
     content = heic(quarters.resize((64, 64))) if kind == "HEIC" else encoded(quarters, kind)
-    assert photo_module.WITHOUT_STOP[kind][0] < MAX_PIXELS
+    assert photo_module.UNINTERRUPTIBLE[kind][0] < MAX_PIXELS
     read_photo(content)
     for limit in ((48 * 32 - 1, len(content)), (64 * 64, len(content) - 1)):
-        monkeypatch.setitem(photo_module.WITHOUT_STOP, kind, limit)
+        monkeypatch.setitem(photo_module.UNINTERRUPTIBLE, kind, limit)
         with pytest.raises(PhotoError, match="make it smaller first"):
             read_photo(content)
 
 
 @pytest.mark.parametrize("open_end", [True, False])
-def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path, open_end):
+def test_a_pipe_is_refused_without_blocking(tmp_path, open_end):
     path = tmp_path / "pipe.jpg"
     os.mkfifo(path)
     writer = os.open(path, os.O_RDWR | os.O_NONBLOCK) if open_end else None
     try:
-        with pytest.raises(PhotoError, match=r"cannot be read \(it is no regular file\); name a"):
+        refusal = r"cannot be read \(it is not a regular file\); name a"
+        with pytest.raises(PhotoError, match=refusal):
             read_photo(path)
     finally:
         if writer is not None:
@@ -468,8 +469,8 @@ def test_a_device_is_refused(device):
         read_photo(device)
 
 
-def test_a_file_that_turns_into_a_pipe_before_it_is_opened_is_refused(photo_file, monkeypatch):
-    """Looked at once more after opening, and opened without waiting for a writer."""
+def test_a_file_that_is_replaced_by_a_pipe_before_opening_is_refused(photo_file, monkeypatch):
+    """The file is checked again after opening, and opening does not wait for a writer."""
     really_open = os.open
 
     def replaced(path: str, flags: int) -> int:
@@ -478,11 +479,11 @@ def test_a_file_that_turns_into_a_pipe_before_it_is_opened_is_refused(photo_file
         return really_open(path, flags)
 
     monkeypatch.setattr(os, "open", replaced)
-    with pytest.raises(PhotoError, match="no regular file"):
+    with pytest.raises(PhotoError, match="not a regular file"):
         read_photo(photo_file)
 
 
-def test_a_file_of_too_many_bytes_is_refused_unread(tmp_path):
+def test_a_file_with_too_many_bytes_is_refused_before_reading(tmp_path):
     path = tmp_path / "huge.jpg"
     with path.open("wb") as file:
         file.truncate(10**13)
@@ -490,7 +491,7 @@ def test_a_file_of_too_many_bytes_is_refused_unread(tmp_path):
         read_photo(path)
 
 
-def test_a_file_that_grows_is_read_no_further_than_the_limit(photo_file, monkeypatch):
+def test_a_growing_file_is_read_only_up_to_the_limit(photo_file, monkeypatch):
     monkeypatch.setattr(photo_module, "MAX_BYTES", photo_file.stat().st_size)
     read_photo(photo_file)
     content = photo_file.read_bytes()
@@ -503,18 +504,18 @@ def test_a_file_that_grows_is_read_no_further_than_the_limit(photo_file, monkeyp
 
 
 @pytest.mark.parametrize("path", ["a\0b.jpg", "x" * 5000 + ".jpg"])
-def test_a_path_that_cannot_be_is_refused(path):
+def test_an_invalid_path_is_refused(path):
     with pytest.raises(PhotoError, match="(check the path|name a picture file)"):
         read_photo(path)
 
 
 @pytest.mark.parametrize("bug", [ValueError, TypeError, IndexError, OSError])
-@pytest.mark.parametrize("ours", ["_rgb", "_on_white", "_spread"])
-def test_a_bug_of_ours_is_no_damage_of_the_file(monkeypatch, ours, bug):
+@pytest.mark.parametrize("ours", ["_rgb", "_on_white", "_to_8_bit"])
+def test_a_bug_in_our_code_is_not_reported_as_a_damaged_file(monkeypatch, ours, bug):
     def broken(*_: object) -> Image.Image:
         raise bug("ours")
 
-    mode = {"_rgb": "RGB", "_on_white": "RGBA", "_spread": "I;16"}[ours]
+    mode = {"_rgb": "RGB", "_on_white": "RGBA", "_to_8_bit": "I;16"}[ours]
     content = encoded(Image.new(mode, (5, 3)))
     read_photo(content)
     monkeypatch.setattr(photo_module, ours, broken)
@@ -524,7 +525,7 @@ def test_a_bug_of_ours_is_no_damage_of_the_file(monkeypatch, ours, bug):
 
 @pytest.mark.parametrize("fault", [ValueError, TypeError, KeyError, ZeroDivisionError, MemoryError])
 @pytest.mark.parametrize("step", ["_open", "load"])
-def test_any_error_of_a_decoder_is_told_in_a_sentence(quarters, monkeypatch, step, fault):
+def test_any_error_of_a_decoder_becomes_a_photo_error(quarters, monkeypatch, step, fault):
     def broken(*_: object) -> None:
         raise fault("theirs")
 
@@ -535,22 +536,22 @@ def test_any_error_of_a_decoder_is_told_in_a_sentence(quarters, monkeypatch, ste
         read_photo(content)
 
 
-def seen_on_white(colour: tuple[int, ...], alpha: int) -> tuple[int, ...]:
+def blended_on_white(colour: tuple[int, ...], alpha: int) -> tuple[int, ...]:
     return tuple(round((value * alpha + 255 * (255 - alpha)) / 255) for value in colour)
 
 
 @pytest.mark.parametrize("alpha", [0, 1, 128, 254, 255])
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
-def test_what_is_transparent_shows_white_as_in_a_browser(kind, alpha):
+def test_transparent_pixels_are_blended_on_white_as_in_a_browser(kind, alpha):
     colour = (200, 30, 60)
     options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
     content = encoded(Image.new("RGBA", (4, 3), (*colour, alpha)), kind, **options)
     found = read_photo(content).getpixel((1, 1))
-    assert np.abs(np.subtract(found, seen_on_white(colour, alpha))).max() <= 1
+    assert np.abs(np.subtract(found, blended_on_white(colour, alpha))).max() <= 1
     assert alpha < 255 or found == colour
 
 
-def test_grey_and_palettes_and_single_colours_may_be_transparent():
+def test_transparency_of_gray_palette_and_single_color_pictures_is_applied():
     assert read_photo(Image.new("LA", (2, 2), (40, 0))).getpixel((0, 0)) == WHITE
     assert read_photo(Image.new("LA", (2, 2), (40, 255))).getpixel((0, 0)) == (40, 40, 40)
     assert read_photo(Image.new("PA", (2, 2), (40, 0))).getpixel((0, 0)) == WHITE
@@ -571,7 +572,7 @@ def test_opaque_pictures_keep_every_bit(noise_photo):
         assert np.array_equal(np.asarray(read_photo(picture.convert(mode))), wanted)
 
 
-def test_an_array_is_a_photo_too(noise_photo):
+def test_an_array_is_read_as_a_photo(noise_photo):
     array = np.asarray(noise_photo(9, 7))
     assert np.array_equal(np.asarray(read_photo(array)), array)
     assert np.array_equal(np.asarray(read_photo(array[::-1, ::2])), array[::-1, ::2])
@@ -584,15 +585,15 @@ def test_an_array_is_a_photo_too(noise_photo):
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (np.zeros((4, 5), np.uint8), r"shape \(4, 5\) and the type uint8; give one of the shape"),
+        (np.zeros((4, 5), np.uint8), r"shape \(4, 5\) and dtype uint8; pass one with shape"),
         (np.zeros((4, 5, 4), np.uint8), r"shape \(4, 5, 4\)"),
         (np.zeros((1, 4, 5, 3), np.uint8), r"shape \(1, 4, 5, 3\)"),
-        (np.zeros((4, 5, 3), np.float32), "type float32; give .* type uint8"),
+        (np.zeros((4, 5, 3), np.float32), "dtype float32; pass .* dtype uint8"),
         (np.zeros((0, 5, 3), np.uint8), "no pixels"),
         (np.broadcast_to(np.uint8(1), (9000, 9000, 3)), "80 million pixels"),
     ],
 )
-def test_an_array_of_another_kind_is_refused(array, words):
+def test_an_array_of_another_shape_or_dtype_is_refused(array, words):
     with pytest.raises(PhotoError, match=words):
         read_photo(array)
 
@@ -602,7 +603,7 @@ def test_a_picture_without_pixels_is_refused():
         read_photo(Image.new("RGB", (0, 3)))
 
 
-def test_an_animation_shows_its_first_picture(quarters):
+def test_an_animation_is_read_as_its_first_picture(quarters):
     for kind in ("GIF", "PNG", "WEBP", "AVIF", "TIFF", "MPO"):
         more = [Image.new("RGB", quarters.size, BLUE)]
         content = encoded(quarters, kind, save_all=True, append_images=more)
@@ -610,8 +611,8 @@ def test_an_animation_shows_its_first_picture(quarters):
         assert np.abs(np.subtract(found, (RED, GREEN, BLUE, WHITE))).max() < 40
 
 
-def test_exif_data_may_not_cost_more_than_it_weighs(quarters):
-    """Five hundred tags that all stand for the same 60 kB."""
+def test_exif_tags_that_share_their_data_are_refused(quarters):
+    """Five hundred tags that all point at the same 60 kB."""
     tags = b"".join(struct.pack("<HHII", 1000 + tag, 3, 30_000, 0) for tag in range(500))
     exif = (b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 500) + tags).ljust(60_000, b"\0")
     for kind in ("JPEG", "PNG", "WEBP"):

@@ -1,4 +1,4 @@
-"""A file that asks for work out of all proportion is told by its headers; real ones never are."""
+"""Headers reveal files that need too much work to decode; ordinary files pass."""
 
 import io
 import struct
@@ -30,7 +30,7 @@ def real_exif() -> Image.Exif:
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "MPO", "TIFF", "AVIF", "HEIC", "PNG", "WEBP"])
-def test_ordinary_files_are_let_through(noise_photo, kind):
+def test_ordinary_files_pass(noise_photo, kind):
     picture = noise_photo(120, 90)
     clear = Image.merge("RGBA", (*picture.split(), picture.convert("L")))
     assert excess(encoded(picture, kind)) is None
@@ -55,27 +55,27 @@ def with_more_scans(content: bytes, times: int) -> bytes:
     return content[:end] + content[begin:end] * times + content[end:]
 
 
-def test_scans_are_counted(noise_photo):
+def test_jpeg_scans_are_limited(noise_photo):
     content = encoded(noise_photo(64, 48), "JPEG", progressive=True)
     assert excess(with_more_scans(content, 80)) is None
     assert "101 or more scans" in (excess(with_more_scans(content, 5000)) or "")
 
 
-def test_a_scan_costs_as_much_as_its_picture_has_pixels(noise_photo, monkeypatch):
+def test_scans_times_pixels_are_limited(noise_photo, monkeypatch):
     content = encoded(noise_photo(64, 48), "JPEG", progressive=True)
     monkeypatch.setattr(photo_headers, "MAX_JPEG_SCAN_PIXELS", 20 * 64 * 48)
     assert excess(content) is None
     assert "21 or more scans" in (excess(with_more_scans(content, 20)) or "")
 
 
-def test_segments_are_counted(noise_photo):
+def test_jpeg_segments_are_limited(noise_photo):
     content = encoded(noise_photo(16, 16), "JPEG")
     many = content[:2] + b"\xff\xe4\0\2" * 20_000 + content[2:]
     assert excess(many) == "has more than 10000 segments"
 
 
 def directory(*entries: tuple[int, int, int, int], big_endian: bool = False) -> bytes:
-    """A TIFF header and one directory of (tag, type, count, value or place)."""
+    """A TIFF header and one directory of (tag, type, count, value or offset)."""
     order, name = (">", b"MM\0*") if big_endian else ("<", b"II*\0")
     content = name + struct.pack(f"{order}IH", 8, len(entries))
     return content + b"".join(struct.pack(f"{order}HHII", *entry) for entry in entries) + bytes(4)
@@ -102,12 +102,13 @@ def test_further_directories_are_followed_once(pointer):
     assert excess(circle) is None
 
 
-def test_a_name_before_exif_data_is_taken_off_a_few_times_only():
+def test_a_repeated_exif_prefix_is_refused():
     assert exif_excess(b"Exif\0\0" * 2 + directory((1000, 7, 5, 30))) is None
-    assert exif_excess(b"Exif\0\0" * 100_000) == "names its EXIF data again and again"
+    refusal = "repeats the name of its EXIF data too often"
+    assert exif_excess(b"Exif\0\0" * 100_000) == refusal
 
 
-def test_damage_is_left_to_the_decoder():
+def test_damaged_headers_are_left_to_the_decoder():
     for content in (b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"\xff\xd8\xff", b"\xff\xd8\xff\xe1"):
         assert excess(content) is None
         assert exif_excess(content) is None
@@ -127,12 +128,12 @@ SMALL_GREY = ((256, 4, 1, 64), (257, 4, 1, 64), (258, 3, 1, 8), (259, 3, 1, 5))
         ([(256, 4, 1, 65)], "the same TIFF tag twice"),
     ],
 )
-def test_a_tiff_of_odd_build_is_refused(entries, words):
+def test_an_unusual_tiff_structure_is_refused(entries, words):
     content = directory(*SMALL_GREY, *entries).ljust(400_000, b"\0")
     assert words in (excess(content) or "")
 
 
-def test_a_tiff_of_too_many_tags_is_refused():
+def test_a_tiff_with_too_many_tags_is_refused():
     assert "more TIFF tags" in (excess(b"II*\0\x08\0\0\0\xff\xff".ljust(800_000, b"\0")) or "")
     assert "big-endian BigTIFF" in (excess(b"MM\0\x2b".ljust(400, b"\0")) or "")
 
@@ -147,7 +148,7 @@ def heif(
     references: list[tuple[bytes, int, list[int]]] | None = None,
     brand: bytes = b"heic",
 ) -> bytes:
-    """A HEIF file of items (kind, data), the first of which is shown, and their sizes."""
+    """A HEIF file of items (kind, data) with their sizes; the first item is the primary one."""
     start = box(b"ftyp", brand + bytes(4) + brand)
     entries = b"".join(
         box(b"infe", b"\2\0\0\0" + struct.pack(">HH", number, 0) + kind + b"\0")
@@ -190,7 +191,7 @@ def heif(
 SLICE = struct.pack(">I", 3) + bytes([19 << 1, 1, 0x80])
 
 
-def test_slices_and_parts_of_a_heic_are_counted():
+def test_slices_and_tiles_of_a_heic_are_counted():
     size = (5000, 5000)
     assert excess(heif({1: (b"hvc1", SLICE)}, {1: size})) is None
     assert "through 175 million" in (excess(heif({1: (b"hvc1", SLICE * 7)}, {1: size})) or "")
@@ -199,7 +200,7 @@ def test_slices_and_parts_of_a_heic_are_counted():
     assert "decoder through" in (excess(heif(tiles, {2: size}, [(b"dimg", 1, [2] * 6)])) or "")
 
 
-def test_transparency_counts_and_what_is_not_shown_does_not():
+def test_transparency_counts_and_hidden_items_do_not():
     items = {1: (b"hvc1", SLICE), 2: (b"hvc1", SLICE * 5)}
     sizes = {1: (5000, 5000), 2: (5000, 5000)}
     assert excess(heif(items, sizes)) is None
@@ -207,7 +208,7 @@ def test_transparency_counts_and_what_is_not_shown_does_not():
     assert "decoder through 150" in (excess(heif(items, sizes, [(b"auxl", 2, [1])])) or "")
 
 
-def test_pictures_of_pictures_end_somewhere():
+def test_nested_pictures_are_limited():
     circle = heif({1: (b"iden", b"")}, references=[(b"dimg", 1, [1])])
     assert "parts of parts" in (excess(circle) or "")
     kinds = dict.fromkeys(range(1, 4), (b"grid", b"")) | {4: (b"hvc1", SLICE)}
@@ -215,12 +216,12 @@ def test_pictures_of_pictures_end_somewhere():
     assert "decoder through" in (excess(heif(kinds, {4: (64, 64)}, links)) or "")
 
 
-def test_other_codecs_are_not_let_at_the_file():
+def test_other_codecs_are_refused():
     assert "kind 'unci'" in (excess(heif({1: (b"unci", b"x")}, {1: (9, 9)})) or "")
 
 
-def test_every_frame_of_an_avif_counts_at_its_true_size(noise_photo):
-    """A frame may be hidden, and the file may understate its size; the decoder decodes it."""
+def test_every_frame_of_an_avif_counts_with_its_true_size(noise_photo):
+    """Even if a frame is hidden or the file understates its size, the decoder decodes it."""
     content = encoded(noise_photo(1500, 1000), "AVIF", speed=10, quality=1)
     top = dict(photo_headers._boxes(content, 0, len(content)))
     data = content[slice(*top[b"mdat"])]
@@ -239,7 +240,7 @@ def test_the_first_frame_of_an_animation_counts(noise_photo):
     assert [photo_headers._av1_pixels(content[slice(*s)], (0, 0)) for s in samples] == [48 * 32]
 
 
-def test_endless_boxes_and_items_end():
+def test_boxes_items_and_units_are_limited():
     assert "boxes" in (excess(box(b"ftyp", b"heic") + box(b"free", b"") * 3000) or "")
     twice = heif({1: (b"hvc1", SLICE)}, {1: (8, 8)})
     assert "'meta' twice" in (excess(twice + box(b"meta", bytes(4))) or "")

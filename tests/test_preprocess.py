@@ -1,4 +1,4 @@
-"""What the model sees, and where on the photo it came from."""
+"""The model's input, and its position on the photo."""
 
 import hostile
 import numpy as np
@@ -13,13 +13,13 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def position_photo(width: int, height: int) -> Image.Image:
-    """A photo whose red says the column and whose green says the row."""
+    """A photo whose red value is the column and whose green value is the row."""
     across = np.broadcast_to(np.arange(width)[None, :], (height, width))
     down = np.broadcast_to(np.arange(height)[:, None], (height, width))
     return Image.fromarray(np.stack([across, down, 0 * down], axis=-1).astype(np.uint8))
 
 
-def test_squeezing_shows_the_whole_photo():
+def test_an_exact_resize_covers_the_whole_photo():
     prepared = Preprocessing(resize=(24, 40))(position_photo(101, 67))
     assert prepared.pixels.shape == (1, 3, 24, 40)
     assert prepared.picture.size == (40, 24)
@@ -34,8 +34,8 @@ def test_squeezing_shows_the_whole_photo():
         ((96, 96), (32, 32), (0, 0, 96, 96)),
     ],
 )
-def test_a_crop_of_the_middle_knows_where_it_came_from(photo, size, box):
-    """The shorter side becomes 32; the centre 32×32 is a square of the photo's shorter side."""
+def test_the_box_of_a_center_crop_is_its_position_on_the_photo(photo, size, box):
+    """The shorter side becomes 32; the center 32×32 is a square of the photo's shorter side."""
     wide = Preprocessing(resize=32, crop=None)(position_photo(*photo))
     assert wide.picture.size == size
     assert wide.box == (0, 0, *photo)
@@ -53,27 +53,27 @@ def test_the_longer_side_is_rounded_down(photo, resize, size):
     assert Preprocessing(resize=resize)(position_photo(*photo)).picture.size == size
 
 
-def test_the_box_of_a_crop_holds_the_pixels_that_were_cropped():
-    """Without a resize, the colours themselves say where each pixel came from."""
+def test_the_box_of_a_crop_contains_exactly_the_cropped_pixels():
+    """Without a resize, the color of each pixel is its position on the photo."""
     prepared = Preprocessing(resize=None, crop=(20, 31))(position_photo(101, 67))
     left, top, right, bottom = prepared.box
-    seen = np.asarray(prepared.picture)
-    assert (seen[0, 0, 0], seen[0, 0, 1]) == (left, top)
-    assert (seen[-1, -1, 0] + 1, seen[-1, -1, 1] + 1) == (right, bottom)
+    cropped = np.asarray(prepared.picture)
+    assert (cropped[0, 0, 0], cropped[0, 0, 1]) == (left, top)
+    assert (cropped[-1, -1, 0] + 1, cropped[-1, -1, 1] + 1) == (right, bottom)
     assert (right - left, bottom - top) == (31, 20)
 
 
 def test_a_crop_larger_than_the_picture_is_black_outside_it():
-    """40 wide, 30 high, in a 50×50 crop: 5 columns black either side, 10 rows above and below."""
+    """40 wide, 30 high, in a 50×50 crop: 5 black columns per side, 10 rows above and below."""
     white = Image.new("RGB", (40, 30), "white")
     prepared = Preprocessing(resize=None, crop=(50, 50))(white)
     assert prepared.box == (-5, -10, 45, 40)
-    seen = np.asarray(prepared.picture)[..., 0]
-    assert seen[10:40, 5:45].min() == 255
-    assert seen.sum() == 255 * 30 * 40
+    values = np.asarray(prepared.picture)[..., 0]
+    assert values[10:40, 5:45].min() == 255
+    assert values.sum() == 255 * 30 * 40
 
 
-def test_a_crop_may_stick_out_on_one_axis_only():
+def test_a_crop_can_be_larger_than_the_picture_on_one_axis_only():
     prepared = Preprocessing(resize=None, crop=(50, 20))(Image.new("RGB", (40, 30), "white"))
     assert prepared.box == (10, -10, 30, 40)
 
@@ -95,7 +95,7 @@ def test_pixels_beyond_the_last_whole_patch_are_not_covered():
     assert prepared.grid_box((3, 5), 8) == pytest.approx((0, 0, 200, 80))
 
 
-def test_patches_of_a_padded_input_reach_beyond_the_photo():
+def test_patches_of_a_padded_input_extend_beyond_the_photo():
     """Input 40 wide, 30 high, padded to 3 × 2 patches of 16: 48 for 40 across, 32 for 30 down.
 
     The third column begins at 32 of 40, four fifths across a photo of 200: at 160.
@@ -106,14 +106,14 @@ def test_patches_of_a_padded_input_reach_beyond_the_photo():
     assert left + 2 * (right - left) / 3 == pytest.approx(160)
 
 
-def test_the_grid_lies_inside_the_crop():
+def test_the_grid_is_inside_the_crop():
     """Crop 36×36 of the middle of 100×60: (32, 12)–(68, 48); 4 patches of 8 cover 32 of 36."""
     prepared = Preprocessing(resize=None, crop=(36, 36))(position_photo(100, 60))
     assert prepared.box == (32, 12, 68, 48)
     assert prepared.grid_box((4, 4), 8) == pytest.approx((32, 12, 64, 44))
 
 
-def test_numbers_are_scaled_then_centred_then_divided():
+def test_values_are_scaled_then_centered_then_divided():
     photo = Image.new("RGB", (2, 2), (255, 51, 0))
     pixels = Preprocessing(resize=None, mean=MEAN, std=STD)(photo).pixels[0, :, 0, 0]
     by_hand = [(1 - 0.485) / 0.229, (0.2 - 0.456) / 0.224, (0 - 0.406) / 0.225]
@@ -123,14 +123,14 @@ def test_numbers_are_scaled_then_centred_then_divided():
     assert plain[0, :, 1, 1].tolist() == [255, 51, 0]
 
 
-def test_resizing_is_pillows_own_with_the_filter_that_was_asked_for(noise_photo):
+def test_resizing_uses_pillow_with_the_given_filter(noise_photo):
     photo = noise_photo(101, 67)
     for resample in (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS):
-        seen = Preprocessing(resize=(24, 40), resample=resample)(photo).picture
-        assert np.array_equal(np.asarray(seen), np.asarray(photo.resize((40, 24), resample)))
+        resized = Preprocessing(resize=(24, 40), resample=resample)(photo).picture
+        assert np.array_equal(np.asarray(resized), np.asarray(photo.resize((40, 24), resample)))
 
 
-def test_the_photo_is_kept_as_it_was(noise_photo):
+def test_the_photo_is_not_changed(noise_photo):
     photo = noise_photo(50, 40)
     before = np.asarray(photo).copy()
     prepared = Preprocessing(resize=(16, 16))(photo)
@@ -168,14 +168,14 @@ def test_preprocessing_that_contradicts_itself_is_refused(changes, message):
         hostile.remade(Preprocessing((8, 8)), **changes)
 
 
-def test_a_photo_too_narrow_for_its_short_edge_is_refused_before_it_fills_the_memory():
+def test_an_extremely_narrow_photo_is_refused_before_it_exhausts_the_memory():
     from vit_demo.errors import PhotoError
 
     with pytest.raises(PhotoError, match="1 × 3000 pixels is too narrow"):
         Preprocessing(resize=224)(Image.new("RGB", (1, 3000)))
 
 
-def test_the_enlargement_is_that_of_the_side_that_grows_most():
+def test_the_enlargement_is_the_larger_one_of_both_directions():
     assert enlargement((0.0, 0.0, 12.0, 9.0), (36, 36)) == 4
     assert enlargement((0.0, 0.0, 12.0, 36.0), (36, 36)) == 3
     assert enlargement((50.0, 0.0, 150.0, 100.0), (25, 25)) == 0.25

@@ -1,4 +1,4 @@
-"""What a patch sees: rows of the attention matrices, and distances worked by hand."""
+"""What a patch attends to: rows of the attention matrices, and distances computed by hand."""
 
 from dataclasses import replace
 
@@ -42,7 +42,7 @@ def on_patches(row, traced):
 
 @pytest.mark.parametrize("head", [0, 2])
 @pytest.mark.parametrize("layer", [1, -1])
-def test_a_patch_sees_its_row_of_the_attention_matrix(traced, layer, head):
+def test_patch_attention_is_a_row_of_the_attention_matrix(traced, layer, head):
     chosen = traced.trace.layers[layer - 1 if layer > 0 else layer]
     token = chosen.tokens - 24 + 2 * 6 + 5
     weights = chosen.weights()[:, :, token]
@@ -52,7 +52,7 @@ def test_a_patch_sees_its_row_of_the_attention_matrix(traced, layer, head):
     )
 
 
-def test_a_patch_gathers_its_row_of_the_rollout(traced):
+def test_patch_rollout_is_a_row_of_the_rollout(traced):
     token = traced.trace.layers[0].tokens - 24 + 1 * 6 + 4
     row = token_rollout(traced.trace, batch=2)[:, token]
     torch.testing.assert_close(patch_rollout(traced, (1, 4)), on_patches(row, traced))
@@ -77,8 +77,8 @@ def test_all_rollouts_of_swin_begin_at_merged_tokens():
         torch.testing.assert_close(every[patch[0] * cols + patch[1]].reshape(one.shape), one)
 
 
-def test_after_the_first_layer_half_of_what_a_patch_gathers_is_itself(traced):
-    """½A + ½I: one row of it, brought back to the patches."""
+def test_after_the_first_layer_half_of_the_patch_rollout_is_the_patch_itself(traced):
+    """One row of ½A + ½I, normalized over the patches."""
     first = traced.trace.layers[0]
     token = first.tokens - 24 + 3
     row = first.weights().mean(dim=1)[:, token] / 2
@@ -99,8 +99,8 @@ def test_a_layer_or_head_outside_the_model_is_refused(traced):
         patch_attention(traced, (0, 0), head=9)
 
 
-def test_in_swin_a_patch_sees_its_window_and_later_through_its_merged_token():
-    """Windows of 3 × 3: in stage 1 the patch's own window; in stage 2 the 6 × 6 that went in."""
+def test_in_swin_a_patch_attends_within_its_window_and_later_as_a_merged_token():
+    """Windows of 3 × 3: in stage 1 the patch's own window; in stage 2 a window of 6 × 6 patches."""
     traced = run_with_trace(
         lively(tiny("timm", (24, 24), (3, 3))), torch.randn(1, 3, 24, 24).double()
     )
@@ -120,23 +120,23 @@ def layer_of(weights):
     return Attention(scores, eye, eye, scores, torch.arange(count)[None], count, scale=1.0)
 
 
-def test_distance_worked_by_hand():
+def test_distance_computed_by_hand():
     """A class token, and patches at 0, 16 and 48 pixels on a line.
 
-    The first looks half at the class token, ¼ at itself and ¼ at the third: ½ · 48. The second
-    looks at itself: 0. The third looks at the second: 32. What the class token looks at does not
+    The first patch attends ½ to the class token, ¼ to itself and ¼ to the third: ½ · 48. The second
+    attends to itself: 0. The third attends to the second: 32. The class token's attention does not
     count. (24 + 0 + 32) / 3.
     """
     layer = layer_of(
         [[0.0, 0.0, 0.0, 1.0], [0.5, 0.25, 0.0, 0.25], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 1.0, 0.0]]
     )
-    centres = torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 16.0], [0.0, 48.0]])
-    placed = torch.tensor([False, True, True, True])
-    found = mean_distance(layer, centres, placed)
+    centers = torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 16.0], [0.0, 48.0]])
+    has_position = torch.tensor([False, True, True, True])
+    found = mean_distance(layer, centers, has_position)
     torch.testing.assert_close(found, torch.tensor([[(24 + 0 + 32) / 3]]))
 
 
-def test_distances_are_those_of_whole_matrices(traced, monkeypatch):
+def test_distances_equal_those_of_full_matrices(traced, monkeypatch):
     monkeypatch.setattr(flow_module, "CHUNK_NUMBERS", 1)
     spots = torch.cartesian_prod(torch.arange(4.0), torch.arange(6.0)) * 8
     gaps = (spots[:, None] - spots[None]).square().sum(dim=-1).sqrt()
@@ -148,13 +148,13 @@ def test_distances_are_those_of_whole_matrices(traced, monkeypatch):
         torch.testing.assert_close(distances, (weights * gaps).sum(dim=-1).mean(dim=-1))
 
 
-def test_in_swin_no_head_looks_beyond_its_window_and_later_stages_look_further():
+def test_in_swin_distances_are_limited_by_the_window_and_grow_with_the_stage():
     traced = run_with_trace(
         lively(tiny("timm", (24, 24), (3, 3))), torch.randn(2, 3, 24, 24).double()
     )
     distances = attention_distances(traced, cell=2.0)
     assert [tuple(d.shape) for d in distances] == [(2, 1), (2, 1), (2, 2), (2, 2)]
-    # The widest gap in a window of 3 × 3 is its diagonal, two cells by two; a later cell is twice.
+    # The largest distance in a 3 × 3 window is its diagonal, 2 × 2 cells; stage 2 cells are twice.
     for layer, diagonal in zip(distances, [1, 1, 2, 2], strict=True):
         assert (layer > 0).all()
         assert (layer <= diagonal * 2 * 2 * 2**0.5).all()

@@ -1,4 +1,4 @@
-"""Rollout and its options: whole matrices, as the papers write them, give the same row."""
+"""Rollout and its options, compared with the full matrix products of the papers."""
 
 from dataclasses import replace
 
@@ -22,12 +22,12 @@ TARGET = torch.tensor([0, 1])
 
 @pytest.fixture
 def traced(tiny_model):
-    """Two photos on a grid of 4 × 6 patches: a batch, and no square."""
+    """A batch of two photos on a rectangular grid of 4 × 6 patches."""
     return run_with_trace(tiny_model, torch.randn(2, 3, 32, 48))
 
 
-def product_of_halves(mixings):
-    """(½Ā + ½I) of every layer, last layer leftmost."""
+def rollout_matrix(mixings):
+    """The product of (½Ā + ½I) over all layers, last layer leftmost."""
     identity = torch.eye(mixings[0].shape[-1])
     product = identity.expand(len(mixings[0]), -1, -1)
     for mixing in mixings:
@@ -41,22 +41,22 @@ def on_patches(rows, grid):
 
 
 def one_by_one(weights, fusion, ratio, own):
-    """Fusion and discarding, entry by entry; `own` tokens keep their place in their own row."""
+    """Fuse and discard entry by entry; `own` tokens keep the entry for themselves."""
     heads = {"mean": weights.mean(dim=1), "max": weights.amax(dim=1), "min": weights.amin(dim=1)}
     mixing = heads[fusion].clone()
     for photo in mixing:
         for number, row in enumerate(photo):
-            places = row.argsort().tolist()
+            smallest_first = row.argsort().tolist()
             if number in own:
-                places.remove(number)
-            for place in places[: int(ratio * len(row))]:
-                row[place] = 0
+                smallest_first.remove(number)
+            for token in smallest_first[: int(ratio * len(row))]:
+                row[token] = 0
             row /= row.sum()
     return mixing
 
 
 @pytest.mark.parametrize("family", READ)
-def test_it_is_what_transformers_own_attentions_give(tmp_path, family):
+def test_it_equals_rollout_of_transformers_attentions(tmp_path, family):
     theirs(tmp_path, family)
     oracle = getattr(oracles.transformers(), FAMILIES[family][0]).from_pretrained(
         tmp_path, attn_implementation="eager"
@@ -66,7 +66,7 @@ def test_it_is_what_transformers_own_attentions_give(tmp_path, family):
         attentions = oracle.eval()(pixels, output_attentions=True).attentions
     _, shares, on_each = READ[family]
     read = torch.tensor([*shares, *[on_each / 16] * 16])
-    product = product_of_halves([weights.mean(dim=1) for weights in attentions])
+    product = rollout_matrix([weights.mean(dim=1) for weights in attentions])
     expected = on_patches(read @ product, (4, 4))
     model = build(read_folder(tmp_path, "tiny"), "tiny").model
     found = ROLLOUT(run_with_trace(model, pixels), TARGET, {})
@@ -74,10 +74,10 @@ def test_it_is_what_transformers_own_attentions_give(tmp_path, family):
 
 
 def test_rollout_of_all_tokens_is_the_matrix_product(traced):
-    everything = token_rollout(traced.trace, batch=2)
+    all_rows = token_rollout(traced.trace, batch=2)
     mixings = [mean_heads(layer, slice(None)) for layer in traced.trace.layers]
-    torch.testing.assert_close(everything, product_of_halves(mixings))
-    torch.testing.assert_close(everything.sum(dim=-1), torch.ones(2, 25))
+    torch.testing.assert_close(all_rows, rollout_matrix(mixings))
+    torch.testing.assert_close(all_rows.sum(dim=-1), torch.ones(2, 25))
 
 
 @pytest.mark.parametrize(
@@ -91,21 +91,21 @@ def test_rollout_of_all_tokens_is_the_matrix_product(traced):
 @pytest.mark.parametrize("fusion", ["mean", "max", "min"])
 @pytest.mark.parametrize("ratio", [0.0, 0.3, 0.9])
 def test_fusion_and_discarding_entry_by_entry(tiny_config, make_model, changes, own, fusion, ratio):
-    """A token that is read out keeps its own entry, whatever its size; others may lose theirs."""
+    """A token that the head reads keeps the entry for itself; other tokens may lose theirs."""
     model = make_model(replace(tiny_config, **changes))
     traced = run_with_trace(model, torch.randn(2, 3, 32, 48))
     mixings = [one_by_one(w.weights(), fusion, ratio, own) for w in traced.trace.layers]
     shares = model._read_shares(mixings[0].shape[-1])
     read = torch.tensor([shares.get(token, 0.0) for token in range(mixings[0].shape[-1])])
-    expected = on_patches(read @ product_of_halves(mixings), (4, 6))
+    expected = on_patches(read @ rollout_matrix(mixings), (4, 6))
     found = ROLLOUT(traced, TARGET, {"fusion": fusion, "discard_ratio": ratio})
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("start", [1, 2, 3])
-def test_layers_before_the_start_are_left_out(traced, start):
+def test_layers_before_the_start_layer_are_ignored(traced, start):
     mixings = [layer.weights().mean(dim=1) for layer in traced.trace.layers[start - 1 :]]
-    expected = on_patches(product_of_halves(mixings)[:, 0], (4, 6))
+    expected = on_patches(rollout_matrix(mixings)[:, 0], (4, 6))
     torch.testing.assert_close(ROLLOUT(traced, TARGET, {"start_layer": start}), expected)
 
 
@@ -113,7 +113,7 @@ def test_layers_before_the_start_are_left_out(traced, start):
 @pytest.mark.parametrize("fusion", ["mean", "max", "min"])
 @pytest.mark.parametrize("ratio", [0.0, 0.5])
 def test_every_row_stays_a_distribution_over_real_tokens(convention, fusion, ratio):
-    """In padded and shifted windows too; and of the real entries, the stated share is gone."""
+    """Also in padded and shifted windows; the given share of the real entries is zero."""
     model = lively(tiny(convention, (22, 30), (4, 4)))
     traced = run_with_trace(model, torch.randn(2, 3, 22, 30).double())
     read = {flow: torch.zeros(weight.shape[-1]) > 0 for flow, weight in traced.residual_weights()}
@@ -129,8 +129,8 @@ def test_every_row_stays_a_distribution_over_real_tokens(convention, fusion, rat
     torch.testing.assert_close(found.sum(dim=(1, 2)), torch.ones(2).double())
 
 
-def test_a_map_of_which_nothing_is_left_is_refused(tiny_model):
-    """With nearly all discarded, a class token that keeps its own entry keeps nothing else."""
+def test_an_empty_map_is_refused(tiny_model):
+    """With nearly all entries discarded, the class token attends only to itself."""
     traced = run_with_trace(tiny_model, torch.randn(1, 3, 32, 32))
     with pytest.raises(MethodError, match="no patch has any weight"):
         ROLLOUT(traced, TARGET[:1], {"discard_ratio": 0.99})
@@ -144,9 +144,9 @@ def test_a_map_of_which_nothing_is_left_is_refused(tiny_model):
         ({"discard_ratio": float("nan")}, "discard_ratio=nan, but it must lie in"),
         ({"start_layer": 0}, "start_layer=0, but this checkpoint has layers 1 to 3"),
         ({"start_layer": 4}, "start_layer=4, but this checkpoint has layers 1 to 3"),
-        ({"fusion": "median"}, "fusion=median, but it is one of: mean, max, min"),
+        ({"fusion": "median"}, "fusion=median, but it must be one of: mean, max, min"),
     ],
 )
-def test_what_lies_outside_is_refused(traced, options, words):
+def test_options_out_of_range_are_refused(traced, options, words):
     with pytest.raises(OptionError, match=words):
         ROLLOUT(traced, TARGET, options)

@@ -1,4 +1,4 @@
-"""Tokens of patches: cosines and principal components against numpy, and the limits of both."""
+"""Patch tokens: cosine similarity and principal components compared with numpy."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from vit_demo.explanations.similarity import patch_tokens, token_colors, token_s
 
 @pytest.fixture
 def states(tiny_config, make_model):
-    """A model with registers, two photos on no square, and its tokens after every layer."""
+    """A model with registers, two rectangular photos, and the tokens after every layer."""
     model = make_model(replace(tiny_config, registers=3)).requires_grad_(False)
     pixels = torch.randn(2, 3, 32, 48)
     tokens, after = model.embed(pixels), []
@@ -38,24 +38,24 @@ def test_similarity_is_the_cosine_to_one_patch(states):
     found = token_similarity(traced, (2, 5), layer=2)
     for photo in range(2):
         tokens = after[1][photo].numpy()
-        asked = tokens[2, 5]
-        norms = np.linalg.norm(tokens, axis=-1) * np.linalg.norm(asked)
-        np.testing.assert_allclose(found[photo].numpy(), tokens @ asked / norms, atol=1e-5)
+        query = tokens[2, 5]
+        norms = np.linalg.norm(tokens, axis=-1) * np.linalg.norm(query)
+        np.testing.assert_allclose(found[photo].numpy(), tokens @ query / norms, atol=1e-5)
     torch.testing.assert_close(found[:, 2, 5], torch.ones(2))
 
 
-def test_a_second_photo_may_lie_on_another_grid(tiny_model):
+def test_a_second_photo_may_have_another_grid(tiny_model):
     one = run_with_trace(tiny_model, torch.randn(1, 3, 32, 48), hidden_states=True)
     other = run_with_trace(tiny_model, torch.randn(1, 3, 40, 16), hidden_states=True)
     found = token_similarity(one, (0, 3), other=other)
-    asked = patch_tokens(one)[0, 0, 3]
-    expected = torch.cosine_similarity(patch_tokens(other)[0], asked, dim=-1)
+    query = patch_tokens(one)[0, 0, 3]
+    expected = torch.cosine_similarity(patch_tokens(other)[0], query, dim=-1)
     assert found.shape == (1, 5, 2)
     torch.testing.assert_close(found[0], expected)
 
 
 def by_numpy(tokens):
-    """The definition: centre, three right singular vectors, the largest weight positive, 0 to 1."""
+    """Center, take three right singular vectors, fix their signs, scale to 0 to 1."""
     flat = tokens.reshape(-1, tokens.shape[-1]).astype(np.float64)
     centred = flat - flat.mean(axis=0)
     directions = np.linalg.svd(centred, full_matrices=False)[2][:3]
@@ -78,21 +78,20 @@ def test_colors_are_the_first_three_principal_components(states, layer):
     assert torch.equal(token_colors(traced, layer), found)
 
 
-def test_the_colors_do_not_turn_over_with_the_sign_of_a_component(states, monkeypatch):
-    """Whichever sign a library's decomposition comes with."""
+def test_the_colors_do_not_depend_on_the_sign_of_the_svd(states, monkeypatch):
     traced, _ = states
     expected = token_colors(traced)
     svd = torch.linalg.svd
 
-    def turned(matrix, full_matrices):
+    def negated(matrix, full_matrices):
         left, values, right = svd(matrix, full_matrices=full_matrices)
         return torch.return_types.linalg_svd((-left, values, -right))
 
-    monkeypatch.setattr(torch.linalg, "svd", turned)
+    monkeypatch.setattr(torch.linalg, "svd", negated)
     torch.testing.assert_close(token_colors(traced), expected)
 
 
-def test_what_does_not_vary_is_in_the_middle(tiny_model):
+def test_constant_color_channels_are_one_half(tiny_model):
     """Two patches have one component; a single one has none."""
     two = run_with_trace(tiny_model, torch.randn(1, 3, 8, 16), hidden_states=True)
     colors = token_colors(two)[0]
@@ -116,7 +115,7 @@ def test_in_swin_patches_share_the_token_that_they_were_merged_into():
             assert torch.equal(tokens[:, row, col], expected[:, row // 2, col // 2])
 
 
-def test_what_does_not_fit_is_refused(states, tiny_config, make_model):
+def test_unknown_patches_layers_and_unsupported_models_are_refused(states, tiny_config, make_model):
     traced, _ = states
     with pytest.raises(OptionError, match=r"no patch \(4, 0\); rows are 0 to 3 and columns 0 to 5"):
         token_similarity(traced, (4, 0))
@@ -127,11 +126,11 @@ def test_what_does_not_fit_is_refused(states, tiny_config, make_model):
     with pytest.raises(MethodError, match="two different models"):
         token_similarity(traced, (0, 0), other=other)
     mobile = MobileViT(MobileViTConfig(classes=5)).eval()
-    seen = run_with_trace(mobile, torch.randn(1, 3, 64, 64), hidden_states=True)
+    traced = run_with_trace(mobile, torch.randn(1, 3, 64, 64), hidden_states=True)
     with pytest.raises(MethodError, match="convolutions between its layers"):
-        patch_tokens(seen)
+        patch_tokens(traced)
 
 
-def test_a_pass_that_kept_no_tokens_is_a_fault_of_the_program(tiny_model):
+def test_a_pass_without_hidden_states_raises_a_runtime_error(tiny_model):
     with pytest.raises(RuntimeError, match="hidden_states=True"):
         patch_tokens(run_with_trace(tiny_model, torch.randn(1, 3, 32, 32)))

@@ -1,4 +1,4 @@
-"""Flows are linear maps: what they must satisfy, and two cases worked by hand."""
+"""Flows are linear maps: their algebraic properties, and two cases computed by hand."""
 
 from dataclasses import replace
 
@@ -30,8 +30,8 @@ TOKENS, BATCH, HEADS = 7, 2, 3
 
 def attention(index: list[list[int]], seed: int = 0) -> tuple[Attention, Tensor]:
     """An attention layer with the fused kernel's own output, and the values token by token."""
-    places = torch.tensor(index)
-    groups, slots = places.shape
+    tokens_in_slots = torch.tensor(index)
+    groups, slots = tokens_in_slots.shape
     generator = torch.Generator().manual_seed(seed)
 
     def random(*shape):
@@ -39,15 +39,16 @@ def attention(index: list[list[int]], seed: int = 0) -> tuple[Attention, Tensor]
 
     values = random(BATCH, HEADS, TOKENS, 5)
     empty = torch.zeros(BATCH, HEADS, 1, 5, dtype=torch.float64)
-    value = torch.cat([values, empty], dim=2)[:, :, places]  # b heads groups slots d
+    value = torch.cat([values, empty], dim=2)[:, :, tokens_in_slots]  # b heads groups slots d
     value = value.transpose(1, 2).reshape(BATCH * groups, HEADS, slots, 5)
     query, key = 2 * random(2, BATCH * groups, HEADS, slots, 4)
     attn_output = functional.scaled_dot_product_attention(query, key, value)
-    return Attention(query, key, value, attn_output, places, TOKENS, scale=4**-0.5), values
+    layer = Attention(query, key, value, attn_output, tokens_in_slots, TOKENS, scale=4**-0.5)
+    return layer, values
 
 
 def by_token(layer: Attention) -> Tensor:
-    """The fused kernel's output, slot by slot put back onto the tokens: b heads n d."""
+    """The fused kernel's output, copied from the slots to the tokens: b heads n d."""
     out = torch.zeros(BATCH, HEADS, TOKENS, layer.attn_output.shape[-1], dtype=torch.float64)
     groups, slots = layer.index.shape
     for b in range(BATCH):
@@ -60,15 +61,15 @@ def by_token(layer: Attention) -> Tensor:
 
 
 def full_matrix(layer: Attention) -> Tensor:
-    """The mixing of a flow as one matrix, by pulling the identity."""
+    """The mixing of a flow as one matrix: its transpose applied to the identity."""
     eye = torch.eye(TOKENS, dtype=torch.float64).expand(BATCH, -1, -1)
     return layer.apply_transpose(eye, mean_heads)
 
 
 @pytest.mark.parametrize("index", INDICES.values(), ids=INDICES)
 @pytest.mark.parametrize("head", range(HEADS))
-def test_pull_is_the_adjoint_of_what_the_fused_kernel_did(index, head):
-    """⟨w, mix v⟩ = ⟨pull w, v⟩, for any weights w, against the kernel's own output."""
+def test_apply_transpose_is_the_adjoint_of_the_fused_kernel(index, head):
+    """⟨w, mix v⟩ = ⟨mixᵀ w, v⟩ for any weights w, compared with the kernel's own output."""
     layer, values = attention(index)
     weight = torch.randn(BATCH, 4, TOKENS, dtype=torch.float64)
     of_outputs = weight @ by_token(layer)[:, head]
@@ -79,8 +80,8 @@ def test_pull_is_the_adjoint_of_what_the_fused_kernel_did(index, head):
 
 @pytest.mark.parametrize("index", INDICES.values(), ids=INDICES)
 @pytest.mark.parametrize("rule", [mean_heads, one_head(1)], ids=["mean", "one"])
-def test_the_rules_are_the_kernels_weights_with_padding_left_out(index, rule):
-    """Slot by slot: the weights on real tokens, brought back to a sum of one."""
+def test_the_rules_are_the_kernels_weights_without_padding(index, rule):
+    """For each slot: the weights on real tokens, normalized to a sum of one."""
     layer, _ = attention(index)
     weights = layer.weights()
     mixing = weights.mean(dim=1) if rule is mean_heads else weights[:, 1]
@@ -92,7 +93,7 @@ def test_the_rules_are_the_kernels_weights_with_padding_left_out(index, rule):
             torch.testing.assert_close(found[slot], kept / kept.sum())
 
 
-def test_without_padding_the_mean_is_that_of_one_head_at_a_time():
+def test_without_padding_mean_heads_is_the_mean_of_the_single_heads():
     layer, _ = attention(INDICES["dense"])
     weight = torch.rand(BATCH, 2, TOKENS, dtype=torch.float64)
     heads = [layer.apply_transpose(weight, one_head(head)) for head in range(HEADS)]
@@ -101,7 +102,7 @@ def test_without_padding_the_mean_is_that_of_one_head_at_a_time():
     )
 
 
-def test_a_bias_is_added_to_the_scores_and_minus_infinity_keeps_out():
+def test_a_bias_is_added_to_the_scores_and_minus_infinity_masks():
     """Against the fused kernel with the same bias as its mask; one bias per group and head."""
     layer, _ = attention(INDICES["shuffled"])
     bias = torch.randn(3, HEADS, 3, 3, dtype=torch.float64)
@@ -112,8 +113,8 @@ def test_a_bias_is_added_to_the_scores_and_minus_infinity_keeps_out():
     )
     torch.testing.assert_close(biased.weights() @ layer.value, attn_output)
     torch.testing.assert_close(biased.weights(slice(1, 3)), biased.weights()[:, :, 1:3])
-    kept_out = biased.weights().unflatten(0, (BATCH, 3))[:, 1, :, 0, 2]
-    assert not kept_out.any()
+    masked = biased.weights().unflatten(0, (BATCH, 3))[:, 1, :, 0, 2]
+    assert not masked.any()
 
 
 @pytest.mark.parametrize("index", INDICES.values(), ids=INDICES)
@@ -130,7 +131,7 @@ def test_weights_of_some_rows_are_those_rows_of_all_weights():
     torch.testing.assert_close(layer.weights(slice(2, 5)), layer.weights()[:, :, 2:5])
 
 
-def test_self_attention_worked_by_hand():
+def test_self_attention_computed_by_hand():
     """Three tokens, no scaling. Scores QKᵀ = [[2, 4, 4], [4, 16, 12], [4, 12, 10]].
 
     First row: softmax = (e⁻², 1, 1) / (2 + e⁻²) = (0.0634, 0.4683, 0.4683), so the output is
@@ -153,8 +154,8 @@ def test_self_attention_worked_by_hand():
     torch.testing.assert_close(rows @ value[0, 0], outputs, rtol=0, atol=5e-5)
 
 
-def looks_at(token: int) -> Attention:
-    """Two tokens that both look at one of them, and at nothing else."""
+def attends_to(token: int) -> Attention:
+    """Two tokens that both attend to one of them only."""
     key = torch.zeros(1, 1, 2, 1)
     key[0, 0, token] = 1
     query = torch.full((1, 1, 2, 1), 1000.0)
@@ -162,28 +163,28 @@ def looks_at(token: int) -> Attention:
     return Attention(query, key, value, value, torch.tensor([[0, 1]]), tokens=2, scale=1.0)
 
 
-def test_rollout_worked_by_hand():
+def test_rollout_computed_by_hand():
     """½A + ½I = [[½, ½], [0, 1]], and its square is [[¼, ¾], [0, 1]]."""
-    rows = propagate_back([looks_at(1), looks_at(1)], torch.eye(2)[None])
+    rows = propagate_back([attends_to(1), attends_to(1)], torch.eye(2)[None])
     torch.testing.assert_close(rows[0], torch.tensor([[0.25, 0.75], [0.0, 1.0]]))
 
 
 def test_rollout_goes_from_the_last_layer_to_the_first():
-    """First all look at 1, then all at 0: [[1, 0], [½, ½]]·[[½, ½], [0, 1]], not the reverse."""
-    rows = propagate_back([looks_at(1), looks_at(0)], torch.eye(2)[None])
+    """First all attend to 1, then to 0: [[1, 0], [½, ½]]·[[½, ½], [0, 1]], not the reverse."""
+    rows = propagate_back([attends_to(1), attends_to(0)], torch.eye(2)[None])
     torch.testing.assert_close(rows[0], torch.tensor([[0.5, 0.5], [0.25, 0.75]]))
 
 
-def test_keep_and_gain_weigh_the_two_ways_round_a_layer():
-    rows = propagate_back([looks_at(1)], torch.eye(2)[None], keep=1.0, gain=2.0)
+def test_keep_weights_the_skip_connection_and_gain_the_layer():
+    rows = propagate_back([attends_to(1)], torch.eye(2)[None], keep=1.0, gain=2.0)
     torch.testing.assert_close(rows[0], torch.tensor([[1.0, 2.0], [0.0, 3.0]]))
     no_skip = LinearMixing(torch.tensor([[1], [0]]), torch.ones(2, 1), tokens=2)
     rows = propagate_back([no_skip], torch.eye(2)[None], keep=1.0, gain=2.0)
     torch.testing.assert_close(rows[0], torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
 
 
-def test_carried_rows_equal_the_rows_of_the_full_matrix_product():
-    """Abnar and Zuidema's own way: multiply whole matrices, last layer leftmost."""
+def test_propagated_rows_equal_the_rows_of_the_full_matrix_product():
+    """Abnar and Zuidema's algorithm multiplies whole matrices, the last layer leftmost."""
     layers = [attention(INDICES["dense"], seed)[0] for seed in range(4)]
     eye = torch.eye(TOKENS, dtype=torch.float64)
     product = eye.expand(BATCH, -1, -1)
@@ -237,7 +238,7 @@ def test_chunks_change_nothing(index, monkeypatch):
 
 
 class Spy:
-    """mean_heads, keeping a note of how many numbers each call forms."""
+    """mean_heads that records how many weights each call computes."""
 
     def __init__(self):
         self.rows, self.numbers = [], []
@@ -249,7 +250,7 @@ class Spy:
         return weights.mean(dim=1)
 
 
-def test_no_chunk_forms_more_numbers_than_allowed(monkeypatch):
+def test_no_chunk_computes_more_weights_than_allowed(monkeypatch):
     layer, _ = attention(INDICES["dense"])
     allowed = 2 * BATCH * HEADS * TOKENS  # two rows
     monkeypatch.setattr("vit_demo.trace.CHUNK_NUMBERS", allowed)
@@ -264,44 +265,44 @@ def test_one_class_token_costs_one_row():
     weight = torch.zeros(BATCH, 1, TOKENS, dtype=torch.float64)
     weight[:, :, 0] = 1
     spy = Spy()
-    pulled = layer.apply_transpose(weight, spy)
+    on_inputs = layer.apply_transpose(weight, spy)
     assert spy.rows == [1]
-    torch.testing.assert_close(pulled, full_matrix(layer)[:, :1])
+    torch.testing.assert_close(on_inputs, full_matrix(layer)[:, :1])
 
 
-def test_negative_weights_are_followed_too():
-    """Also where the other rows that are carried along have nothing at that token."""
+def test_negative_weights_are_propagated_too():
+    """Also if the other weight vectors of the call are zero at that token."""
     layer, _ = attention(INDICES["dense"])
     weight = torch.zeros(BATCH, 2, TOKENS, dtype=torch.float64)
     weight[:, 0, 3] = -1
-    pulled = layer.apply_transpose(weight, mean_heads)
-    torch.testing.assert_close(pulled[:, 0], -full_matrix(layer)[:, 3])
-    assert not pulled[:, 1].any()
+    on_inputs = layer.apply_transpose(weight, mean_heads)
+    torch.testing.assert_close(on_inputs[:, 0], -full_matrix(layer)[:, 3])
+    assert not on_inputs[:, 1].any()
 
 
-def test_no_weight_pulls_to_no_weight():
+def test_zero_weights_map_to_zero_weights():
     layer, _ = attention(INDICES["groups"])
-    nothing = torch.zeros(BATCH, 2, TOKENS, dtype=torch.float64)
-    assert torch.equal(layer.apply_transpose(nothing, mean_heads), nothing)
+    zeros = torch.zeros(BATCH, 2, TOKENS, dtype=torch.float64)
+    assert torch.equal(layer.apply_transpose(zeros, mean_heads), zeros)
 
 
-def test_sharing_hands_weight_to_its_children_by_their_shares():
+def test_a_linear_mixing_distributes_weight_over_the_children_by_their_shares():
     """Three outputs over four inputs; the last output has one child only."""
     index = torch.tensor([[0, 1], [1, 2], [3, -1]])
     share = torch.tensor([[0.5, 0.5], [0.25, 0.75], [1.0, 0.0]])
-    sharing = LinearMixing(index, share, tokens=4)
-    pulled = sharing.apply_transpose(torch.tensor([[[1.0, 2.0, 4.0]]]), mean_heads)
-    torch.testing.assert_close(pulled, torch.tensor([[[0.5, 1.0, 1.5, 4.0]]]))
+    mixing = LinearMixing(index, share, tokens=4)
+    on_inputs = mixing.apply_transpose(torch.tensor([[[1.0, 2.0, 4.0]]]), mean_heads)
+    torch.testing.assert_close(on_inputs, torch.tensor([[[0.5, 1.0, 1.5, 4.0]]]))
 
 
-def test_what_is_shared_with_padding_is_gone():
-    sharing = LinearMixing(torch.tensor([[0, -1]]), torch.tensor([[0.5, 0.5]]), tokens=2)
-    pulled = sharing.apply_transpose(torch.ones(1, 1, 1), mean_heads)
-    torch.testing.assert_close(pulled, torch.tensor([[[0.5, 0.0]]]))
+def test_the_share_of_padding_is_dropped():
+    mixing = LinearMixing(torch.tensor([[0, -1]]), torch.tensor([[0.5, 0.5]]), tokens=2)
+    on_inputs = mixing.apply_transpose(torch.ones(1, 1, 1), mean_heads)
+    torch.testing.assert_close(on_inputs, torch.tensor([[[0.5, 0.0]]]))
 
 
-def test_dense_attention_needs_no_sorting_and_is_the_same_with_it():
-    """Two groups that are really one, in another order: sorted, they hand back the same."""
+def test_dense_attention_gives_the_same_as_reordered_tokens():
+    """The dense path skips the index; with shuffled tokens the indexed path must agree."""
     dense, _ = attention(INDICES["dense"])
     order = torch.randperm(TOKENS)
     moved = replace(
@@ -330,7 +331,7 @@ def test_a_used_trace_is_refused(tiny_model):
 
 def test_two_traces_share_nothing():
     first, second = Trace(), Trace()
-    first.flows.append(looks_at(0))
+    first.flows.append(attends_to(0))
     assert second.flows == []
 
 

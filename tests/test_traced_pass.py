@@ -1,4 +1,4 @@
-"""A pass with gradients: exact slopes, the same logits, and nothing left behind."""
+"""A pass with gradients: exact gradients, the same logits, and no side effects."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,8 +19,8 @@ MODELS = [*VARIANTS, "Swin, transformers", "Swin, timm", "MobileViT"]
 
 
 @pytest.fixture(params=MODELS)
-def seen(request, tiny_config, make_model):
-    """A frozen model of every kind, and two photos for it that are no squares."""
+def model_and_pixels(request, tiny_config, make_model):
+    """A frozen model of every architecture, and two rectangular photos for it."""
     if request.param in VARIANTS:
         model = make_model(replace(tiny_config, **VARIANTS[request.param]))
         size = (32, 40)
@@ -34,9 +34,9 @@ def seen(request, tiny_config, make_model):
     return model.requires_grad_(False), torch.randn(2, 3, *size)
 
 
-def test_slopes_are_those_that_autograd_finds_for_the_weights(seen):
-    """Layer by layer, pooling included, with the weights written out instead of fused."""
-    model, pixels = seen
+def test_gradients_equal_those_of_autograd_for_explicit_weights(model_and_pixels):
+    """For every layer and pooling, compared with unfused attention."""
+    model, pixels = model_and_pixels
     target = torch.tensor([1, 2])
     with oracles.spelled_out_attention() as weights:
         logits = model(pixels)
@@ -45,33 +45,33 @@ def test_slopes_are_those_that_autograd_finds_for_the_weights(seen):
     layers = [flow for flow in traced.trace.flows if isinstance(flow, Attention)]
     gradients = gradients_of(traced.logits, target, layers)
     assert len(layers) == len(weights)
-    for layer, formed, true in zip(layers, weights, expected, strict=True):
-        torch.testing.assert_close(layer.weights(), formed, rtol=1e-4, atol=1e-5)
+    for layer, explicit, true in zip(layers, weights, expected, strict=True):
+        torch.testing.assert_close(layer.weights(), explicit, rtol=1e-4, atol=1e-5)
         found = attention_grad(layer, gradients, slice(None))
         assert (found - true).abs().max() <= 1e-4 * true.abs().max().clamp(min=1e-3)
 
 
-def test_watching_with_gradients_changes_not_a_bit(seen):
-    model, pixels = seen
+def test_tracing_with_gradients_gives_bit_identical_logits(model_and_pixels):
+    model, pixels = model_and_pixels
     traced = run_with_trace(model, pixels, gradients=True)
     with torch.no_grad():
         assert torch.equal(traced.logits, model(pixels))
     assert all(layer.attn_output.requires_grad for layer in traced.trace.layers)
 
 
-def test_a_plain_pass_keeps_no_graph_even_of_a_model_in_training(seen):
-    model, pixels = seen
+def test_a_pass_without_gradients_keeps_no_graph_even_with_trainable_weights(model_and_pixels):
+    model, pixels = model_and_pixels
     traced = run_with_trace(model.requires_grad_(True), pixels)
     assert not traced.logits.requires_grad
     assert not any(layer.attn_output.requires_grad for layer in traced.trace.layers)
     assert not traced.trace.outputs
 
 
-def test_without_gradients_switched_on_the_graph_starts_all_the_same(tiny_model):
+def test_a_pass_with_gradients_works_inside_no_grad_and_inference_mode(tiny_model):
     tiny_model.requires_grad_(False)
     pixels = torch.randn(1, 3, 32, 32)
-    for off in (torch.no_grad, torch.inference_mode):
-        with off():
+    for disable_grad in (torch.no_grad, torch.inference_mode):
+        with disable_grad():
             traced = run_with_trace(tiny_model, pixels.clone(), gradients=True)
             assert traced.logits.requires_grad
             assert not torch.is_grad_enabled()
@@ -90,8 +90,8 @@ def test_callers_in_inference_mode_get_the_same_map(tiny_model, name, frozen):
     torch.testing.assert_close(found, expected)
 
 
-def test_only_weights_straight_past_all_attention_are_straight(tiny_config, make_model):
-    """A class token keeps its one; patches of a mean keep their shares; pooling lets none by."""
+def test_residual_weights_bypass_all_attention(tiny_config, make_model):
+    """A class token keeps weight one, a mean over patches its shares, attention pooling none."""
     for changes, on_layers, on_patches in (
         ({}, [1.0] + [0.0] * 16, [0.0] * 16),
         ({"pooling": "mean"}, [0.0] + [1 / 16] * 16, [1 / 16] * 16),
@@ -116,7 +116,7 @@ def test_an_empty_map_is_refused(tiny_model):
         traced.on_grid(torch.zeros(1, 1, 16))
 
 
-def test_a_model_that_records_no_grid_is_our_bug(tiny_model):
+def test_a_model_that_records_no_grid_raises_a_runtime_error(tiny_model):
     pixels = torch.zeros(1, 3, 32, 32)
     with pytest.raises(RuntimeError, match=r"its forward must call trace.begin"):
         _ = TracedPass(tiny_model, pixels, torch.zeros(1, 5), Trace()).grid

@@ -77,6 +77,7 @@ def rewrite(folder, name, keep_null=False, **changes):
         {"hidden_act": "gelu_new"},
         {"hidden_act": "gelu_pytorch_tanh"},
         {"hidden_act": "gelu_fast"},
+        {"hidden_act": "quick_gelu"},
         {"num_attention_heads": 4, "num_hidden_layers": 3},
         {"patch_size": 4},
         {"patch_size": [8, 8], "image_size": [32, 32]},
@@ -198,6 +199,18 @@ PROCESSORS = {
     "MobileNetV2, nothing stated": {
         "image_processor_type": "MobileNetV2ImageProcessor",
         "size": None,
+        **SILENT,
+    },
+    "ConvNeXT": {
+        "image_processor_type": "ConvNextImageProcessor",
+        "size": {"shortest_edge": 32},
+        "crop_pct": 0.875,
+        **SILENT,
+    },
+    "ConvNeXT, squeezed": {
+        "image_processor_type": None,
+        "feature_extractor_type": "ConvNextFeatureExtractor",
+        "size": {"shortest_edge": 384},
         **SILENT,
     },
     "one number for three colours": {"image_mean": 0.4, "image_std": 0.2},
@@ -427,8 +440,32 @@ def test_models_that_the_layout_cannot_say_are_not_written(
 
 
 def test_no_processor_file_means_the_models_size_and_the_vit_defaults(our_checkpoint):
+    assert layout.read(our_checkpoint, "it").preprocessing_source == "file"
     (our_checkpoint / PROCESSOR).unlink()
-    assert layout.read(our_checkpoint, "it").preprocessing == Preprocessing(resize=(32, 32))
+    stored = layout.read(our_checkpoint, "it")
+    assert stored.preprocessing == Preprocessing(resize=(32, 32))
+    assert stored.preprocessing_source == "guess"
+
+
+@pytest.mark.parametrize("name", ["bicubic", "BICUBIC"])
+def test_a_filter_may_be_stated_by_its_name(our_checkpoint, name):
+    rewrite(our_checkpoint, PROCESSOR, resample=name)
+    found = layout.read(our_checkpoint, "it").preprocessing.resample
+    assert found == Image.Resampling.BICUBIC
+
+
+def test_a_processor_inside_processor_config_is_read_as_the_library_does(
+    their_checkpoint, photo_file
+):
+    folder = their_checkpoint()
+    stated = json.loads((folder / PROCESSOR).read_text(encoding="utf-8"))
+    nested = {"image_processor": stated | {"image_mean": [0.485, 0.456, 0.406]}}
+    (folder / "processor_config.json").write_text(json.dumps(nested), encoding="utf-8")
+    assert layout.read(folder, "it").preprocessing.mean == (0.485, 0.456, 0.406)
+    assert_same_answer(folder, photo_file)
+    (folder / PROCESSOR).unlink()
+    assert layout.read(folder, "it").preprocessing_source == "file"
+    assert_same_answer(folder, photo_file)
 
 
 def test_a_processor_without_a_size_takes_the_models(our_checkpoint):
@@ -502,7 +539,7 @@ def test_tensors_of_another_shape_or_name_are_listed(our_checkpoint):
     assert refusal.value.reshaped == {"head.bias": ((5,), (7,))}
 
 
-@pytest.mark.parametrize("family", ["swinv2", "beit", None])
+@pytest.mark.parametrize("family", ["levit", "pvt", None])
 def test_another_family_is_refused_and_the_readable_ones_are_named(our_checkpoint, family):
     rewrite(our_checkpoint, CONFIG, model_type=family)
     with pytest.raises(UnsupportedError) as refusal:
@@ -518,7 +555,7 @@ def test_another_family_is_refused_and_the_readable_ones_are_named(our_checkpoin
     [
         (CONFIG, {"patch_size": [8, 4]}, "patches of 8 × 4 pixels; only square ones are read"),
         (CONFIG, {"num_channels": 1}, "pixels of 1 channel; photos here have 3"),
-        (CONFIG, {"hidden_act": "quick_gelu"}, "activation 'quick_gelu'; readable: gelu, gelu_new"),
+        (CONFIG, {"hidden_act": "relu"}, "activation 'relu'; readable: gelu, gelu_new"),
         (PROCESSOR, {"size": {"longest_edge": 32}}, "longest_edge.*is not read here"),
         (PROCESSOR, {"size": {"shortest_edge": 32, "longest_edge": 64}}, "is not read here"),
         (PROCESSOR, {"do_center_crop": True, "crop_size": {"shortest_edge": 32}}, "crop_size="),
@@ -536,8 +573,6 @@ def test_an_option_that_is_not_read_is_named(our_checkpoint, file, changes, mess
 @pytest.mark.parametrize(
     "kind",
     [
-        "ConvNextImageProcessor",
-        "ConvNextFeatureExtractor",
         "LevitImageProcessorFast",
         "EfficientNetImageProcessor",
         "DPTImageProcessor",

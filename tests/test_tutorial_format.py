@@ -1,5 +1,6 @@
 """The tutorials' bare .pth files: everything inferred from tensors with timm's names."""
 
+import importlib
 import json
 import os
 import re
@@ -8,14 +9,15 @@ import coverage_of_timm
 import oracles
 import pytest
 import torch
+from PIL import Image
 
+from vit_demo import explain
 from vit_demo.checkpoints import load, read_folder
 from vit_demo.checkpoints import tutorial_format as tutorials
 from vit_demo.checkpoints.checkpoint import build
-from vit_demo.checkpoints.files import STATE_DICTS
-from vit_demo.errors import CheckpointError, UnsupportedError
+from vit_demo.checkpoints.files import AVERAGED_DICTS, STATE_DICTS
+from vit_demo.errors import CheckpointError, NotFoundError, UnsupportedError
 from vit_demo.photo import read_photo
-from vit_demo.preprocess import Preprocessing
 
 LABELS = ("daisy", "dandelion", "roses", "sunflowers", "tulips")
 WIDE = {"embed_dim": 192, "num_heads": 3, "depth": 2, "patch_size": 8, "img_size": 32}
@@ -53,6 +55,29 @@ def test_logits_are_timms_and_labels_are_the_files(tmp_path, photo_file, name, c
     oracles.assert_same_logits(found, oracles.logits_of(model, pixels))
 
 
+def test_registers_and_gates_of_dinov2s_own_repository_are_those_of_timms_conversion(tmp_path):
+    model = oracles.timm().create_model(
+        "vit_small_patch14_reg4_dinov2", embed_dim=192, num_heads=3, depth=1, img_size=28
+    )
+    state = oracles.randomise(model).state_dict()
+    token, patches = state.pop("cls_token"), state.pop("pos_embed")
+    own = {
+        **state,
+        "cls_token": token,
+        "register_tokens": state.pop("reg_token"),
+        "pos_embed": torch.cat([torch.randn(1, 1, 192), patches], dim=1),
+        "mask_token": torch.zeros(1, 192),
+    }
+    del own["reg_token"]
+    torch.save(own, tmp_path / "dinov2.pth")
+    convert = importlib.import_module("timm.models.vision_transformer").checkpoint_filter_fn
+    expected = convert(dict(own), model)
+    found = read_folder(tmp_path, "it")
+    assert found.tensors.keys() == expected.keys()
+    assert all(torch.equal(found.tensors[name], expected[name]) for name in expected)
+    assert found.notes == ("Left out, as no part of the classifier: mask_token.",)
+
+
 def test_pre_logits_are_linear_and_tanh(tmp_path):
     model = tutorial(tmp_path)
     weight, bias, head = torch.randn(16, 192), torch.randn(16), torch.randn(5, 16)
@@ -66,14 +91,134 @@ def test_pre_logits_are_linear_and_tanh(tmp_path):
     oracles.assert_same_logits(oracles.logits_of(ours, pixels), expected)
 
 
-def test_photos_are_prepared_as_the_tutorials_do(tmp_path):
-    tutorial(tmp_path, patch_size=16, img_size=224)
-    assert read_folder(tmp_path, "it").preprocessing == Preprocessing(
-        resize=256, crop=(224, 224), rounds=True
+HALF, IMAGENET = ((0.5,) * 3, (0.5,) * 3), ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def as_a_script_does(photo_file, resize, crop, filter_name, statistics):
+    """Resize, CenterCrop, ToTensor and Normalize, from the file, as training scripts write it."""
+    oracles.timm()
+    transforms = importlib.import_module("torchvision.transforms")
+    steps = transforms.Compose(
+        [
+            transforms.Resize(resize, transforms.InterpolationMode(filter_name)),
+            transforms.CenterCrop(crop),
+            transforms.ToTensor(),
+            transforms.Normalize(*statistics),
+        ]
     )
+    with Image.open(photo_file) as photo:
+        return steps(photo.convert("RGB"))[None]
 
 
-@pytest.mark.parametrize("key", STATE_DICTS)
+SWIN_TINY = {"depths": (1, 1), "num_heads": (2, 4), "embed_dim": 8, "num_classes": 5}
+PREPARED = [
+    ("vit_tiny_patch16_224", "vit", (256, 224, "bilinear", HALF)),
+    ("swin_tiny_patch4_window7_224", "swin", (256, 224, "bilinear", IMAGENET)),
+    ("swin_base_patch4_window12_384", "swin", (int(384 * 1.143), 384, "bilinear", IMAGENET)),
+    ("deit_tiny_distilled_patch16_224", "deit", (256, 224, "bicubic", IMAGENET)),
+    ("deit3_small_patch16_224", "dinov2", (256, 224, "bicubic", IMAGENET)),
+]
+
+
+def saved(folder, name):
+    """One block of a published shape, under timm's names."""
+    changes = SWIN_TINY if "swin" in name else {"depth": 1, "num_classes": 5}
+    model = oracles.randomise(oracles.timm().create_model(name, **changes))
+    torch.save(model.state_dict(), folder / "flowers.pth")
+    return model
+
+
+@pytest.mark.parametrize(("name", "preset", "steps"), PREPARED)
+def test_from_the_photos_file_to_logits_as_the_familys_own_scripts(
+    tmp_path, photo_file, name, preset, steps
+):
+    model = saved(tmp_path, name)
+    pixels = as_a_script_does(photo_file, *steps)
+    expected = oracles.logits_of(model, pixels)
+    checkpoint = load(str(tmp_path / "flowers.pth"))
+    found = explain(checkpoint, photo_file)
+    oracles.assert_same_logits(found.logits[None], expected)
+    assert found.as_json()["preprocessing_source"] == "guess"
+    other = "vit" if preset != "vit" else "deit"
+    chosen = load(str(tmp_path / "flowers.pth"), preprocessing=other)
+    changed = explain(chosen, photo_file)
+    assert changed.as_json()["preprocessing_source"] == "option"
+    assert (changed.logits - found.logits).abs().max() > 1e-3
+    again = load(str(tmp_path / "flowers.pth"), preprocessing=preset)
+    assert torch.equal(explain(again, photo_file).logits, found.logits)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
+def test_the_tutorial_with_a_list_of_classes_has_a_short_side_and_another_gelu(
+    tmp_path, photo_file, name
+):
+    """Its script resizes the short side to the input's, and writes out GELU's approximation."""
+    (tmp_path / "logs").mkdir()
+    model = saved(tmp_path / "logs", name)
+    for module in model.modules():
+        if isinstance(module, torch.nn.GELU):
+            module.approximate = "tanh"
+    (tmp_path / "model_data").mkdir()
+    names = tmp_path / "model_data" / "cls_classes.txt"
+    names.write_text("\n".join(LABELS), encoding="gbk")
+    checkpoint = load(str(tmp_path / "logs" / "flowers.pth"))
+    assert checkpoint.labels == LABELS
+    assert checkpoint.model.config.gelu == "tanh"
+    pixels = as_a_script_does(photo_file, 224, 224, "bilinear", HALF)
+    found = explain(checkpoint, photo_file).logits[None]
+    oracles.assert_same_logits(found, oracles.logits_of(model, pixels))
+
+
+def test_a_processors_file_beside_the_weights_says_how_photos_are_prepared(tmp_path):
+    tutorial(tmp_path, patch_size=16, img_size=224)
+    assert read_folder(tmp_path, "it").preprocessing_source == "guess"
+    stated = {"image_processor_type": "ViTImageProcessor", "image_mean": [0.1, 0.2, 0.3]}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(stated))
+    found = read_folder(tmp_path, "it")
+    assert found.preprocessing_source == "file"
+    assert found.preprocessing.mean == (0.1, 0.2, 0.3)
+    elsewhere = tmp_path / "mine.json"
+    elsewhere.write_text(json.dumps({"image_processor": stated | {"image_std": 0.25}}))
+    chosen = read_folder(tmp_path, "it", preprocessing=str(elsewhere))
+    assert (chosen.preprocessing_source, chosen.preprocessing.std) == ("option", (0.25,) * 3)
+    with pytest.raises(NotFoundError, match="no preprocessing 'vitt'.*did you mean 'vit'"):
+        read_folder(tmp_path, "it", preprocessing="vitt")
+
+
+def test_the_terminal_says_that_it_guesses(tmp_path, photo_file, run):
+    tutorial(tmp_path, patch_size=16, img_size=224)
+    weights = tmp_path / "flowers.pth"
+    status, out, err = run("explain", photo_file, "--checkpoint", weights, "--json")
+    assert (status, json.loads(out)["preprocessing_source"]) == (0, "guess")
+    words = "shorter side 256 (bilinear), center 224 × 224, mean 0.5, std 0.5"
+    assert err.startswith("Guessed: ")
+    assert words in err
+    status, out, err = run(
+        "explain", photo_file, "--checkpoint", weights, "--preprocessing", "swin"
+    )
+    assert status == 0
+    assert "as you asked: shorter side 256 (bilinear), center 224 × 224, mean 0.485 0.456" in err
+
+
+def test_names_are_found_beside_the_folder_of_the_weights_and_by_an_option(
+    tmp_path, photo_file, run
+):
+    """The tutorial writes them where training was started, and the weights one folder below."""
+    (tmp_path / "weights").mkdir()
+    tutorial(tmp_path)
+    weights = (tmp_path / "flowers.pth").rename(tmp_path / "weights" / "model-9.pth")
+    assert load(str(weights)).labels == LABELS
+    mine = tmp_path / "mine.txt"
+    mine.write_text("\n".join(reversed(LABELS)), encoding="utf-8")
+    assert load(str(weights), classes=mine).labels == LABELS[::-1]
+    status, out, _ = run(
+        "explain", photo_file, "--checkpoint", weights, "--classes", mine, "--json", "--top", 9
+    )
+    named = {each["index"]: each["label"] for each in json.loads(out)["predictions"]}
+    assert (status, named) == (0, dict(enumerate(LABELS[::-1])))
+
+
+@pytest.mark.parametrize("key", [*STATE_DICTS, *AVERAGED_DICTS])
 def test_a_training_scripts_wrapping_is_taken_off(tmp_path, key):
     model = tutorial(tmp_path)
     torch.save({key: model.state_dict(), "epoch": 3}, tmp_path / "flowers.pth")

@@ -1,4 +1,4 @@
-"""Positions and filters: cases whose answer is known beforehand."""
+"""Position embeddings and patch filters: cases with a known result."""
 
 from dataclasses import replace
 
@@ -16,27 +16,27 @@ from vit_demo.explanations.weight_analysis import (
 from vit_demo.models.swin import Swin, SwinConfig
 
 
-def test_cosines_worked_by_hand():
-    """Places (0,0) and (0,1) at a right angle, (1,0) along the first, (1,1) against the second."""
+def test_cosines_computed_by_hand():
+    """(0,0) and (0,1) are orthogonal, (1,0) is parallel to (0,0), (1,1) opposite to (0,1)."""
     positions = torch.tensor([[2.0, 0.0], [0.0, 1.0], [5.0, 0.0], [0.0, -3.0]])
-    alike = cosines(positions, (2, 2))
-    torch.testing.assert_close(alike[0, 0], torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
-    torch.testing.assert_close(alike[0, 1], torch.tensor([[0.0, 1.0], [0.0, -1.0]]))
+    similarity = cosines(positions, (2, 2))
+    torch.testing.assert_close(similarity[0, 0], torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+    torch.testing.assert_close(similarity[0, 1], torch.tensor([[0.0, 1.0], [0.0, -1.0]]))
 
 
 @pytest.mark.parametrize("changes", [{}, {"registers": 2, "prefix_positions": False}])
-def test_similarity_is_of_the_patches_positions_alone(tiny_config, make_model, changes):
+def test_similarity_uses_only_the_positions_of_patches(tiny_config, make_model, changes):
     model = make_model(replace(tiny_config, image_size=(24, 40), **changes))
-    alike = position_similarity(model)
-    assert alike.shape == (3, 5, 3, 5)
+    similarity = position_similarity(model)
+    assert similarity.shape == (3, 5, 3, 5)
     patches = model.pos_embed[0, -15:].detach()
     expected = torch.cosine_similarity(patches[7], patches[14], dim=0)
-    torch.testing.assert_close(alike[1, 2, 2, 4], expected)
-    torch.testing.assert_close(alike[1, 2, 1, 2], torch.tensor(1.0))
+    torch.testing.assert_close(similarity[1, 2, 2, 4], expected)
+    torch.testing.assert_close(similarity[1, 2, 1, 2], torch.tensor(1.0))
 
 
-def test_planted_components_are_found_strongest_first():
-    """Filters that are mixes of two pictures: those come back, each scaled to 0 … 1."""
+def test_planted_components_are_found_largest_first():
+    """From filters that are mixtures of two pictures, both pictures are recovered."""
     generator = torch.Generator().manual_seed(1)
     basis = torch.linalg.qr(torch.randn(12, 2, generator=generator)).Q.T
     amounts = torch.randn(50, 2, generator=generator) * torch.tensor([5.0, 0.5])
@@ -59,14 +59,14 @@ def test_filters_of_vit_and_swin_are_pictures(tiny_model):
     torch.testing.assert_close(pictures.amax(dim=(1, 2, 3)), torch.ones(28))
 
 
-def test_what_was_not_learned_is_refused(tiny_model, tiny_config, make_model):
+def test_models_without_such_weights_are_refused(tiny_model, tiny_config, make_model):
     swin = Swin(SwinConfig(classes=3, width=32, depths=(1,), heads=(1,), windows=((2, 2),)))
     mobile = MobileViT(MobileViTConfig(classes=3))
-    with pytest.raises(MethodError, match="learns no position for each patch"):
+    with pytest.raises(MethodError, match="has no learned position embedding for each patch"):
         position_similarity(swin)
-    with pytest.raises(MethodError, match="does not cut colour photos into patches"):
+    with pytest.raises(MethodError, match="does not cut color photos into patches"):
         patch_filters(mobile)
-    with pytest.raises(MethodError, match="does not cut colour photos"):
+    with pytest.raises(MethodError, match="does not cut color photos"):
         patch_filters(make_model(replace(tiny_config, channels=1)))
     with pytest.raises(OptionError, match="count=25, but these filters have components 1 to 24"):
         patch_filters(tiny_model, 25)

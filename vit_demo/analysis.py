@@ -1,7 +1,6 @@
-"""The whole way, once, in order: photo + checkpoint + method → `Analysis`.
+"""The whole pipeline, in order: photo + checkpoint + method → `Analysis`.
 
-Page, command line and Python all come through here, so a number seen in one is the number seen
-in the others.
+The page, the command line, the API and Python all call it, so they all report the same numbers.
 """
 
 from collections.abc import Mapping
@@ -30,6 +29,7 @@ from vit_demo.explanations.depth_lens import depth_lens
 from vit_demo.explanations.evidence import Account
 from vit_demo.explanations.masking import Between
 from vit_demo.faithfulness import (
+    QUICK_STEPS,
     MapSimilarity,
     MaskedClassifier,
     ScoresVsRandom,
@@ -45,23 +45,24 @@ from vit_demo.settings import ASSETS
 
 TOP = 5
 
-# The depth lens compares a photo with these, to tell which layers answer the same to all.
+# The depth lens compares a photo with these, to find layers whose prediction never changes.
 EXAMPLES = ("dahlia.jpg", "honey-bee.jpg", "drawn-sunflower.png")
 
-# Their table has the most faithful first, as measured for the bundled checkpoint.
+# In METHODS, the most faithful class-specific method comes first (measured on the bundled
+# checkpoint).
 CLASS_SPECIFIC = tuple(name for name, method in METHODS.items() if method.class_specific)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Analysis:
-    """What the model said about one photo, and where it looked.
+    """The model's predictions for one photo, and where it looked.
 
-    `heatmap` lies on the patch grid; unless `signed`, it is non-negative and sums to one.
-    `grid_box` is where the grid lies on the upright `photo`, in its pixels, and `input_box` the
-    part that went into the model: patches at the edge may be padded, and reach beyond it. `target`
-    is the class that is explained, None for a method whose map is the same for every class. With
-    `versus`, another class, the map is the difference of the two maps, and signed. `account` is the
-    whole sum that the map is a part of, for a method that has one.
+    `heatmap` has one value per patch; unless `signed`, it is non-negative and sums to one.
+    `grid_box` is the part of the upright `photo` that the grid covers, in pixels, and `input_box`
+    the part that went into the model: padded patches at the edge can extend beyond it. `target`
+    is the explained class, None for a method whose map is the same for every class. With a second
+    class, `versus`, the map is the difference of the two maps, and signed. `account` is the
+    complete sum of which the map is one term, for a method that has one.
     """
 
     checkpoint: CheckpointInfo
@@ -82,18 +83,19 @@ class Analysis:
 
     def __repr__(self) -> str:
         best, (rows, cols) = self.predictions[0], self.grid
-        asked = f" for {self.target.label}" if self.target else ""
-        against = f" compared with {self.versus.label}" if self.versus else ""
+        target = f" for {self.target.label}" if self.target else ""
+        versus = f" compared with {self.versus.label}" if self.versus else ""
         return (
-            f"Analysis({self.checkpoint.ref!r}: {best.label} {best.probability:.1%}, "
-            f"{self.method}{asked}{against}, {rows} × {cols} patches)"
+            f"Analysis({self.checkpoint.ref!r}: {best.label} {best.written(1)}, "
+            f"{self.method}{target}{versus}, {rows} × {cols} patches)"
         )
 
     @property
     def unsure(self) -> bool:
-        """Whether even the likeliest class stays below the checkpoint's own threshold."""
+        """Whether the top probability is below the checkpoint's own threshold."""
         threshold = self.checkpoint.calibration.unsure_below
-        return threshold is not None and self.predictions[0].probability < threshold
+        best = self.predictions[0].probability
+        return threshold is not None and best is not None and best < threshold
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -112,11 +114,11 @@ class Analysis:
                 "layout": source.layout,
             },
             "photo": {"width": self.photo.width, "height": self.photo.height},
-            "predictions": [
-                {"index": p.index, "label": p.label, "probability": p.probability}
-                for p in self.predictions[:top]
-            ],
+            "predictions": [prediction.as_json() for prediction in self.predictions[:top]],
+            "problem_type": source.model.problem,
             "unsure": self.unsure,
+            "preprocessing_source": source.preprocessing_source,
+            "notes": list(source.notes),
             "method": self.method,
             "target": self.target and {"index": self.target.index, "label": self.target.label},
             "grid": list(self.grid),
@@ -137,11 +139,11 @@ class Analysis:
 
 @dataclass(frozen=True, eq=False)
 class PreparedPhoto:
-    """One photo, ready for the model; any number of methods can be asked about it.
+    """One photo, ready for the model; any number of methods can explain it.
 
-    The watched pass is made once, when it is first asked for, and holds the queries, keys and
-    tokens of every layer, so keep the analyses and let it go. A method that needs gradients
-    makes a pass of its own instead, whose graph ends with the answer.
+    The traced pass runs once, on first use, and references the queries, keys and tokens of every
+    layer. Keep the small `Analysis` objects and release this one. A method that needs gradients
+    runs a pass of its own, whose graph is freed when the method returns.
     """
 
     checkpoint: Checkpoint
@@ -149,12 +151,12 @@ class PreparedPhoto:
 
     @cached_property
     def traced(self) -> TracedPass:
-        """One pass without gradients, what it moved, and the tokens after every layer."""
+        """One traced pass without gradients, with the tokens after every layer."""
         return run_with_trace(self.checkpoint.model, self.prepared.pixels, hidden_states=True)
 
     @property
     def layers(self) -> int:
-        """How many attention layers there are to look into."""
+        """The number of attention layers."""
         return len(self.traced.trace.layers)
 
     def explain(
@@ -165,29 +167,34 @@ class PreparedPhoto:
         versus: str | int | None = None,
         between: Between | None = None,
     ) -> Analysis:
-        """Ask one method; see `explain` for its default and for what it raises.
+        """Run one method; see `explain` for the default method and the errors.
 
         `between` is called while a method runs the model many times; see `Method`.
         """
-        chosen = _method(method, target, versus, self.checkpoint.model)
-        complete = chosen.options(options or {}, self.checkpoint.model)
-        needs = chosen.needs_gradients
-        seen = (
-            chosen.run_with_trace(self.checkpoint.model, self.prepared.pixels)
-            if needs
+        model = self.checkpoint.model
+        chosen = _method(method, target, versus, model)
+        complete = chosen.options(options or {}, model)
+        traced = (
+            chosen.run_with_trace(model, self.prepared.pixels)
+            if chosen.needs_gradients
             else self.traced
         )
-        logits = seen.logits[0].detach()
+        logits = traced.logits[0].detach()
         self.checkpoint.check_answers(logits)
-        ranked = rank(logits, self.checkpoint.labels, self.checkpoint.calibration.temperature)
-        asked = _target(chosen, target, ranked)
-        index = (asked or ranked[0]).index
+        ranked = rank(
+            logits,
+            self.checkpoint.labels,
+            self.checkpoint.calibration.temperature,
+            self.checkpoint.problem,
+        )
+        explained = _target(chosen, target, ranked)
+        index = (explained or ranked[0]).index
         other = None if versus is None else _other(versus, index, ranked)
-        heatmap = _map(chosen, seen, index, complete, other, between)
+        heatmap = _map(chosen, traced, index, complete, other, between)
         if not heatmap.isfinite().all():
             raise CheckpointError(
-                f"The map that '{chosen.name}' makes of '{self.checkpoint.ref}' has infinite "
-                "values or none at all; choose another method, or another checkpoint."
+                f"The map of '{chosen.name}' for '{self.checkpoint.ref}' has infinite or NaN "
+                "values; choose another method or another checkpoint."
             )
         return Analysis(
             checkpoint=self.checkpoint.info,
@@ -196,34 +203,39 @@ class PreparedPhoto:
             predictions=ranked,
             logits=logits,
             method=chosen.name,
-            target=asked,
+            target=explained,
             heatmap=heatmap,
             signed=chosen.signed or other is not None,
-            exact=chosen.exact(self.checkpoint.model.exact_flows),
+            exact=chosen.exact(model.exact_flows),
             options=complete,
-            grid_box=self.prepared.grid_box(seen.grid, self.checkpoint.model.config.cell),
+            grid_box=self.prepared.grid_box(traced.grid, model.config.cell),
             input_box=self.prepared.box,
             versus=other,
-            account=_account(chosen, seen, index, other),
+            account=_account(chosen, traced, index, other),
         )
 
-    def scores_vs_random(self, analysis: Analysis) -> ScoresVsRandom:
-        """How far one of this look's maps tells the truth, beside noise: the quick form.
+    def scores_vs_random(
+        self, analysis: Analysis, steps: int = QUICK_STEPS, between: Between | None = None
+    ) -> ScoresVsRandom:
+        """Quick faithfulness scores of a map of this photo, beside those of a random map.
 
-        In half precision where that is faster. Raises CheckpointError where nothing can change.
+        SaCo has as many groups as the curves have `steps`. Runs in bfloat16 where that is faster.
+        `between` is called after every pass. Raises CheckpointError for a checkpoint whose
+        probabilities cannot be tested (see `MaskedClassifier`).
         """
-        asked, versus = analysis.target or analysis.predictions[0], analysis.versus
-        case = MaskedClassifier(
+        target, versus = analysis.target or analysis.predictions[0], analysis.versus
+        classifier = MaskedClassifier(
             self.traced,
-            asked.index,
+            target.index,
             None if versus is None else versus.index,
             self.checkpoint.calibration.temperature,
             bfloat16_is_faster(self.prepared.pixels.device),
+            between,
         )
-        return scores_vs_random(case, analysis.heatmap)
+        return scores_vs_random(classifier, analysis.heatmap, steps, steps)
 
     def randomised(self, analysis: Analysis) -> list[MapSimilarity]:
-        """How the map of a method and its class changes as the model forgets, head first."""
+        """How the map changes while the model's weights are randomized, from the head down."""
         return randomize_cascade(
             find_method(analysis.method),
             self.checkpoint.model,
@@ -263,11 +275,11 @@ def explain(
 ) -> Analysis:
     """The model's predictions for a photo, and where it looked.
 
-    Without a `method` it is attention rollout, or, where a class is named, the most faithful
-    class-specific method that fits the checkpoint. `target` is a label or a class index; left out,
-    a class-specific method explains the top prediction. With `versus`, another class, the map
-    answers "why the one and not the other?". Raises PhotoError, MethodError, TargetError or
-    OptionError, each with the next step.
+    The default `method` is attention rollout, or, if a class is named, the most faithful
+    class-specific method that supports the checkpoint. `target` is a label or a class index;
+    without it, a class-specific method explains the top prediction. With a second class,
+    `versus`, the map answers "why the one and not the other?". Raises PhotoError, MethodError,
+    TargetError or OptionError, each with the next step.
     """
     _method(method, target, versus, checkpoint.model).options(options or {}, checkpoint.model)
     return prepare(checkpoint, photo).explain(method, target, options, versus)
@@ -276,16 +288,16 @@ def explain(
 def _method(
     name: str | None, target: str | int | None, versus: str | int | None, model: Classifier
 ) -> Method:
-    """The method of that name, or the default one for what is asked."""
+    """The method of that name; without a name, the default, which depends on the classes."""
     names_a_class = target is not None or versus is not None
     if name is None and names_a_class:
-        fitting = (each for each in CLASS_SPECIFIC if not METHODS[each].unsupported_reason(model))
-        return METHODS[next(fitting)]
+        supported = (it for it in CLASS_SPECIFIC if not METHODS[it].unsupported_reason(model))
+        return METHODS[next(supported)]
     method = find_method(name or DEFAULT_METHOD)
     if names_a_class and not method.class_specific:
         raise MethodError(
-            f"'{method.name}' gives the same map for every class, so it explains no class in "
-            f"particular and compares none; leave the class out, or choose one of: "
+            f"'{method.name}' gives the same map for every class, so it cannot explain or compare "
+            f"single classes; leave the class out, or choose one of: "
             f"{', '.join(CLASS_SPECIFIC)}."
         )
     return method
@@ -299,11 +311,11 @@ def _map(
     versus: Prediction | None,
     between: Between | None = None,
 ) -> Float[Tensor, "rows cols"]:
-    """One class's map, or how it differs from that of another."""
+    """The map of one class, minus the map of `versus` if there is one."""
     heatmap = method(traced, torch.tensor([index]), options, between)[0]
     if versus is None:
         return heatmap
-    # A graph is good for one answer.
+    # A graph can be differentiated only once.
     again = method.run_with_trace(traced.model, traced.pixels) if method.needs_gradients else traced
     return heatmap - method(again, torch.tensor([versus.index]), options, between)[0]
 
@@ -311,13 +323,13 @@ def _map(
 def _account(
     method: Method, traced: TracedPass, index: int, versus: Prediction | None
 ) -> Account | None:
-    """The whole sum that the map is a part of, or None for a method without one."""
+    """The sum of which the map is one term, or None for a method without one."""
     if method.account is None:
         return None
-    whole = method.account(traced, torch.tensor([index]))[0]
+    account = method.account(traced, torch.tensor([index]))[0]
     if versus is None:
-        return whole
-    return whole - method.account(traced, torch.tensor([versus.index]))[0]
+        return account
+    return account - method.account(traced, torch.tensor([versus.index]))[0]
 
 
 def _other(versus: str | int, index: int, ranked: tuple[Prediction, ...]) -> Prediction:
@@ -325,7 +337,7 @@ def _other(versus: str | int, index: int, ranked: tuple[Prediction, ...]) -> Pre
     other = find_class(versus, ranked)
     if other.index == index:
         raise TargetError(
-            f"'{other.label}' cannot be compared with itself; choose another class for either."
+            f"'{other.label}' cannot be compared with itself; choose two different classes."
         )
     return other
 

@@ -1,7 +1,7 @@
-"""Check one value of a configuration: its kind, that it is finite, its range.
+"""Check one value of a configuration: its type, that it is finite, and its range.
 
-JSON holds NaN, Infinity, whole numbers that no float can hold, and `true`, which Python takes for
-1. Each of them passes a comparison somewhere, and fails far from where it was read.
+JSON files can contain NaN, Infinity, integers too large for a float, and `true`, which Python
+treats as 1. Each of these can pass a comparison and fail much later, far from where it was read.
 """
 
 import math
@@ -10,19 +10,19 @@ from typing import TypeGuard
 
 from vit_demo.errors import ConfigError
 
-# Far beyond any published model; a file that says more would only fill the memory.
+# Far beyond any published model; larger values would only exhaust the memory.
 LARGEST_COUNT, LARGEST_SIDE, DEEPEST = 1_000_000, 4096, 1_000
-# Factors and constants beyond these leave nothing of a number of 32 bits after a few steps.
+# Factors outside this range overflow or underflow float32 after a few multiplications.
 SMALLEST_NUMBER, LARGEST_NUMBER = 1e-6, 1e6
 
 
 def is_whole(value: object) -> TypeGuard[int]:
-    """Whether it is a whole number, and not true or false."""
+    """Whether it is an integer, and not a bool."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_finite(value: object) -> TypeGuard[int | float]:
-    """Whether it is a number that a float can hold."""
+    """Whether it is a number that fits into a finite float."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:
@@ -32,7 +32,7 @@ def is_finite(value: object) -> TypeGuard[int | float]:
 
 
 def check_whole(name: str, value: object, least: int = 1, most: int = LARGEST_COUNT) -> None:
-    """Raise ConfigError unless it is a whole number from `least` to `most`."""
+    """Raise ConfigError unless it is an integer from `least` to `most`."""
     if not is_whole(value):
         raise ConfigError(f"{name}={shortened(value)}, but it must be a whole number.")
     if not least <= value <= most:
@@ -66,9 +66,9 @@ def check_flag(name: str, value: object) -> None:
 def check_wholes(
     name: str, values: object, count: int | None = None, least: int = 1, most: int = LARGEST_COUNT
 ) -> None:
-    """Raise ConfigError unless they are whole numbers from `least` to `most`, `count` of them."""
+    """Raise ConfigError unless it is a tuple of `count` integers from `least` to `most`."""
     if not isinstance(values, tuple) or (count is not None and len(values) != count):
-        wanted = "whole numbers" if count is None else f"{count} whole numbers"
-        raise ConfigError(f"{name}={shortened(values)}, but it must be {wanted}.")
-    for place, value in enumerate(values):
-        check_whole(f"{name}[{place}]", value, least, most)
+        expected = "whole numbers" if count is None else f"{count} whole numbers"
+        raise ConfigError(f"{name}={shortened(values)}, but it must be {expected}.")
+    for position, value in enumerate(values):
+        check_whole(f"{name}[{position}]", value, least, most)

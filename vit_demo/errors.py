@@ -1,26 +1,26 @@
-"""Everything a person can cause to go wrong, as one small tree.
+"""Errors that a user can cause and fix, as one small tree.
 
     DemoError
     ├── ConfigError          a configuration that contradicts itself
-    ├── PhotoError           a file that is missing, is no picture, or is damaged
+    ├── PhotoError           a file that is missing, is not a picture, or is damaged
     ├── CheckpointError      a checkpoint that cannot be used
     │   ├── NotFoundError        no such bundled name, folder, repository or revision
     │   ├── AccessError          a private or gated repository, or a refused token
-    │   ├── UnreachableError     the Hub cannot be asked, and the cache has no whole copy
-    │   ├── DamagedError         a file that arrives damaged, again and again
+    │   ├── UnreachableError     the Hub cannot be reached, and the cache has no complete copy
+    │   ├── DamagedError         a download that is still damaged after a retry
     │   ├── CancelledError       a download that was stopped on request
-    │   ├── UnsupportedError     a family, format or option that is not read here
-    │   └── StateDictMismatchError          tensors that do not fit the model, listed one by one
+    │   ├── UnsupportedError     a family, format or option that is not supported
+    │   └── StateDictMismatchError   tensors that do not fit the model, listed one by one
     ├── MethodError          an unknown explanation, or one that does not fit the checkpoint
-    ├── TargetError          a class that the checkpoint does not know
+    ├── TargetError          a class that the checkpoint does not have
     ├── OptionError          an option that does not exist, or a value outside its range
     ├── OutputError          a file that cannot be written
-    ├── DataError            a folder of photos that cannot be trained or scored on
-    ├── PublishError         a folder that cannot be uploaded, or a repository that cannot take it
-    └── StoppedError         a training run that was stopped on request, and can go on
+    ├── DataError            a folder of photos that cannot be used for training or evaluation
+    ├── PublishError         a folder that cannot be uploaded, or a repository that refuses it
+    └── StoppedError         a training run that was stopped on request and can be resumed
 
-The page shows the message in a toast, the command line prints it on one line and ends with
-status 2. Anything else is a bug of ours and keeps its traceback.
+The page shows the message in a toast. The command line prints it on one line and exits with
+status 2. Every other exception is a bug in this package and keeps its traceback.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ from difflib import get_close_matches
 
 Shape = tuple[int, ...]
 
-# Names that one message lists at the most.
+# A message lists at most this many names.
 LISTED = 12
 
 
@@ -49,19 +49,19 @@ class CheckpointError(DemoError):
 
 
 class NotFoundError(CheckpointError):
-    """No checkpoint stands behind this reference."""
+    """There is no checkpoint at this reference."""
 
 
 class AccessError(CheckpointError):
-    """A repository that this person, or this token, may not read."""
+    """A repository that this user, or this token, may not read."""
 
 
 class UnreachableError(CheckpointError):
-    """The Hub cannot be asked (no network, offline mode, too busy), and the cache cannot help."""
+    """The Hub cannot be reached (no network, offline mode, busy), and the cache has no copy."""
 
 
 class DamagedError(CheckpointError):
-    """A file whose content is not what the Hub says it is, even when fetched again."""
+    """A file whose content differs from the Hub's checksum, even after a second download."""
 
 
 class CancelledError(CheckpointError):
@@ -69,14 +69,14 @@ class CancelledError(CheckpointError):
 
 
 class UnsupportedError(CheckpointError):
-    """A checkpoint of a family, a file format or an option that is not read here."""
+    """A checkpoint whose family, file format or option is not supported."""
 
 
 class StateDictMismatchError(CheckpointError):
-    """Tensors and model disagree; says where, name by name.
+    """The tensors of a file do not fit the model; the message lists them by name.
 
-    `missing` are in the model and not in the file, `unexpected` the other way round, and
-    `reshaped` in both, with the shape the model wants and the shape the file has.
+    `missing` tensors are in the model but not in the file, `unexpected` ones in the file but not
+    in the model. `reshaped` ones are in both, with different shapes: (model's shape, file's shape).
     """
 
     def __init__(
@@ -93,8 +93,8 @@ class StateDictMismatchError(CheckpointError):
             *(f"  - {name}: in the model, not in the file" for name in missing),
             *(f"  + {name}: in the file, not in the model" for name in unexpected),
             *(
-                f"  ~ {name}: the model wants {wanted}, the file has {found}"
-                for name, (wanted, found) in reshaped.items()
+                f"  ~ {name}: the model wants {expected}, the file has {found}"
+                for name, (expected, found) in reshaped.items()
             ),
         ]
         hidden = len(lines) - LISTED
@@ -112,7 +112,7 @@ class MethodError(DemoError):
 
 
 class TargetError(DemoError):
-    """A class that the checkpoint does not know."""
+    """A class that the checkpoint does not have."""
 
 
 class OptionError(DemoError):
@@ -124,20 +124,20 @@ class OutputError(DemoError):
 
 
 class StoppedError(DemoError):
-    """A run that was stopped on request; the message says how to go on."""
+    """A run that was stopped on request; the message says how to resume it."""
 
 
 class DataError(DemoError):
-    """A folder of photos that cannot be trained or scored on."""
+    """A folder of photos that cannot be used for training or evaluation."""
 
 
 class PublishError(DemoError):
-    """A folder that cannot be uploaded, or a repository that cannot take it."""
+    """A folder that cannot be uploaded, or a repository that refuses it."""
 
 
-def nearest(given: str, known: Sequence[str]) -> str:
-    """Say which of the `known` names was probably meant, or list them when none is near."""
-    if close := get_close_matches(given, known, n=1):
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Suggest the `known` name closest to `name`, or list the known names when none is close."""
+    if close := get_close_matches(name, known, n=1):
         return f"did you mean '{close[0]}'?"
     more = ", …" if len(known) > LISTED else "."
     return f"choose one of: {', '.join(known[:LISTED])}{more}"

@@ -1,12 +1,11 @@
-"""Open a photo as a person would see it: upright, in RGB, whole, or refused with a reason.
+"""Read a photo as upright RGB, or raise a PhotoError that says why it cannot be read.
 
-A file may be hostile. Only the decoders of `FORMATS` and of HEIC ever see it, none of which starts
-another process, and every file ends within seconds in a picture or in a PhotoError. What bounds
-the work: bytes are bounded by `MAX_BYTES`; headers are counted through before a decoder runs
-(`photo_headers`); pixels are bounded for each format; and while Pillow reads a JPEG, PNG, GIF, BMP
-or uncompressed TIFF block by block, a clock is read along with every block. The decoders of WebP,
-AVIF, HEIC and compressed TIFF take a file in one call that nothing can stop, so that their pixels
-and bytes are bounded more tightly.
+Files may be hostile. Only the decoders of `FORMATS` and of HEIC get the content, and none of them
+starts another process. Every file leads to a picture or a PhotoError within seconds. `MAX_BYTES`
+limits the file size, `photo_headers` checks the headers before a decoder runs, and each format has
+a limit on its pixels. While Pillow reads a JPEG, PNG, GIF, BMP or uncompressed TIFF block by block,
+the time is checked with every block. The decoders of WebP, AVIF, HEIC and compressed TIFF read a
+file in one call that cannot be interrupted, so their limits on pixels and bytes are lower.
 """
 
 import io
@@ -34,31 +33,32 @@ MAX_PIXELS = 80_000_000
 # An uncompressed TIFF of some 30 million pixels; the page takes no more than 20 MB.
 MAX_BYTES = 100 * MEGABYTE
 
-# Where a decoder takes the file in one call: at the most this many pixels and bytes. Measured on
-# noise in its best quality, on one slow core: WebP 80 ns a pixel and 15 bytes of memory, AVIF 80 ns
-# and HEIC 90 ns a byte of the file and 15 ns a pixel, TIFF (LZMA, the slowest) 40 ns a pixel.
-WITHOUT_STOP = {
+# Maximum pixels and bytes for decoders that read a file in one call. Measured on random noise at
+# the best quality, on one slow core: WebP takes 80 ns and 15 bytes of memory per pixel; AVIF 80 ns
+# and HEIC 90 ns per byte of the file, both also 15 ns per pixel; TIFF (LZMA, the slowest) 40 ns per
+# pixel.
+UNINTERRUPTIBLE = {
     "WEBP": (32_000_000, 32 * MEGABYTE),
     "AVIF": (50_000_000, 32 * MEGABYTE),
     "HEIC": (50_000_000, 32 * MEGABYTE),
     "TIFF": (50_000_000, MAX_BYTES),
 }
 
-# Seconds of work for a decoder that reads block by block. It is this thread's own time, so that a
-# good photo is read on a busy machine too.
+# Time limit for a decoder that reads block by block, in CPU seconds of this thread, so that valid
+# photos can be read on a busy machine too.
 DECODE_SECONDS = 3.0
 Clock = Callable[[], float]
 
-# The plugins of Pillow that may see a file. The one for JPEG opens MPO as well.
+# The Pillow plugins that may open a file. The JPEG plugin also opens MPO.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 
 READABLE = "JPEG, PNG, WebP, AVIF, HEIC, GIF, BMP or TIFF"
 
-# Pillow decodes a run-length BMP in Python, and fills up a row in one go.
+# Pillow decodes a run-length BMP in Python, one whole row at a time.
 RLE_DECODER, MAX_RLE_SIDE = "bmp_rle", 65_535
 
-# What the decoders raise on damaged files, as seen across formats with bytes flipped and cut off:
-# RuntimeError is AVIF's and HEIC's, the rest comes out of Pillow's plugins.
+# What the decoders raise on damaged files, found by flipping and cutting bytes of every format:
+# RuntimeError comes from AVIF and HEIC, the others come from Pillow's plugins.
 DECODER_ERRORS = (
     OSError,
     SyntaxError,
@@ -77,16 +77,16 @@ DECODER_ERRORS = (
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
 WHITE = (255, 255, 255)
-ROWS_AT_ONCE = 256
+ROWS_PER_CHUNK = 256
 
 
 def read_photo(source: PhotoSource, clock: Clock = time.thread_time) -> Image.Image:
-    """Read a photo from a path, from bytes or an array, or take a picture that is already open.
+    """Read a photo from a path, bytes, an array, or a picture that is already open.
 
-    The result is RGB and upright (its EXIF orientation is applied); what is transparent shows
-    white. An array has to be of shape (height, width, 3) and of type uint8. Raises PhotoError when
-    the file is missing, is no picture, is damaged, or asks for more work than a photo does; the
-    decoder's work is timed by `clock`.
+    The result is RGB and upright (the EXIF orientation is applied); transparent pixels become
+    white. An array must have shape (height, width, 3) and dtype uint8. `clock` measures the
+    decoding time. Raises PhotoError when the file is missing, is not a picture, is damaged, or
+    needs more work to decode than a photo does.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
@@ -99,16 +99,16 @@ def read_photo(source: PhotoSource, clock: Clock = time.thread_time) -> Image.Im
 
 
 def _content(path: Path) -> bytes:
-    """The bytes of a regular file; whatever else has a path may block, or never end."""
+    """The bytes of a regular file; reading a pipe or a device could block or never end."""
     try:
-        # Looked at before it is opened, for to open some devices does something already, and again
-        # once it is open, for it may be another file by then.
+        # Checked before opening, because opening some devices has side effects, and again after
+        # opening, because the file may have been replaced.
         _check_regular(path, path.stat().st_mode)
-        with open(path, "rb", opener=_open_without_waiting) as file:
-            found = os.fstat(file.fileno())
-            _check_regular(path, found.st_mode)
-            # One byte more than is allowed: the file may grow.
-            content = b"" if found.st_size > MAX_BYTES else file.read(MAX_BYTES + 1)
+        with open(path, "rb", opener=_open_nonblocking) as file:
+            status = os.fstat(file.fileno())
+            _check_regular(path, status.st_mode)
+            # One byte more than allowed, to notice a file that is still growing.
+            content = b"" if status.st_size > MAX_BYTES else file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise PhotoError(f"There is no photo at '{path}'; check the path.") from error
     except OSError as error:
@@ -116,20 +116,20 @@ def _content(path: Path) -> bytes:
             f"'{path}' cannot be read ({error.strerror}); name a picture file that you may open."
         ) from error
     except ValueError as error:
-        # A zero byte, or letters that no file name has here.
-        raise PhotoError(f"{str(path)!r} is no path ({error}); check the path.") from error
-    if max(found.st_size, len(content)) > MAX_BYTES:
+        # A null byte, or characters that cannot be encoded in a file name.
+        raise PhotoError(f"{str(path)!r} is not a path ({error}); check the path.") from error
+    if max(status.st_size, len(content)) > MAX_BYTES:
         raise PhotoError(_too_many_bytes(f"'{path.name}'", MAX_BYTES))
     return content
 
 
-def _open_without_waiting(path: str, flags: int) -> int:
+def _open_nonblocking(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _check_regular(path: Path, mode: int) -> None:
     if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "no regular file"
+        kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
         raise PhotoError(
             f"'{path}' cannot be read (it is {kind}); name a picture file that you may open."
         )
@@ -138,15 +138,15 @@ def _check_regular(path: Path, mode: int) -> None:
 def _from_array(array: np.ndarray) -> Image.Image:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:  # noqa: PLR2004
         raise PhotoError(
-            f"The array has the shape {array.shape} and the type {array.dtype}; "
-            "give one of the shape (height, width, 3) and the type uint8."
+            f"The array has shape {array.shape} and dtype {array.dtype}; "
+            "pass one with shape (height, width, 3) and dtype uint8."
         )
     _check_size((array.shape[1], array.shape[0]), "The array", MAX_PIXELS)
     return Image.fromarray(array)
 
 
 class _TimedFile(io.BytesIO):
-    """Bytes in memory that refuse to be read on once the decoder has had its time."""
+    """A file in memory that raises PhotoError once the decoder's time is up."""
 
     def __init__(self, content: bytes, name: str, clock: Clock) -> None:
         super().__init__(content)
@@ -155,7 +155,7 @@ class _TimedFile(io.BytesIO):
         self._end = clock() + DECODE_SECONDS
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read as any file; PhotoError when the time is over."""
+        """Read like any file; PhotoError when the time is up."""
         if self._clock() > self._end:
             raise PhotoError(
                 f"{self._name} takes longer than {DECODE_SECONDS:g} seconds to decode; "
@@ -166,7 +166,7 @@ class _TimedFile(io.BytesIO):
 
 @contextmanager
 def _decoding(name: str) -> Iterator[None]:
-    """Say in a sentence what is wrong with a file; holds calls of decoders, and none of ours."""
+    """Turn errors of a decoder into PhotoErrors; use it only around calls of decoders."""
     try:
         yield
     except UnidentifiedImageError as error:
@@ -177,7 +177,7 @@ def _decoding(name: str) -> Iterator[None]:
         raise PhotoError(_too_large(name, MAX_PIXELS)) from error
     except DECODER_ERRORS as error:
         raise PhotoError(
-            f"{name} is damaged or was only half copied ({error}); export or download it again."
+            f"{name} is damaged or incomplete ({error}); export or download it again."
         ) from error
 
 
@@ -186,50 +186,50 @@ def _decode(content: bytes, name: str, clock: Clock) -> Image.Image:
         raise PhotoError(_too_many_bytes(name, MAX_BYTES))
     _refuse(name, excess(content))
     if _is_heic(content):
-        return _upright_rgb(_read_heic(content, name), name, ours=True)
+        return _upright_rgb(_read_heic(content, name), name, in_place=True)
     with _decoding(name):
         picture = Image.open(_TimedFile(content, name, clock), formats=FORMATS)
     _check_opened(picture, len(content), name)
     _refuse(name, exif_excess(_exif(picture, name)))
     with _decoding(name):
         picture.load()
-    return _upright_rgb(picture, name, ours=True)
+    return _upright_rgb(picture, name, in_place=True)
 
 
 def _check_opened(picture: Image.Image, size: int, name: str) -> None:
-    """Refuse what a decoder could not be stopped in, or only too late."""
+    """Refuse a picture that would take too long in a decoder that cannot be interrupted in time."""
     decoders = {tile[0] for tile in getattr(picture, "tile", ())}
-    pixels, most_bytes = WITHOUT_STOP.get(picture.format or "", (MAX_PIXELS, MAX_BYTES))
-    _check_size(picture.size, name, pixels)
-    if size > most_bytes:
-        raise PhotoError(_too_many_bytes(name, most_bytes))
+    max_pixels, max_bytes = UNINTERRUPTIBLE.get(picture.format or "", (MAX_PIXELS, MAX_BYTES))
+    _check_size(picture.size, name, max_pixels)
+    if size > max_bytes:
+        raise PhotoError(_too_many_bytes(name, max_bytes))
     if RLE_DECODER in decoders and max(picture.size) > MAX_RLE_SIDE:
         raise PhotoError(_too_large(name, MAX_PIXELS))
 
 
 def _exif(picture: Image.Image, name: str) -> bytes:
-    """The EXIF data that Pillow is going to read, wherever the file has it."""
+    """The EXIF data that Pillow will read, from the EXIF block or from a PNG text chunk."""
     exif = picture.info.get("exif", b"")
-    written = picture.info.get("Raw profile type exif")
-    if exif or not written:
+    as_text = picture.info.get("Raw profile type exif")
+    if exif or not as_text:
         return exif
     with _decoding(name):
-        # Hexadecimal after three lines, as ImageMagick writes it into a PNG.
-        return bytes.fromhex("".join(written.split("\n")[3:]))
+        # Hexadecimal after three header lines, as ImageMagick writes it into a PNG.
+        return bytes.fromhex("".join(as_text.split("\n")[3:]))
 
 
 def upright_rgb(picture: Image.Image, name: str) -> Image.Image:
-    """Apply the EXIF orientation and bring any Pillow mode to 8-bit RGB."""
-    return _upright_rgb(picture, name, ours=False)
+    """Apply the EXIF orientation and convert any Pillow mode to 8-bit RGB."""
+    return _upright_rgb(picture, name, in_place=False)
 
 
-def _upright_rgb(picture: Image.Image, name: str, ours: bool) -> Image.Image:
-    """As `upright_rgb`; a picture of `ours` may be changed, which saves a copy in memory."""
+def _upright_rgb(picture: Image.Image, name: str, in_place: bool) -> Image.Image:
+    """Like `upright_rgb`; `in_place` may change `picture`, which saves a copy in memory."""
     _check_size(picture.size, name, MAX_PIXELS)
     with _decoding(name):
-        upright = ImageOps.exif_transpose(picture, in_place=ours) or picture
+        upright = ImageOps.exif_transpose(picture, in_place=in_place) or picture
         if upright.mode != "RGBA" and upright.has_transparency_data and _is_8_bit(upright):
-            # Reads the file's palette and its transparent colour, which may be damaged too.
+            # Inside _decoding: the file's palette or transparent color may be damaged too.
             upright = upright.convert("RGBA")
     return _rgb(upright)
 
@@ -240,41 +240,41 @@ def _is_8_bit(picture: Image.Image) -> bool:
 
 def _rgb(picture: Image.Image) -> Image.Image:
     if not _is_8_bit(picture):
-        picture = _spread(picture)
+        picture = _to_8_bit(picture)
     if picture.mode == "RGBA":
         return _on_white(picture)
     return picture.convert("RGB")
 
 
 def _on_white(picture: Image.Image) -> Image.Image:
-    """What a browser shows of a transparent picture; opaque pixels keep their colours exactly."""
-    page = Image.new("RGB", picture.size, WHITE)
-    page.paste(picture, mask=picture)
-    return page
+    """Put a transparent picture on white, as a browser does; opaque pixels keep their colors."""
+    background = Image.new("RGB", picture.size, WHITE)
+    background.paste(picture, mask=picture)
+    return background
 
 
-def _spread(picture: Image.Image) -> Image.Image:
-    """Bring whole or real numbers to 8 bits; Pillow would clip them to white.
+def _to_8_bit(picture: Image.Image) -> Image.Image:
+    """Scale 16-bit or float pixels to 8 bits; Pillow would clip them to white.
 
-    16 bits keep their range, real numbers are spread over their own. A few rows at a time, because
-    the numbers in between take eight bytes each.
+    16-bit values are scaled from their full range, floats from the range of the picture. Works on
+    a few rows at a time, because the intermediate values take eight bytes each.
     """
     bands = [
-        (0, top, picture.width, min(top + ROWS_AT_ONCE, picture.height))
-        for top in range(0, picture.height, ROWS_AT_ONCE)
+        (0, top, picture.width, min(top + ROWS_PER_CHUNK, picture.height))
+        for top in range(0, picture.height, ROWS_PER_CHUNK)
     ]
     low, high = 0.0, 65535.0
     if picture.mode == "F":
         ranges = [_finite_range(np.asarray(picture.crop(band))) for band in bands]
-        known = [found for found in ranges if found is not None]
-        low = min((lowest for lowest, _ in known), default=0.0)
-        high = max((highest for _, highest in known), default=0.0)
-    spread = Image.new("L", picture.size)
+        finite = [found for found in ranges if found is not None]
+        low = min((lowest for lowest, _ in finite), default=0.0)
+        high = max((highest for _, highest in finite), default=0.0)
+    scaled = Image.new("L", picture.size)
     for band in bands:
         values = np.asarray(picture.crop(band), dtype=np.float64)
-        grey = (values.clip(low, high) - low) / max(high - low, 1e-12) * 255
-        spread.paste(Image.fromarray(np.nan_to_num(grey).round().astype(np.uint8)), band)
-    return spread
+        gray = (values.clip(low, high) - low) / max(high - low, 1e-12) * 255
+        scaled.paste(Image.fromarray(np.nan_to_num(gray).round().astype(np.uint8)), band)
+    return scaled
 
 
 def _finite_range(values: np.ndarray) -> tuple[float, float] | None:
@@ -287,27 +287,27 @@ def _is_heic(content: bytes) -> bool:
 
 
 def _read_heic(content: bytes, name: str) -> Image.Image:
-    # Imported here: most photos are JPEG and need no HEIF decoder in memory.
+    # Imported on demand: most photos are JPEG and do not need the HEIF decoder.
     import pi_heif
 
     with _decoding(name):
-        stored = pi_heif.open_heif(io.BytesIO(content))
-        size = stored.size
-    most_pixels, most_bytes = WITHOUT_STOP["HEIC"]
-    _check_size(size, name, min(most_pixels, MAX_PIXELS))
-    if len(content) > most_bytes:
-        raise PhotoError(_too_many_bytes(name, most_bytes))
+        heif = pi_heif.open_heif(io.BytesIO(content))
+        size = heif.size
+    max_pixels, max_bytes = UNINTERRUPTIBLE["HEIC"]
+    _check_size(size, name, min(max_pixels, MAX_PIXELS))
+    if len(content) > max_bytes:
+        raise PhotoError(_too_many_bytes(name, max_bytes))
     with _decoding(name):
-        # Without its EXIF data: the decoder has turned the picture upright already.
-        data = stored.data or b""
-        return Image.frombytes(stored.mode, stored.size, data, "raw", stored.mode, stored.stride)
+        # Without the EXIF data: the decoder has already applied the orientation.
+        data = heif.data or b""
+        return Image.frombytes(heif.mode, heif.size, data, "raw", heif.mode, heif.stride)
 
 
-def _check_size(size: tuple[int, int], name: str, most_pixels: int) -> None:
+def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
     if min(size) < 1:
         raise PhotoError(f"{name} has no pixels ({size[0]} × {size[1]}); give another one.")
-    if size[0] * size[1] > most_pixels:
-        raise PhotoError(_too_large(name, most_pixels))
+    if size[0] * size[1] > max_pixels:
+        raise PhotoError(_too_large(name, max_pixels))
 
 
 def _refuse(name: str, reason: str | None) -> None:
@@ -315,15 +315,15 @@ def _refuse(name: str, reason: str | None) -> None:
         raise PhotoError(f"{name} {reason}; save it as a plain JPEG or PNG and try again.")
 
 
-def _too_large(name: str, most_pixels: int) -> str:
+def _too_large(name: str, max_pixels: int) -> str:
     return (
-        f"{name} has more than {most_pixels // 1_000_000} million pixels; "
+        f"{name} has more than {max_pixels // 1_000_000} million pixels; "
         "make it smaller first (the model reads it at a few hundred pixels a side)."
     )
 
 
-def _too_many_bytes(name: str, most_bytes: int) -> str:
+def _too_many_bytes(name: str, max_bytes: int) -> str:
     return (
-        f"{name} has more than {most_bytes // MEGABYTE} MB; "
+        f"{name} has more than {max_bytes // MEGABYTE} MB; "
         "make it smaller first (the model reads it at a few hundred pixels a side)."
     )

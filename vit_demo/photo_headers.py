@@ -1,9 +1,9 @@
-"""Read a photo file's headers before its decoder does, and find work out of all proportion.
+"""Check the headers of a photo file before decoding it, and find files that need too much work.
 
-A few bytes can ask a decoder for minutes of work or gigabytes of memory: a JPEG of thousands of
-scans, a directory whose tags all point at the same data, a picture built from one tile a thousand
-times. `excess` finds these by counting. What is merely damaged is left to the decoder, which says
-so itself; slices of bytes never raise, so no file can make the functions here fail.
+A few bytes can cost a decoder minutes or gigabytes of memory: a JPEG with thousands of scans, a
+directory whose tags all point at the same data, a picture that repeats one tile a thousand times.
+`excess` finds these by counting. Damaged files are left to the decoder, which reports them. Slices
+of bytes never raise, so no file can make the functions here fail.
 """
 
 import re
@@ -12,26 +12,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-# A progressive JPEG has about 10 scans. Each one goes through all of the picture, at about a
-# nanosecond a pixel, however few bytes it has.
+# A progressive JPEG has about 10 scans. Each one is decoded over the whole picture, at about one
+# nanosecond per pixel, however few bytes it has.
 MAX_JPEG_SCANS = 100
 MAX_JPEG_SCAN_PIXELS = 1_600_000_000
 MAX_JPEG_SEGMENTS = 10_000
 
-# A camera writes some kilobytes of EXIF data.
+# A camera writes a few kilobytes of EXIF data.
 MAX_EXIF_BYTES = 1_000_000
-# Data of all its tags together, as a multiple of the bytes that there are: a tag of a damaged
-# length may reach over others, and a bomb's thousands do.
+# Total size of the tags' data, as a multiple of the file's EXIF bytes. A tag with a damaged length
+# can overlap others; a decompression bomb has thousands of overlapping tags.
 EXIF_OVERLAP = 4
 MAX_DIRECTORY_TAGS = 1_000
 MAX_DIRECTORIES = 8
 
-# Pillow makes a Python object of each strip of an uncompressed TIFF.
+# Pillow creates a Python object for each strip of an uncompressed TIFF.
 MAX_TIFF_STRIPS = 65_536
 MAX_TIFF_TILE_PIXELS = 50_000_000
 
-# Pixels that an AVIF or HEIC decoder has to go through before it shows one picture: twice the
-# largest picture that is read, for colour and transparency, and half of it to spare.
+# Pixels that an AVIF or HEIC decoder may decode to show one picture: the largest allowed picture
+# twice, for color and transparency, plus a margin of half a picture.
 MAX_CODED_PIXELS = 125_000_000
 MAX_ITEMS = 1_000
 MAX_ITEM_DEPTH = 4
@@ -44,7 +44,7 @@ TIFF_STARTS = (b"II\x2a\x00", b"MM\x00\x2a", b"II\x2b\x00", b"MM\x00\x2b")
 
 
 def excess(content: bytes) -> str | None:
-    """What a file asks too much of, as the end of a sentence that starts with its name."""
+    """Why a file needs too much work, as the end of a sentence that starts with its name."""
     if content.startswith(JPEG_START):
         return _jpeg_excess(content)
     if content.startswith(TIFF_STARTS):
@@ -56,7 +56,7 @@ def excess(content: bytes) -> str | None:
 
 # --- JPEG ---------------------------------------------------------------------------------------
 
-# A marker: not a stuffed zero, and none of the restart markers that stand inside a scan.
+# A marker that is neither a stuffed zero nor a restart marker inside a scan.
 MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
 START_OF_IMAGE, END_OF_IMAGE, START_OF_SCAN, WITHOUT_LENGTH = 0xD8, 0xD9, 0xDA, 0x01
 FRAME_HEADERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -98,12 +98,12 @@ def _jpeg_excess(content: bytes) -> str | None:
 
 # --- EXIF and TIFF ------------------------------------------------------------------------------
 
-# Bytes of one value of each type of tag; others are skipped by their readers.
+# Bytes of one value of each tag type; readers skip other types.
 VALUE_BYTES = {
     1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
     16: 8, 17: 8, 18: 8,
 }  # fmt: skip
-# Tags that point to further directories, which Pillow reads with the first one.
+# Tags that point to further directories, which Pillow reads together with the first one.
 EXIF_IFD, GPS_IFD, INTEROP_IFD = 34665, 34853, 40965
 TILE_WIDTH, TILE_LENGTH, STRIP_OFFSETS, TILE_OFFSETS = 322, 323, 273, 324
 
@@ -112,7 +112,7 @@ TILE_WIDTH, TILE_LENGTH, STRIP_OFFSETS, TILE_OFFSETS = 322, 323, 273, 324
 class _Entry:
     tag: int
     count: int
-    # Bytes that its reader copies out of the file, and the first of its values as a number.
+    # Bytes that the reader copies out of the file, and the first value as a number.
     size: int
     value: int
 
@@ -130,43 +130,43 @@ class _TiffReader:
         return int.from_bytes(self.content[position : position + size], self.order)
 
     def layout(self) -> tuple[int, int, int]:
-        """Bytes of a directory's head, of one of its entries, and of an entry's place."""
+        """Bytes of a directory's header, of one entry, and of an entry's offset field."""
         return (8, 20, 8) if self.big else (2, 12, 4)
 
     def tags(self, offset: int) -> int:
-        """How many entries of a directory the file has room for, of those it states."""
-        head, width, _ = self.layout()
-        room = max(0, len(self.content) - offset - head) // width
-        return min(self.number(offset, head), room)
+        """The number of entries of a directory, limited to those that fit into the file."""
+        header, width, _ = self.layout()
+        fitting = max(0, len(self.content) - offset - header) // width
+        return min(self.number(offset, header), fitting)
 
     def entries(self, offset: int) -> Iterator[_Entry]:
-        head, width, field_size = self.layout()
-        for position in range(offset + head, offset + head + width * self.tags(offset), width):
+        header, width, field_size = self.layout()
+        for position in range(offset + header, offset + header + width * self.tags(offset), width):
             kind = self.number(position + 2, 2)
             count = self.number(position + 4, field_size)
-            place = position + 4 + field_size
-            one = VALUE_BYTES.get(kind, 0)
-            if one * count > field_size:
-                place = self.number(place, field_size)
-            size = max(0, min(one * count, len(self.content) - place))
-            yield _Entry(self.number(position, 2), count, size, self.number(place, one))
+            start = position + 4 + field_size
+            value_bytes = VALUE_BYTES.get(kind, 0)
+            if value_bytes * count > field_size:
+                start = self.number(start, field_size)
+            size = max(0, min(value_bytes * count, len(self.content) - start))
+            yield _Entry(self.number(position, 2), count, size, self.number(start, value_bytes))
 
 
 def _tiff_reader(content: bytes) -> _TiffReader | None:
     if content[:2] not in (b"II", b"MM"):
         return None
-    # As Pillow has it, which takes no big-endian file for a BigTIFF.
+    # Like Pillow, which does not recognize a big-endian BigTIFF.
     big = content[2:3] == b"\x2b"
     return _TiffReader(content, "little" if content[:2] == b"II" else "big", big)
 
 
 def exif_excess(exif: bytes) -> str | None:
-    """What a block of EXIF data asks too much of."""
+    """Why a block of EXIF data needs too much work, or None."""
     if len(exif) > MAX_EXIF_BYTES:
         return f"has more than {MAX_EXIF_BYTES} bytes of EXIF data"
     if exif.startswith(EXIF_NAME * 3):
-        # Pillow takes off one after the other, and copies the rest each time.
-        return "names its EXIF data again and again"
+        # Pillow removes one prefix after the other and copies the rest each time.
+        return "repeats the name of its EXIF data too often"
     while exif.startswith(EXIF_NAME):
         exif = exif[len(EXIF_NAME) :]
     reader = _tiff_reader(exif)
@@ -176,14 +176,14 @@ def exif_excess(exif: bytes) -> str | None:
 
 
 def _directories_excess(reader: _TiffReader, offsets: list[int], budget: int) -> str | None:
-    """Follow the directories from `offsets`; all their data together may not exceed `budget`."""
-    met: set[int] = set()
+    """Follow the directories from `offsets`; their data must not exceed `budget` bytes in total."""
+    visited: set[int] = set()
     while offsets:
         offset = offsets.pop()
-        if offset in met:
+        if offset in visited:
             continue
-        met.add(offset)
-        if len(met) > MAX_DIRECTORIES or reader.tags(offset) > MAX_DIRECTORY_TAGS:
+        visited.add(offset)
+        if len(visited) > MAX_DIRECTORIES or reader.tags(offset) > MAX_DIRECTORY_TAGS:
             return "has more metadata tags than any camera writes"
         for entry in reader.entries(offset):
             budget -= entry.size
@@ -204,7 +204,7 @@ def _tiff_excess(content: bytes) -> str | None:
     entries = list(reader.entries(first))
     tags = {entry.tag: entry for entry in entries}
     if len(tags) < len(entries):
-        # Its two readers, Pillow and libtiff, would each believe another one.
+        # Pillow and libtiff would each use a different one of them.
         return "has the same TIFF tag twice"
     if sum(entry.size for entry in entries) > len(content):
         return "has TIFF tags that share their data"
@@ -223,7 +223,7 @@ def _tiff_excess(content: bytes) -> str | None:
 
 Span = tuple[int, int]
 
-# Pictures that are put together from others, and pictures that are coded by themselves.
+# Pictures that are composed of other items, and pictures that are coded on their own.
 DERIVED = {b"grid", b"iden", b"iovl", b"tmap"}
 CODED = {b"av01", b"hvc1", b"hev1"}
 
@@ -232,7 +232,7 @@ UNIQUE_BOXES = {b"meta", b"moov", b"pitm", b"iinf", b"iloc", b"iprp", b"iref", b
 AV1_SEQUENCE_HEADER, AV1_FRAME_HEADER, AV1_FRAME = 1, 3, 6
 HEVC_LAST_PICTURE_TYPE = 31
 
-# Up to this version, an item's entry has a number of two bytes.
+# Up to this version, the item number in an entry has two bytes.
 LAST_SHORT_INFE = 2
 
 
@@ -242,7 +242,7 @@ class _Item:
 
     kind: bytes = b""
     size: Span = (0, 0)
-    # Bytes of the number that stands before each unit of HEVC data.
+    # Bytes of the length prefix of each unit of HEVC data.
     prefix: int = 4
     extents: list[Span] = field(default_factory=list)
     parts: list[int] = field(default_factory=list)
@@ -250,7 +250,7 @@ class _Item:
 
 
 class _ExcessError(Exception):
-    """What a file asks too much of."""
+    """Why a file needs too much work."""
 
 
 def _heif_excess(content: bytes) -> str | None:
@@ -296,30 +296,30 @@ def _heif_file_excess(content: bytes) -> str | None:
 
 
 def _boxes(content: bytes, begin: int, end: int) -> Iterator[tuple[bytes, Span]]:
-    """The boxes that lie side by side between two places: (kind, where its content lies)."""
+    """The sibling boxes between two offsets, as (kind, span of the content)."""
     end = min(end, len(content))
     for _ in range(MAX_BOXES):
         if begin + 8 > end:
             return
-        size, head = _number(content, begin, 4), 8
+        size, header = _number(content, begin, 4), 8
         if size == 1:
-            size, head = _number(content, begin + 8, 8), 16
+            size, header = _number(content, begin + 8, 8), 16
         elif size == 0:
             size = end - begin
-        if size < head:
+        if size < header:
             return
-        yield content[begin + 4 : begin + 8], (begin + head, min(begin + size, end))
+        yield content[begin + 4 : begin + 8], (begin + header, min(begin + size, end))
         begin += size
     raise _ExcessError(f"has more than {MAX_BOXES} boxes")
 
 
 def _unique_boxes(content: bytes, span: Span) -> dict[bytes, Span]:
-    """Side by side boxes by their kind; readers of a file that has one twice may not agree."""
+    """The sibling boxes by kind; refuses duplicates, which different readers treat differently."""
     found: dict[bytes, Span] = {}
-    for kind, place in _boxes(content, *span):
+    for kind, inner in _boxes(content, *span):
         if kind in found and kind in UNIQUE_BOXES:
             raise _ExcessError(f"has the box '{kind.decode()}' twice")
-        found[kind] = place
+        found[kind] = inner
     return found
 
 
@@ -335,14 +335,14 @@ def _items(content: bytes, inner: dict[bytes, Span]) -> dict[int, _Item]:
     if b"iinf" in inner:
         begin, end = inner[b"iinf"]
         first = begin + (6 if _number(content, begin, 1) == 0 else 8)
-        for kind, (place, _) in _boxes(content, first, end):
+        for kind, (position, _) in _boxes(content, first, end):
             if kind == b"infe":
-                wide = 4 if _number(content, place, 1) > LAST_SHORT_INFE else 2
-                number = _number(content, place + 4, wide)
-                place += 4 + wide + 2
+                wide = 4 if _number(content, position, 1) > LAST_SHORT_INFE else 2
+                number = _number(content, position + 4, wide)
+                position += 4 + wide + 2
                 if number in items or len(items) == MAX_ITEMS:
                     raise _ExcessError(f"has an item twice, or more than {MAX_ITEMS} of them")
-                items[number] = _Item(kind=content[place : place + 4])
+                items[number] = _Item(kind=content[position : position + 4])
     if b"iloc" in inner:
         _add_extents(content, inner, items)
     if b"iprp" in inner:
@@ -359,35 +359,35 @@ def _add_extents(content: bytes, inner: dict[bytes, Span], items: dict[int, _Ite
     offset_size, length_size, base_size = sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15
     index_size = sizes & 15 if version else 0
     wide = 4 if version > 1 else 2
-    count, place = _number(content, begin + 6, wide), begin + 6 + wide
+    count, position = _number(content, begin + 6, wide), begin + 6 + wide
     if count > MAX_ITEMS:
         raise _ExcessError(f"has more than {MAX_ITEMS} items")
     for _ in range(count):
-        if place >= end:
+        if position >= end:
             return
-        number = _number(content, place, wide)
-        place += wide
+        number = _number(content, position, wide)
+        position += wide
         method = 0
         if version:
-            method = _number(content, place, 2) & 15
-            place += 2
-        place += 2
-        base = _number(content, place, base_size)
-        place += base_size
-        extents = _number(content, place, 2)
-        place += 2
+            method = _number(content, position, 2) & 15
+            position += 2
+        position += 2
+        base = _number(content, position, base_size)
+        position += base_size
+        extents = _number(content, position, 2)
+        position += 2
         if method == 1:
             base += inner[b"idat"][0] if b"idat" in inner else len(content)
         if extents > MAX_ITEM_UNITS:
             raise _ExcessError("has an item in more pieces than any camera writes")
         for _ in range(extents):
-            if place >= end:
+            if position >= end:
                 return
-            place += index_size
-            offset = base + _number(content, place, offset_size)
-            place += offset_size
-            length = _number(content, place, length_size)
-            place += length_size
+            position += index_size
+            offset = base + _number(content, position, offset_size)
+            position += offset_size
+            length = _number(content, position, length_size)
+            position += length_size
             if number in items:
                 stop = offset + length if length else len(content)
                 items[number].extents.append((offset, min(stop, len(content))))
@@ -399,26 +399,28 @@ def _add_extents(content: bytes, inner: dict[bytes, Span], items: dict[int, _Ite
 def _add_properties(content: bytes, span: Span, items: dict[int, _Item]) -> None:
     inside = list(_boxes(content, *span))
     properties = [
-        found for kind, place in inside if kind == b"ipco" for found in _boxes(content, *place)
+        found for kind, span in inside if kind == b"ipco" for found in _boxes(content, *span)
     ]
     for kind, (begin, end) in inside:
         if kind != b"ipma":
             continue
         wide = 4 if _number(content, begin, 1) else 2
         index_size = 2 if _number(content, begin + 3, 1) & 1 else 1
-        place, count = begin + 8, _number(content, begin + 4, 4)
+        position, count = begin + 8, _number(content, begin + 4, 4)
         if count > MAX_ITEMS:
             raise _ExcessError(f"has more than {MAX_ITEMS} items")
         for _ in range(count):
-            if place >= end:
+            if position >= end:
                 break
-            item = items.get(_number(content, place, wide))
-            several = _number(content, place + wide, 1)
-            place += wide + 1
+            item = items.get(_number(content, position, wide))
+            several = _number(content, position + wide, 1)
+            position += wide + 1
             for _ in range(several):
                 # The highest bit says that the property is essential.
-                index = _number(content, place, index_size) & (0x7FFF if index_size > 1 else 0x7F)
-                place += index_size
+                index = _number(content, position, index_size) & (
+                    0x7FFF if index_size > 1 else 0x7F
+                )
+                position += index_size
                 if item is None or not 0 < index <= len(properties):
                     continue
                 name, (first, _) = properties[index - 1]
@@ -432,12 +434,12 @@ def _add_properties(content: bytes, span: Span, items: dict[int, _Item]) -> None
 def _add_references(content: bytes, span: Span, items: dict[int, _Item]) -> None:
     begin, end = span
     wide = 4 if _number(content, begin, 1) else 2
-    for kind, (place, stop) in _boxes(content, begin + 4, end):
-        item = items.get(_number(content, place, wide))
-        count = _number(content, place + wide, 2)
-        place += wide + 2
-        places = range(place, min(place + count * wide, stop), wide)
-        numbers = [_number(content, place, wide) for place in places]
+    for kind, (position, stop) in _boxes(content, begin + 4, end):
+        item = items.get(_number(content, position, wide))
+        count = _number(content, position + wide, 2)
+        position += wide + 2
+        positions = range(position, min(position + count * wide, stop), wide)
+        numbers = [_number(content, position, wide) for position in positions]
         if item is not None and kind == b"dimg":
             item.parts += numbers
         elif item is not None and kind == b"auxl":
@@ -447,7 +449,7 @@ def _add_references(content: bytes, span: Span, items: dict[int, _Item]) -> None
 def _pixels(
     content: bytes, items: dict[int, _Item], number: int, known: dict[int, int], depth: int = 0
 ) -> int:
-    """Pixels that are decoded to show one item, counted each time that they are."""
+    """The number of pixels decoded to show one item; repeated parts count each time."""
     if number in known or number not in items:
         return known.get(number, 0)
     item = items[number]
@@ -459,9 +461,9 @@ def _pixels(
             pixels = _area(item.size) * _hevc_slices(data, item.prefix)
     elif item.kind not in DERIVED:
         kind = item.kind.decode("ascii", "replace")
-        raise _ExcessError(f"holds a picture of the kind {kind!r}, not of AV1 or HEVC")
+        raise _ExcessError(f"contains a picture of kind {kind!r}, not AV1 or HEVC")
     elif depth == MAX_ITEM_DEPTH:
-        raise _ExcessError("is put together of parts of parts, too many times over")
+        raise _ExcessError("nests parts of parts too deeply")
     else:
         pixels = sum(
             times * _pixels(content, items, part, known, depth + 1)
@@ -472,79 +474,80 @@ def _pixels(
 
 
 def _hevc_slices(data: bytes, prefix: int) -> int:
-    """Slices of HEVC data; each may go through all of the picture."""
-    place, units, slices = 0, 0, 0
-    while place + prefix < len(data):
+    """The number of slices of HEVC data; each slice can cover the whole picture."""
+    position, units, slices = 0, 0, 0
+    while position + prefix < len(data):
         units += 1
         if units > MAX_ITEM_UNITS:
             raise _ExcessError("has a picture in more units than any camera writes")
-        length = _number(data, place, prefix)
-        slices += data[place + prefix] >> 1 & 63 <= HEVC_LAST_PICTURE_TYPE
-        place += prefix + length
+        length = _number(data, position, prefix)
+        slices += data[position + prefix] >> 1 & 63 <= HEVC_LAST_PICTURE_TYPE
+        position += prefix + length
     return slices
 
 
-def _av1_pixels(data: bytes, stated: Span) -> int:
-    """Pixels of all frames of AV1 data, shown or not, of their own size or the `stated` one."""
-    place, units, frames, size = 0, 0, 0, stated
-    while place < len(data):
+def _av1_pixels(data: bytes, declared: Span) -> int:
+    """Pixels of all frames of AV1 data, hidden ones too; a frame has at least `declared` size."""
+    position, units, frames, size = 0, 0, 0, declared
+    while position < len(data):
         units += 1
         if units > MAX_ITEM_UNITS:
             raise _ExcessError("has a picture in more units than any camera writes")
-        kind, extended, sized = data[place] >> 3 & 15, data[place] >> 2 & 1, data[place] >> 1 & 1
-        place += 1 + extended
-        length = len(data) - place
+        header = data[position]
+        kind, extended, sized = header >> 3 & 15, header >> 2 & 1, header >> 1 & 1
+        position += 1 + extended
+        length = len(data) - position
         if sized:
-            length, place = _leb128(data, place)
+            length, position = _leb128(data, position)
         if kind == AV1_SEQUENCE_HEADER:
-            size = max(size, _av1_size(data[place : place + 64]), key=_area)
+            size = max(size, _av1_size(data[position : position + 64]), key=_area)
         frames += kind in (AV1_FRAME_HEADER, AV1_FRAME)
-        place += length
+        position += length
     return frames * _area(size)
 
 
-def _leb128(data: bytes, place: int) -> tuple[int, int]:
-    """A number of up to eight bytes with seven bits in each, and where it ends."""
+def _leb128(data: bytes, position: int) -> tuple[int, int]:
+    """A LEB128 integer (up to eight bytes with seven bits each), and the position after it."""
     number = 0
-    for index, byte in enumerate(data[place : place + 8]):
+    for index, byte in enumerate(data[position : position + 8]):
         number |= (byte & 0x7F) << 7 * index
         if not byte & 0x80:
-            return number, place + index + 1
-    return number, place + 8
+            return number, position + index + 1
+    return number, position + 8
 
 
 def _av1_size(header: bytes) -> Span:
-    """The largest frame of an AV1 sequence header: section 5.5.1 of the AV1 specification."""
+    """The maximum frame size in an AV1 sequence header (AV1 specification, section 5.5.1)."""
     bits = _Bits(header)
-    bits.residual(4)
+    bits.skip(4)
     decoder_model, delay_bits, display_delay = 0, 0, 0
     if bits.read(1):
-        bits.residual(5)
+        bits.skip(5)
     else:
         if bits.read(1):
-            bits.residual(64)
+            bits.skip(64)
             if bits.read(1):
                 bits.skip_exp_golomb()
             decoder_model = bits.read(1)
             if decoder_model:
                 delay_bits = bits.read(5) + 1
-                bits.residual(32 + 10)
+                bits.skip(32 + 10)
         display_delay = bits.read(1)
         for _ in range(bits.read(5) + 1):
-            bits.residual(12)
+            bits.skip(12)
             highest_without_tier = 7
             if bits.read(5) > highest_without_tier:
-                bits.residual(1)
+                bits.skip(1)
             if decoder_model and bits.read(1):
-                bits.residual(2 * delay_bits + 1)
+                bits.skip(2 * delay_bits + 1)
             if display_delay and bits.read(1):
-                bits.residual(4)
+                bits.skip(4)
     across, down = bits.read(4) + 1, bits.read(4) + 1
     return bits.read(across) + 1, bits.read(down) + 1
 
 
 class _Bits:
-    """A number read bit by bit from its front; past its end all bits are zero."""
+    """A reader of single bits, most significant first; past the end all bits are zero."""
 
     def __init__(self, data: bytes) -> None:
         self._value = int.from_bytes(data, "big")
@@ -555,19 +558,19 @@ class _Bits:
         shifted = self._value >> self._left if self._left >= 0 else self._value << -self._left
         return shifted & ((1 << count) - 1)
 
-    def residual(self, count: int) -> None:
+    def skip(self, count: int) -> None:
         self._left -= count
 
     def skip_exp_golomb(self) -> None:
         zeros = 0
         while self._left > 0 and not self.read(1):
             zeros += 1
-        self.residual(zeros)
+        self.skip(zeros)
 
 
 def _first_samples(content: bytes, movie: Span) -> Iterator[Span]:
-    """Where the first picture of each track of an animation lies."""
-    tracks = [place for kind, place in _boxes(content, *movie) if kind == b"trak"]
+    """The span of the first picture of each track of an animation."""
+    tracks = [span for kind, span in _boxes(content, *movie) if kind == b"trak"]
     if len(tracks) > MAX_TRACKS:
         raise _ExcessError(f"has more than {MAX_TRACKS} tracks")
     for track in tracks:

@@ -1,15 +1,15 @@
-"""Numbers of 16 bits: where they are worth their coarseness."""
+"""When bfloat16 is faster than float32."""
 
 import torch
 
-# By any of these a processor multiplies numbers of 16 bits faster than those of 32; without them
-# it imitates the multiplication, and takes many times as long.
-HALVES = ("avx512_bf16", "amx_bf16", "bf16")
+# CPU features with hardware bfloat16 multiplication. Without one of them bfloat16 is emulated,
+# which is many times slower than float32.
+BFLOAT16_FEATURES = ("avx512_bf16", "amx_bf16", "bf16")
 
 
 def bfloat16_is_faster(device: torch.device) -> bool:
-    """Whether this processor is faster in half precision than in full."""
+    """Whether this device computes faster in bfloat16 than in float32."""
     if device.type != "cpu":
         return True
-    able = torch.cpu.get_capabilities()
-    return any(able.get(name, False) for name in HALVES)
+    features = torch.cpu.get_capabilities()
+    return any(features.get(name, False) for name in BFLOAT16_FEATURES)

@@ -1,8 +1,8 @@
-"""Photo → pixels, as the checkpoint's author did it, and the way back onto the photo.
+"""Photo → model input, as the checkpoint specifies, and the position of the input on the photo.
 
-Sizes are (height, width) in pixels, boxes are (left, top, right, bottom) as floats in the pixels
-of the upright photo. Every step is Pillow's own, so the pixels equal those of the transformers
-library's Pillow processors bit for bit.
+Sizes are (height, width) in pixels. Boxes are (left, top, right, bottom) as floats, in pixels of
+the upright photo. Every step uses Pillow, so the pixels equal those of the transformers library's
+Pillow processors bit for bit.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from einops import rearrange
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from vit_demo.checks import (
     LARGEST_NUMBER,
@@ -28,18 +29,20 @@ from vit_demo.errors import ConfigError, PhotoError
 from vit_demo.photo import MAX_PIXELS
 
 COLORS = 3
-# Mean and standard deviation of ImageNet's photos, which most checkpoints were made with.
+# Mean and standard deviation of ImageNet, which most checkpoints use.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+# How PyTorch resizes numbers, as Pillow resizes pictures.
+UNROUNDED = {Image.Resampling.BILINEAR: "bilinear", Image.Resampling.BICUBIC: "bicubic"}
 
 Size = tuple[int, int]
 Box = tuple[float, float, float, float]
 
 
 def enlargement(box: Box, size: Size) -> float:
-    """How many pixels the model's input of this `size` makes of one of the photo's, at the most.
+    """The factor by which the photo is enlarged to the input's `size`, in the larger direction.
 
-    `box` is the part of the photo that the input shows. Down or across, whichever is more: the
-    pixels in between are interpolated.
+    `box` is the part of the photo that the input covers. Enlarged pixels are interpolated.
     """
     left, top, right, bottom = box
     height, width = size
@@ -48,7 +51,7 @@ def enlargement(box: Box, size: Size) -> float:
 
 @dataclass(frozen=True)
 class Prepared:
-    """One photo, ready for the model, and where on the photo it came from."""
+    """One photo, ready for the model: `picture` and `pixels` show the part `box` of `photo`."""
 
     photo: Image.Image
     picture: Image.Image
@@ -56,13 +59,12 @@ class Prepared:
     box: Box
 
     def grid_box(self, grid: tuple[int, int], patch_size: int) -> Box:
-        """Where the (rows, columns) patches lie on the photo; all of them are of one size.
+        """The box on the photo that a grid of (rows, columns) equal patches covers.
 
-        Where the input is not a whole number of patches, a model either leaves the rest out at the
-        right and at the bottom, and this is smaller than `box`; or it pads the input to a whole
-        number, and the last patches reach beyond `box`, and may reach beyond the photo. To cut
-        the rectangle off there would move every patch, so whoever draws on it cuts off what is
-        drawn.
+        If the input is not a whole number of patches, a model either drops the remainder at the
+        right and at the bottom, so this box is smaller than `box`; or it pads the input, so the
+        last patches extend beyond `box` and possibly beyond the photo. Do not clip this box to the
+        photo, which would move every patch; clip the drawing instead.
         """
         left, top, right, bottom = self.box
         covered_across = grid[1] * patch_size / self.picture.width
@@ -77,16 +79,16 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a checkpoint wants its photos.
+    """How a checkpoint's photos are resized, cropped and normalized.
 
-    `resize` is an exact (height, width), or one number for the shorter side, or None; with
-    `covers` the photo keeps its shape and becomes just large enough for (height, width). `crop`
-    is taken from the centre; where it is larger than the picture, the rest is black. Where the
-    middle falls between two pixels it `rounds` as torchvision does, or down, as transformers does.
-    Values are
-    multiplied by `scale`, then `mean` is taken off and the rest divided by `std` (None leaves
-    them as they are). With `bgr` the channels come in the order blue, green, red, and so do mean
-    and std.
+    `resize` is an exact (height, width), one number for the shorter side, or None. With `covers`
+    the photo keeps its aspect ratio and becomes just large enough to cover (height, width).
+    `crop` is a center crop; if it is larger than the picture, the rest is black. If the center is
+    between two pixels, it `rounds` like torchvision, or rounds down like transformers. Values are
+    multiplied by `scale`, then `mean` is subtracted and the result divided by `std` (None skips
+    this). With `unrounded` the photo is resized after that multiplication, so values are not
+    rounded to bytes; it needs an exact size and no crop. With `bgr` the channels, mean and std are
+    in the order blue, green, red.
     """
 
     resize: Size | int | None
@@ -98,11 +100,22 @@ class Preprocessing:
     mean: tuple[float, float, float] | None = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] | None = (0.5, 0.5, 0.5)
     bgr: bool = False
+    unrounded: bool = False
 
     def __post_init__(self) -> None:
+        if self.unrounded and not (isinstance(self.resize, tuple) and self.crop is None):
+            raise ConfigError(
+                f"resize={self.resize} with crop={self.crop}, but values that are not rounded are "
+                "brought to one exact size; give a height and a width, and no crop."
+            )
+        if self.unrounded and self.resample not in UNROUNDED:
+            raise ConfigError(
+                f"resample={self.resample.name}, but values that are not rounded are resized "
+                f"{' or '.join(UNROUNDED.values())}."
+            )
         if (self.mean is None) != (self.std is None):
             raise ConfigError("mean and std go together: give both or neither.")
-        for name in ("covers", "rounds", "bgr"):
+        for name in ("covers", "rounds", "bgr", "unrounded"):
             check_flag(name, getattr(self, name))
         check_number("scale", self.scale)
         for name, least in (("mean", -LARGEST_NUMBER), ("std", SMALLEST_NUMBER)):
@@ -122,21 +135,58 @@ class Preprocessing:
 
     @property
     def least_side(self) -> int | None:
-        """The shorter side of what comes out, in pixels; None where it is the photo's own."""
+        """The shorter side of the output in pixels; None if it is that of the photo."""
         size = self.resize if self.crop is None else self.crop
         return min(size) if isinstance(size, tuple) else size
+
+    @property
+    def words(self) -> str:
+        """Every step in one line, for a reader who wants to compare it with a training script."""
+        steps = [self._resize_words()]
+        if self.crop is not None:
+            steps.append(f"center {self.crop[0]} × {self.crop[1]}")
+        if self.mean is not None and self.std is not None:
+            steps += [f"{name} {_listed(getattr(self, name))}" for name in ("mean", "std")]
+        else:
+            steps.append("not normalized")
+        return ", ".join([*steps, *(["channels blue, green, red"] if self.bgr else [])])
+
+    def _resize_words(self) -> str:
+        name = self.resample.name.lower()
+        match self.resize:
+            case None:
+                return "not resized"
+            case int(side):
+                return f"shorter side {side} ({name})"
+            case height, width:
+                least = "at least " if self.covers else ""
+                return f"{least}{height} × {width} ({name})"
 
     def __call__(self, photo: Image.Image) -> Prepared:
         """Prepare an upright RGB photo (see `read_photo`)."""
         resized, box = self._resized(photo)
         picture, box = self._cropped(resized, box)
-        return Prepared(photo, picture, self.pixels(picture), box)
+        pixels = self._unrounded(photo) if self.unrounded else self.pixels(picture)
+        return Prepared(photo, picture, pixels, box)
 
     def pixels(self, picture: Image.Image) -> Float[Tensor, "1 3 h w"]:
-        """Numbers for the model, from a picture that already has its size."""
-        # float64 first and float32 after: the order of the transformers library, to the last bit.
+        """Convert a resized and cropped picture to normalized pixels."""
+        return self._normalized(self._scaled(picture))
+
+    def _unrounded(self, photo: Image.Image) -> Float[Tensor, "1 3 h w"]:
+        """Resize between scaling and normalizing, as torchvision does with tensors."""
+        mode = UNROUNDED[self.resample]
+        values = functional.interpolate(
+            self._scaled(photo), self.resize, mode=mode, align_corners=False, antialias=True
+        )
+        return self._normalized(values)
+
+    def _scaled(self, picture: Image.Image) -> Float[Tensor, "1 3 h w"]:
+        # float64 first, then float32: the order of the transformers library, bit for bit.
         values = torch.from_numpy(np.array(picture)).double() * self.scale
-        pixels = rearrange(values.float(), "h w c -> 1 c h w")
+        return rearrange(values.float(), "h w c -> 1 c h w")
+
+    def _normalized(self, pixels: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 3 h w"]:
         if self.bgr:
             pixels = pixels.flip(1)
         if self.mean is None or self.std is None:
@@ -161,7 +211,7 @@ class Preprocessing:
         if width * height > MAX_PIXELS:
             raise PhotoError(
                 f"A photo of {photo.width} × {photo.height} pixels is too narrow: this checkpoint "
-                f"would have it {width} × {height}; crop it first."
+                f"would resize it to {width} × {height}; crop it first."
             )
         return photo.resize((width, height), self.resample), whole
 
@@ -169,20 +219,25 @@ class Preprocessing:
         if self.crop is None:
             return picture, box
         height, width = self.crop
-        spare = (picture.width - width, picture.height - height)
-        left, top = (round(side / 2) if self.rounds else side // 2 for side in spare)
-        across, down = box[2] / picture.width, box[3] / picture.height
+        margins = (picture.width - width, picture.height - height)
+        left, top = (round(margin / 2) if self.rounds else margin // 2 for margin in margins)
+        scale_x, scale_y = box[2] / picture.width, box[3] / picture.height
         cropped = picture.crop((left, top, left + width, top + height))
         return cropped, (
-            left * across,
-            top * down,
-            (left + width) * across,
-            (top + height) * down,
+            left * scale_x,
+            top * scale_y,
+            (left + width) * scale_x,
+            (top + height) * scale_y,
         )
 
 
+def _listed(values: tuple[float, float, float]) -> str:
+    """One number where all three are the same."""
+    return " ".join(f"{value:g}" for value in dict.fromkeys(values))
+
+
 def _check_size(name: str, size: Any, single: bool) -> None:
-    """Raise ConfigError unless it is None, (height, width), or, if allowed, a `single` side."""
+    """Raise ConfigError unless it is None, (height, width), or, if `single`, one side."""
     if size is None:
         return
     sides = (size, size) if single and is_whole(size) else size

@@ -1,4 +1,4 @@
-"""Where things lie and how much is allowed, read from the environment when it is asked for."""
+"""Paths and limits; `Settings.from_environment` reads the environment, the import does not."""
 
 import os
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ LIMITS = ("memory_mb", "download_mb", "results_mb")
 class Settings:
     """Limits of one running app.
 
-    `memory_mb` bounds the checkpoints kept loaded, `download_mb` the size of one that is fetched,
-    and `results_mb` what is kept of all visitors' results.
-    `space_id` is `owner/name` of the Space that it runs on, if any.
-    `host` is the address that Gradio would bind by itself, None for the loopback one.
+    `memory_mb` limits the memory of all loaded checkpoints, `download_mb` the size of one download,
+    and `results_mb` the stored results of all visitors. `space_id` is `owner/name` of the Space
+    that the app runs on, if any. `host` is the address that Gradio binds by default; None means
+    the loopback address.
     """
 
     memory_mb: int = 4000
@@ -37,30 +37,30 @@ class Settings:
 
     @property
     def memory_bytes(self) -> int:
-        """The bound on loaded checkpoints, in bytes."""
+        """The limit on loaded checkpoints, in bytes."""
         return self.memory_mb * MEGABYTE
 
     @property
     def download_bytes(self) -> int:
-        """The largest checkpoint that is fetched, in bytes."""
+        """The largest checkpoint that may be downloaded, in bytes."""
         return self.download_mb * MEGABYTE
 
     @property
     def results_bytes(self) -> int:
-        """The bound on all visitors' results, in bytes."""
+        """The limit on all visitors' results, in bytes."""
         return self.results_mb * MEGABYTE
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """VIT_DEMO_MEMORY_MB, …_DOWNLOAD_MB, …_RESULTS_MB; SPACE_ID, GRADIO_SERVER_NAME."""
-        given: dict[str, int] = {}
+        """Read VIT_DEMO_MEMORY_MB, …_DOWNLOAD_MB, …_RESULTS_MB, SPACE_ID, GRADIO_SERVER_NAME."""
+        limits: dict[str, int] = {}
         for name in LIMITS:
             variable = f"VIT_DEMO_{name.upper()}"
             if (text := environment.get(variable)) is None:
                 continue
             if not text.isdecimal():
-                raise ConfigError(f"{variable}='{text}' is no whole number of megabytes.")
-            given[name] = int(text)
+                raise ConfigError(f"{variable}='{text}' is not a whole number of megabytes.")
+            limits[name] = int(text)
         host = environment.get("GRADIO_SERVER_NAME")
         space = environment.get("SPACE_ID")
-        return cls(**given, on_space=space is not None, space_id=space or "", host=host)
+        return cls(**limits, on_space=space is not None, space_id=space or "", host=host)

@@ -1,14 +1,14 @@
 """Attention as a linear operator: what a traced forward pass records, and its transpose.
 
-    b        batch                          q        rows that are followed back together
-    heads    attention heads                slots    places in one group of tokens
-    groups   groups that attend apart       d        width of one head
-    n_in, n_out   tokens before and after   children tokens that make up one token
+    b        batch                          q        weight vectors propagated together
+    heads    attention heads                slots    positions in one group of tokens
+    groups   groups with separate attention d        width of one head
+    n_in, n_out   tokens before and after   children tokens that are merged into one token
 
-Every architecture here moves information between tokens by linear mixings. A traced forward pass
-records them, in order, as one of two kinds of flow: `Attention`, whose weights depend on the photo,
-and `LinearMixing`, whose weights are fixed by geometry. No architecture's name appears here or in
-any method built on it.
+Every supported architecture moves information between tokens by linear mixings. A traced forward
+pass records them in order, as one of two kinds of flow: `Attention`, whose weights depend on the
+photo, and `LinearMixing`, whose weights are fixed by geometry. Neither this module nor any method
+built on it mentions an architecture by name.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,8 +24,8 @@ from torch.nn import functional
 
 from vit_demo.errors import ConfigError
 
-# Weights are formed a few query rows at a time; this bounds the numbers alive at once, so that
-# memory stays flat from 14×14 patches to 64×64.
+# Attention weights are computed a few query rows at a time. This limits the number of elements in
+# memory at once, so that memory use stays constant from 14×14 patches to 64×64.
 CHUNK_NUMBERS = 4_000_000
 
 PADDING = -1
@@ -35,29 +35,39 @@ Rule = Callable[["Attention", slice], Float[Tensor, "bg rows slots"]]
 
 @runtime_checkable
 class Flow(Protocol):
-    """One linear mixing of tokens, seen from its output."""
+    """One linear mixing of tokens."""
 
     @property
     def residual(self) -> bool:
-        """Whether an additive residual connection runs round the mixing."""
+        """Whether an additive residual connection bypasses the mixing."""
         ...
 
     def apply_transpose(
         self, weight: Float[Tensor, "b q n_out"], rule: Rule
     ) -> Float[Tensor, "b q n_in"]:
-        """Hand weights on the outputs back to the inputs: the adjoint of the mixing."""
+        """Map weights on the outputs to weights on the inputs: the adjoint of the mixing."""
+        ...
+
+
+@runtime_checkable
+class Bias(Protocol):
+    """What is added to the scores, formed a few query rows at a time."""
+
+    def rows(self, rows: slice) -> Float[Tensor, "#groups heads rows slots"]:
+        """The rows of some queries."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Attention:
-    """One attention layer, kept as the tensors it was computed from (references, not copies).
+    """One attention layer, stored as the tensors it was computed from (references, not copies).
 
-    The fused kernel never forms the attention weights; they are formed here, from query and key,
-    when they are asked for. `index` says which token sits in which slot of which group; dense
-    attention is one group that holds every token. `outputs` says which output each query makes;
-    left out, every slot makes the token that it holds. `bias` is added to the scores, the same
-    for every photo; −∞ keeps a slot out.
+    The fused kernel never computes the attention weights; `weights` computes them from query and
+    key on demand. `index` says which token is in which slot of which group; dense attention is one
+    group with every token. `outputs` says which output token each query produces; None means that
+    every slot produces the token it contains. `bias` is added to the scores and is the same for
+    every photo; −∞ excludes a slot. A bias over all pairs of tokens is a `Bias`, which computes
+    its rows on demand: as a tensor it would keep n × n numbers per head after its layer.
     """
 
     query: Float[Tensor, "bg heads queries d"]
@@ -67,87 +77,90 @@ class Attention:
     index: Int[Tensor, "groups slots"]
     tokens: int
     scale: float
-    bias: Float[Tensor, "#groups heads slots slots"] | None = None
+    bias: Float[Tensor, "#groups heads slots slots"] | Bias | None = None
     residual: bool = True
     outputs: Int[Tensor, "groups queries"] | None = None
 
     @property
     def heads(self) -> int:
-        """How many heads attend side by side."""
+        """The number of attention heads."""
         return self.query.shape[1]
 
     @cached_property
     def dense(self) -> bool:
-        """Whether there is one group, and every token sits in its own slot of it."""
+        """Whether there is one group that contains all tokens in order."""
         in_order = torch.arange(self.tokens, device=self.index.device)[None]
         return self.outputs is None and torch.equal(self.index, in_order)
 
     def weights(self, rows: slice = slice(None)) -> Float[Tensor, "bg heads rows slots"]:
-        """softmax(QKᵀ · scale + bias), for the chosen query rows (arXiv 1706.03762)."""
+        """softmax(QKᵀ · scale + bias) of the selected query rows (arXiv 1706.03762)."""
         scores = (self.scale * self.query[:, :, rows]) @ self.key.mT
         if self.bias is not None:
-            apart = rearrange(scores, "(b groups) ... -> b groups ...", groups=len(self.index))
-            scores = rearrange(apart + self.bias[:, :, rows], "b groups ... -> (b groups) ...")
+            grouped = rearrange(scores, "(b groups) ... -> b groups ...", groups=len(self.index))
+            bias = self.bias
+            added = bias[:, :, rows] if isinstance(bias, Tensor) else bias.rows(rows)
+            scores = rearrange(grouped + added, "b groups ... -> (b groups) ...")
         return scores.softmax(dim=-1)
 
     def on_tokens(self, mixing: Float[Tensor, "bg rows slots"]) -> Float[Tensor, "bg rows slots"]:
-        """The mixing without its padding slots: what is left of every row sums to one again.
+        """The mixing without its padding slots, with every row normalized to a sum of one.
 
-        The row of a slot that is padding itself may be left empty; nothing is ever placed there.
+        A row can be all zeros if it belongs to a padding slot; no weight is ever placed there.
         """
         real = self.index != PADDING
         if self.dense or real.all():
             return mixing
-        apart = rearrange(mixing, "(b groups) ... -> b groups ...", groups=len(self.index))
-        kept = rearrange(apart * real[:, None], "b groups ... -> (b groups) ...")
+        grouped = rearrange(mixing, "(b groups) ... -> b groups ...", groups=len(self.index))
+        kept = rearrange(grouped * real[:, None], "b groups ... -> (b groups) ...")
         return kept / kept.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(kept.dtype).tiny)
 
     def apply_transpose(
         self, weight: Float[Tensor, "b q n_out"], rule: Rule
     ) -> Float[Tensor, "b q n_in"]:
-        """Weights on the mixed tokens, back on the tokens that were mixed.
+        """Map weights on the output tokens to weights on the input tokens.
 
-        `rule` turns the heads' weights of some rows into one mixing matrix. Only those rows are
-        formed that carry any weight, so one class token costs one row.
+        `rule` combines the heads' attention weights of some rows into one mixing matrix. Only rows
+        with a nonzero weight are computed, so one class token costs one row.
         """
         if self.dense:
-            return self._mixed_back(weight, rule)
+            return self._transpose_slots(weight, rule)
         groups = len(self.index)
-        # A slot that holds padding (−1) reads the extra, empty column.
-        placed = rearrange(
+        # The index of a padding slot (−1) selects the extra column of zeros.
+        on_queries = rearrange(
             functional.pad(weight, (0, 1))[
                 :, :, self.index if self.outputs is None else self.outputs
             ],
             "b q groups queries -> (b groups) q queries",
         )
-        pulled = self._mixed_back(placed, rule)
-        return _gather_back(
-            rearrange(pulled, "(b groups) q slots -> b q (groups slots)", groups=groups),
+        on_slots = self._transpose_slots(on_queries, rule)
+        return _sum_by_token(
+            rearrange(on_slots, "(b groups) q slots -> b q (groups slots)", groups=groups),
             rearrange(self.index, "groups slots -> (groups slots)"),
             self.tokens,
         )
 
-    def _mixed_back(
-        self, placed: Float[Tensor, "bg q queries"], rule: Rule
+    def _transpose_slots(
+        self, weight: Float[Tensor, "bg q queries"], rule: Rule
     ) -> Float[Tensor, "bg q slots"]:
-        """Weights on the queries, back on the slots; a few rows at a time, the empty ones never."""
+        """Map weights on the queries to weights on the slots, a chunk of rows at a time."""
         slots = self.index.shape[1]
-        live = placed.detach().abs().amax(dim=(0, 1)).nonzero()
-        pulled = placed.new_zeros(*placed.shape[:2], slots)
-        if len(live):
-            first, end = int(live[0]), int(live[-1]) + 1
-            step = max(1, CHUNK_NUMBERS // (placed.shape[0] * self.heads * slots))
+        nonzero = weight.detach().abs().amax(dim=(0, 1)).nonzero()
+        total = weight.new_zeros(*weight.shape[:2], slots)
+        if len(nonzero):
+            first, end = int(nonzero[0]), int(nonzero[-1]) + 1
+            step = max(1, CHUNK_NUMBERS // (weight.shape[0] * self.heads * slots))
             for start in range(first, end, step):
                 rows = slice(start, min(start + step, end))
-                pulled = pulled + placed[:, :, rows] @ rule(self, rows)
-        return pulled
+                total = total + weight[:, :, rows] @ rule(self, rows)
+        return total
 
 
 @dataclass(frozen=True, eq=False)
 class LinearMixing:
-    """Fixed geometry: every output token is a stated mix of its children.
+    """Fixed geometry: every output token is a weighted sum of its children.
 
-    A token with no children (a class token that enters here) lets its weight end.
+    `share` has the weights of the children. The weight of a token without children (a class token
+    that is added at this point) is dropped.
     """
 
     index: Int[Tensor, "n_out children"]
@@ -158,22 +171,22 @@ class LinearMixing:
     def apply_transpose(
         self, weight: Float[Tensor, "b q n_out"], rule: Rule
     ) -> Float[Tensor, "b q n_in"]:
-        """Hand each token's weight to its children by their shares; `rule` plays no part."""
+        """Distribute each token's weight over its children by their shares; ignores `rule`."""
         del rule
-        handed = einsum(
+        parts = einsum(
             weight, self.share.to(weight), "b q n_out, n_out children -> b q n_out children"
         )
-        return _gather_back(
-            rearrange(handed, "b q n_out children -> b q (n_out children)"),
+        return _sum_by_token(
+            rearrange(parts, "b q n_out children -> b q (n_out children)"),
             rearrange(self.index, "n_out children -> (n_out children)"),
             self.tokens,
         )
 
 
-def _gather_back(
-    parts: Float[Tensor, "b q places"], index: Int[Tensor, " places"], tokens: int
+def _sum_by_token(
+    parts: Float[Tensor, "b q positions"], index: Int[Tensor, " positions"], tokens: int
 ) -> Float[Tensor, "b q tokens"]:
-    """Add up the parts that belong to each token; what sits on padding is dropped."""
+    """Sum the parts that belong to each token; parts on padding are dropped."""
     extra_column = index.remainder(tokens + 1)
     total = parts.new_zeros(*parts.shape[:2], tokens + 1)
     return total.index_add(2, extra_column, parts)[:, :, :tokens]
@@ -181,12 +194,13 @@ def _gather_back(
 
 @dataclass
 class Trace:
-    """What one forward pass moved where. Pass an empty one in, read it afterwards.
+    """A record of how one forward pass moved information between tokens.
 
-    The first flow starts at the patch grid, the last one is the read-out, so that every method
-    begins with a weight of one. A trace serves one pass: two passes can never share one.
-    With `gradients` the pass leaves a graph. With either that or `hidden_states`, `outputs` holds
-    what the tokens were after each layer, for models whose head can read them there.
+    Pass an empty trace to the model and read it afterwards; each pass needs a new one. The first
+    flow starts at the patch grid and the last one is the read-out, so every method starts from a
+    weight of one. With `gradients` the pass keeps its autograd graph. With `gradients` or
+    `hidden_states`, `outputs` contains the tokens after each layer, for models whose head can read
+    them there.
     """
 
     flows: list[Flow] = field(default_factory=list)
@@ -196,38 +210,38 @@ class Trace:
     outputs: dict[Attention, Float[Tensor, "b n d"]] = field(default_factory=dict)
 
     def begin(self, grid: tuple[int, int]) -> None:
-        """Say on which grid of (rows, columns) patches the pass begins."""
+        """Start a pass on a grid of (rows, columns) patches."""
         if self.grid is not None:
-            raise ConfigError("This trace holds a pass already; give every pass a new Trace().")
+            raise ConfigError("This trace already contains a pass; give every pass a new Trace().")
         self.grid = grid
 
     def record(self, flow: Flow) -> None:
-        """Add the next mixing. Frozen weights make no graph, so it starts at `attn_output`."""
+        """Add the next flow. Frozen weights create no graph, so it starts at `attn_output`."""
         if self.gradients and isinstance(flow, Attention) and not flow.attn_output.requires_grad:
             flow.attn_output.requires_grad_()
         self.flows.append(flow)
 
     def record_hidden_state(self, tokens: Float[Tensor, "b n d"]) -> None:
-        """Say what the tokens are after the latest layer; kept where someone asks for it."""
+        """Store the tokens after the latest layer, if this trace keeps hidden states."""
         if self.gradients or self.hidden_states:
             self.outputs[self.layers[-1]] = tokens
 
     @property
     def layers(self) -> list[Attention]:
-        """The attention layers between tokens, first to last; pooling is none of them."""
+        """The attention layers between tokens, first to last, without attention pooling."""
         attentions = (flow for flow in self.flows if isinstance(flow, Attention))
         return [flow for flow in attentions if flow.outputs is None]
 
 
 def mean_heads(flow: Attention, rows: slice) -> Float[Tensor, "bg rows slots"]:
-    """The plain mean of the heads' weights: every row is a distribution over tokens."""
+    """The mean of the heads' attention weights; every row is a distribution over tokens."""
     return flow.on_tokens(
         reduce(flow.weights(rows), "bg heads rows slots -> bg rows slots", "mean")
     )
 
 
 def one_head(head: int) -> Rule:
-    """The weights of a single head."""
+    """A rule that takes the attention weights of a single head."""
 
     def rule(flow: Attention, rows: slice) -> Float[Tensor, "bg rows slots"]:
         return flow.on_tokens(flow.weights(rows)[:, head])
@@ -242,13 +256,13 @@ def propagate_back(
     keep: float = 0.5,
     gain: float = 0.5,
 ) -> Float[Tensor, "b q n_in"]:
-    """Follow weights from the last flow back to the first.
+    """Propagate weights from the last flow back to the first.
 
-    Round a residual connection the weight is split: `keep` of it goes past the mixing and `gain`
-    of it through. With ½ and ½ this is attention rollout's ½A + ½I (arXiv 2005.00928) taken one
-    row vector at a time, at O(layers · n²) instead of O(layers · n³).
+    At a residual connection the weight is split: `keep` of it bypasses the mixing and `gain` of it
+    goes through. With ½ and ½ this is attention rollout's ½A + ½I (arXiv 2005.00928), computed one
+    row vector at a time in O(layers · n²) instead of O(layers · n³).
     """
     for flow in reversed(flows):
-        pulled = flow.apply_transpose(weight, rule)
-        weight = keep * weight + gain * pulled if flow.residual else pulled
+        through = flow.apply_transpose(weight, rule)
+        weight = keep * weight + gain * through if flow.residual else through
     return weight

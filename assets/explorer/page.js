@@ -176,8 +176,9 @@ class Bridge {
       loadLayer: (layer) => this.askLater("layer", { layer }),
       loadPatch: (layer, row, column) => this.ask("layer", { layer, row, column }),
       loadView: (view, classes) => this.ask("view", { view, ...classes }),
-      loadLens: () => this.askLater("lens", {}),
-      testMap: (view) => this.ask("test", { view }),
+      loadLens: () => this.askLater("lens", { automatic: true }),
+      testMap: (view, automatic) =>
+        automatic ? this.askLater("test", { view, automatic }) : this.ask("test", { view }),
       saveSlide: (content) => this.ask("slide", content),
       change: (state, data) => this.mark(state, data),
     });

@@ -1,16 +1,23 @@
 /** The likeliest classes as bars, for pages that have no component of their own for them. */
 
 import { element } from "./dom.js";
-import { percent, say } from "./words.js";
+import { number, percent, say } from "./words.js";
 
 /** `choose(index, compare)` is called for a click on a class; with the shift key `compare` is true. */
 export function predictionBars(predictions, words, choose = null) {
-  const rows = predictions.map(({ index, label, probability }, rank) => {
-    const content = [
-      element("span", { class: "label", dir: "auto" }, label),
-      element("span", { class: "probability" }, percent(probability)),
-      element("span", { class: "track", style: `--share: ${probability}` }),
-    ];
+  const rows = predictions.map(({ index, label, probability, value }, rank) => {
+    // A regression gives a number and no probability: there is no bar for it.
+    const content =
+      probability === null
+        ? [
+            element("span", { class: "label", dir: "auto" }, label),
+            element("span", { class: "probability" }, number(value)),
+          ]
+        : [
+            element("span", { class: "label", dir: "auto" }, label),
+            element("span", { class: "probability" }, percent(probability)),
+            element("span", { class: "track", style: `--share: ${probability}` }),
+          ];
     const click = (press) => choose(index, press.shiftKey);
     const row = choose
       ? element("button", { type: "button", "data-class": index, "aria-pressed": "false", onclick: click }, ...content)

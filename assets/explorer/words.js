@@ -13,6 +13,11 @@ export function text(words, content) {
   return say(words, content.key, content.parameters);
 }
 
+/** A number of any size, in four significant digits, with a true minus sign. */
+export function number(value) {
+  return String(Number(value.toPrecision(4))).replace("-", "\u2212");
+}
+
 /** A share as percent, in two significant digits at least, with a true minus sign. */
 export function percent(value) {
   const size = Math.abs(100 * value);
@@ -20,12 +25,12 @@ export function percent(value) {
   return `${(100 * value).toFixed(digits)} %`.replace("-", "\u2212");
 }
 
-/** How a view's values are written: as percent, or as numbers of two significant digits. */
+/** How a view's values are written: as percent, or as decimal numbers. */
 export function formatOf(view) {
-  return view.format === "number" ? number : percent;
+  return view.format === "number" ? decimal : percent;
 }
 
-function number(value) {
+function decimal(value) {
   const size = Math.abs(value);
   return value.toFixed(size === 0 || size >= 0.1 ? 2 : size >= 0.001 ? 3 : 4).replace("-", "\u2212");
 }

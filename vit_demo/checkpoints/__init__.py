@@ -1,17 +1,20 @@
 """Reference → files → layout → our model, its labels and its preprocessing."""
 
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
-from vit_demo.checkpoints import hf_format, timm_format, tutorial_format
+from vit_demo.checkpoints import class_names, hf_format, timm_format, tutorial_format
 from vit_demo.checkpoints.cache import CheckpointCache, Progress
 from vit_demo.checkpoints.catalogue import DEFAULT, bundled
 from vit_demo.checkpoints.checkpoint import Checkpoint, CheckpointInfo, ParsedCheckpoint, build
-from vit_demo.checkpoints.family import check_family, is_timm
+from vit_demo.checkpoints.family import check_family, layout_of
 from vit_demo.checkpoints.files import CONFIG, read_json
 from vit_demo.checkpoints.hub import fetch
+from vit_demo.checkpoints.preprocessing_presets import chosen_preprocessing
 from vit_demo.checkpoints.reference import parse
 from vit_demo.checkpoints.summary import CheckpointSummary, summarize, works_offline
+from vit_demo.checkpoints.weights import PICKLED, missing_weights
 from vit_demo.errors import CheckpointError, ConfigError, NotFoundError, UnsupportedError
 from vit_demo.settings import Settings
 
@@ -39,13 +42,17 @@ def load(
     cancelled: Event | None = None,
     allow_pickle: bool = False,
     paths: bool = True,
+    preprocessing: str | None = None,
+    classes: Path | None = None,
 ) -> Checkpoint:
     """Load a checkpoint: a bundled name, a folder or .pth, or a Hub id `owner/name[@revision]`.
 
     See `read` for the arguments and errors. Raises StateDictMismatchError too, where the tensors
     do not fit the model.
     """
-    stored, revision = read(ref, progress, cancelled, allow_pickle, paths)
+    stored, revision = read(
+        ref, progress, cancelled, allow_pickle, paths, preprocessing=preprocessing, classes=classes
+    )
     return build(stored, ref, revision)
 
 
@@ -64,18 +71,23 @@ def read(
     cancelled: Event | None = None,
     allow_pickle: bool = False,
     paths: bool = True,
+    *,
+    preprocessing: str | None = None,
+    classes: Path | None = None,
 ) -> tuple[ParsedCheckpoint, str | None]:
     """What a checkpoint's files say, and the commit they are of; no model is built.
 
     While files come from the Hub, `progress` is told the file, the bytes that are here and the
     bytes in all, and `cancelled` stops it. With `allow_pickle`, pytorch_model.bin is opened where
     there is no model.safetensors; only tensors are read from it, and no code is run. Without
-    `paths`, no folder of this machine is opened but the bundled ones. Raises NotFoundError,
-    UnsupportedError or another CheckpointError, each saying what to do next.
+    `paths`, no folder of this machine is opened but the bundled ones. `preprocessing` is a preset
+    or a processor's file, and `classes` a file of class names: they come before what the
+    checkpoint says. Raises NotFoundError, UnsupportedError or another CheckpointError, each saying
+    what to do next.
     """
     reference = parse(ref, paths)
     if isinstance(reference, Path):
-        return read_folder(reference, ref, allow_pickle), None
+        return read_folder(reference, ref, allow_pickle, preprocessing, classes), None
     snapshot = fetch(
         reference,
         lambda config_json: check_family(config_json, f"'{ref}'"),
@@ -86,19 +98,30 @@ def read(
         # Whoever may not name this machine's folders is not told what lies in its cache either.
         offline=(lambda: works_offline(allow_pickle)) if paths else bundled,
     )
-    return read_folder(snapshot.folder, ref, allow_pickle), snapshot.revision
+    stored = read_folder(snapshot.folder, ref, allow_pickle, preprocessing, classes)
+    return stored, snapshot.revision
 
 
-def read_folder(path: Path, ref: str, allow_pickle: bool = False) -> ParsedCheckpoint:
+def read_folder(
+    path: Path,
+    ref: str,
+    allow_pickle: bool = False,
+    preprocessing: str | None = None,
+    classes: Path | None = None,
+) -> ParsedCheckpoint:
     """Read a folder, or a tutorial's .pth, without building its model; raises CheckpointError.
 
-    What its files say decides which layout it is read as.
+    What its files say decides which layout it is read as; `read` says what the options do.
     """
     source = f"'{ref}'"
     try:
         if not path.exists():
             raise NotFoundError(f"There is no {source}; name a folder that holds a checkpoint.")
-        return _read(path, source, allow_pickle)
+        stored = _read(path, source, allow_pickle, classes)
+        if preprocessing is None:
+            return stored
+        chosen = chosen_preprocessing(preprocessing, stored.config.image_size, source)
+        return replace(stored, preprocessing=chosen, preprocessing_source="option")
     except ConfigError as error:
         reason = str(error).removesuffix(".")
         raise CheckpointError(
@@ -111,15 +134,24 @@ def read_folder(path: Path, ref: str, allow_pickle: bool = False) -> ParsedCheck
         ) from error
 
 
-def _read(path: Path, source: str, allow_pickle: bool) -> ParsedCheckpoint:
+def _read(path: Path, source: str, allow_pickle: bool, classes: Path | None) -> ParsedCheckpoint:
     if not path.is_dir():
-        if path.suffix == tutorial_format.SUFFIX:
-            return tutorial_format.read(path, source)
+        if path.name.endswith(PICKLED):
+            return tutorial_format.read(path, source, classes)
         raise UnsupportedError(
             f"{source} is a file; name the folder that holds config.json and model.safetensors, "
             f"or a {tutorial_format.SUFFIX} file."
         )
     if not (path / CONFIG).exists() and (weights := tutorial_format.find(path, source)):
-        return tutorial_format.read(weights, source)
-    layout = timm_format if is_timm(read_json(path / CONFIG, source)) else hf_format
-    return layout.read(path, source, allow_pickle)
+        return tutorial_format.read(weights, source, classes)
+    if not (path / CONFIG).exists() and (refusal := missing_weights(path, source)):
+        raise refusal
+    config_json = read_json(path / CONFIG, source)
+    layout = layout_of(config_json, path, source)
+    if layout == "bare":
+        return tutorial_format.read_folder(path, config_json, source, classes)
+    reader = timm_format if layout == "timm" else hf_format
+    stored = reader.read(path, source, allow_pickle)
+    if classes is None:
+        return stored
+    return replace(stored, labels=class_names.read(classes, len(stored.labels), source))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -16,6 +17,7 @@ from vit_demo.errors import (
     UnsupportedError,
 )
 from vit_demo.models import Classifier, ModelConfig, ModelSpec
+from vit_demo.predictions import Problem
 from vit_demo.preprocess import Preprocessing
 
 # What weights are stored as, and can be brought to float32.
@@ -24,10 +26,18 @@ FLOATS = {torch.float32, torch.float16, torch.bfloat16, torch.float64}
 LARGEST_WEIGHT = 1e12
 HEADS = {"head.weight", "head.fc.weight"}
 
+# Where it is stated how photos are prepared: in a file of the checkpoint; nowhere, so that it is
+# guessed from the family; or in an option of the user's.
+PreprocessingSource = Literal["file", "guess", "option"]
+
 
 @dataclass(frozen=True)
 class ParsedCheckpoint:
-    """One checkpoint as read from its files; tensors bear our names and their stored precision."""
+    """One checkpoint as read from its files; tensors bear our names and their stored precision.
+
+    `notes` are sentences about choices that the reader made: which copy of the weights was taken,
+    which tensors were left out.
+    """
 
     architecture: str
     layout: str
@@ -36,6 +46,9 @@ class ParsedCheckpoint:
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     calibration: Calibration = field(default_factory=Calibration)
+    preprocessing_source: PreprocessingSource = "file"
+    notes: tuple[str, ...] = ()
+    problem: Problem = "single_label"
 
     def __post_init__(self) -> None:
         side = self.preprocessing.least_side
@@ -66,6 +79,8 @@ class CheckpointInfo:
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     calibration: Calibration
+    preprocessing_source: PreprocessingSource = "file"
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +98,13 @@ class Checkpoint:
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     calibration: Calibration = field(default_factory=Calibration)
+    preprocessing_source: PreprocessingSource = "file"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def problem(self) -> Problem:
+        """What its logits mean."""
+        return self.model.problem
 
     def check_answers(self, logits: Float[Tensor, "*photos classes"]) -> None:
         """Raise CheckpointError where logits, divided by the temperature, are not finite."""
@@ -109,6 +131,8 @@ class Checkpoint:
             labels=self.labels,
             preprocessing=self.preprocessing,
             calibration=self.calibration,
+            preprocessing_source=self.preprocessing_source,
+            notes=self.notes,
         )
 
 
@@ -129,6 +153,7 @@ def build(stored: ParsedCheckpoint, ref: str, revision: str | None = None) -> Ch
             model = stored.config.build()
         ours = {n: t.clone() if t.is_inference() else t for n, t in stored.tensors.items()}
         load_state_dict_strict(model, ours, f"'{ref}'")
+    model.problem = stored.problem
     return Checkpoint(
         ref=ref,
         revision=revision,
@@ -138,6 +163,8 @@ def build(stored: ParsedCheckpoint, ref: str, revision: str | None = None) -> Ch
         labels=stored.labels,
         preprocessing=stored.preprocessing,
         calibration=stored.calibration,
+        preprocessing_source=stored.preprocessing_source,
+        notes=stored.notes,
     )
 
 

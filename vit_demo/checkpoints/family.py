@@ -1,10 +1,14 @@
 """Which family a config.json describes, in either library's layout."""
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from vit_demo.checkpoints import hf_format, timm_format
-from vit_demo.checkpoints.families import of_model_type
+from vit_demo.checkpoints.families import FAMILIES, of_model_type
+from vit_demo.checkpoints.tutorial_format import SIGNS
+from vit_demo.checkpoints.weights import tensor_names
 from vit_demo.errors import UnsupportedError
 from vit_demo.models import Classifier
 
@@ -12,9 +16,43 @@ from vit_demo.models import Classifier
 CLASSIFIER = "ForImageClassification"
 
 
+# How transformers begins the names of its tensors, and timm does not.
+OF_TRANSFORMERS = re.compile(r"(\w+\.)?(embeddings|encoder)\.")
+
+
+Layout = Literal["timm", "transformers", "bare"]
+
+
 def is_timm(config_json: Mapping[str, Any]) -> bool:
-    """timm names one architecture; transformers lists its classes, and states a model type."""
-    return isinstance(config_json.get("architecture"), str) and "model_type" not in config_json
+    """timm names one architecture; transformers lists its classes, and states a model type.
+
+    A configuration with an architecture is timm's, unless its model type is one of transformers'
+    that is read here: whoever adds a model type of their own does not change the tensors.
+    """
+    return isinstance(config_json.get("architecture"), str) and not _of_transformers(config_json)
+
+
+def layout_of(config_json: Mapping[str, Any], folder: Path, source: str) -> Layout:
+    """How to read a folder: by what its configuration says, and by its tensors' names.
+
+    A configuration that states both libraries' keys is settled by the names. One that names no
+    model that is read, as one made by hand may, is left aside where the names are timm's: the
+    tensors are then read alone, `bare`.
+    """
+    if is_timm(config_json):
+        return "timm"
+    described = _of_transformers(config_json)
+    if described and not isinstance(config_json.get("architecture"), str):
+        return "transformers"
+    names = tensor_names(folder, source)
+    if not described:
+        return "bare" if any(sign in names for sign in SIGNS) else "transformers"
+    return "timm" if names and not any(map(OF_TRANSFORMERS.match, names)) else "transformers"
+
+
+def _of_transformers(config_json: Mapping[str, Any]) -> bool:
+    known = {model_type for family in FAMILIES for model_type in family.model_types}
+    return str(config_json.get("model_type")) in known
 
 
 def check_family(config_json: Mapping[str, Any], source: str) -> str:

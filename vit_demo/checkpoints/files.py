@@ -4,19 +4,24 @@ import json
 import os
 import pickle
 import struct
+from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.serialization import safe_globals
 
 from vit_demo.errors import CheckpointError
 
 CONFIG, WEIGHTS, PROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
+# Newer releases of transformers keep the image processor in here, under one key.
+NESTED_PROCESSOR, IMAGE_PROCESSOR = "processor_config.json", "image_processor"
 LABELS, PICKLE = "class_indices.json", "pytorch_model.bin"
 # What `finetune` writes beside a checkpoint, and the folder of the best epoch below it.
 SUMMARY, BEST = "training.json", "best"
@@ -28,7 +33,13 @@ PICKLE_DAMAGE = (
     *(ValueError, TypeError, AttributeError, LookupError, AssertionError, OverflowError),
 )
 
-STATE_DICTS = ("model", "state_dict", "model_state_dict", "state_dict_ema", "net")
+# Under which names training scripts keep the weights, and a running mean of them.
+STATE_DICTS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
+AVERAGED_DICTS = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema")
+
+# A training script's options lie beside its weights as this class, which only holds values. torch
+# keeps what may be read for the whole process, so one file is opened at a time.
+_options_of_scripts = Lock()
 
 
 def read_json(path: Path, source: str) -> dict[str, Any]:
@@ -69,17 +80,6 @@ def replacing(path: Path) -> Iterator[Path]:
     unfinished.replace(path)
 
 
-def load_weights(folder: Path, source: str, allow_pickle: bool) -> dict[str, Tensor]:
-    """A checkpoint's tensors; only with `allow_pickle` from a pickle, where nothing else is there.
-
-    Raises CheckpointError when there are none or they cannot be read.
-    """
-    pickled = folder / PICKLE
-    if (folder / WEIGHTS).exists() or not (allow_pickle and pickled.exists()):
-        return load_tensors(folder / WEIGHTS, source)
-    return unpickle_tensors(pickled, source)
-
-
 def load_tensors(path: Path, source: str) -> dict[str, Tensor]:
     """The tensors of one safetensors file; raises CheckpointError when it cannot be read."""
     if not path.exists():
@@ -90,27 +90,39 @@ def load_tensors(path: Path, source: str) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, TypeError) as error:  # TypeError: a shape beyond 2**63
-        raise CheckpointError(
-            f"{source}: {path.name} is damaged ({error}); download or save it again."
-        ) from error
+        raise damaged(path, source, error) from error
 
 
-def unpickle_tensors(path: Path, source: str) -> dict[str, Tensor]:
+def damaged(path: Path, source: str, error: Exception) -> CheckpointError:
+    """The refusal of a file of weights that cannot be read."""
+    return CheckpointError(
+        f"{source}: {path.name} is damaged ({error}); download or save it again."
+    )
+
+
+def unpickle_tensors(path: Path, source: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The state dict in a pickle, read by torch's restricted reader, which runs no code.
 
-    Training scripts put it under one of STATE_DICTS, the weights before their running mean; raises
-    CheckpointError without one.
+    Training scripts put it into dictionaries, in any nesting, beside the state of an optimizer. Of
+    the weights and their running mean, the mean is taken, as timm does; then a sentence says so.
+    Raises CheckpointError without a state dict.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with _options_of_scripts, safe_globals([Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except PICKLE_DAMAGE as error:
         raise CheckpointError(
             f"{source}: {path.name} is damaged, or holds more than tensors, which is never "
             "opened; save model.state_dict() alone."
         ) from error
-    for name in STATE_DICTS:
-        if isinstance(content, dict) and isinstance(content.get(name), dict):
-            content = content[name]
+    notes: list[str] = []
+    while isinstance(content, dict) and (held := _held(content)):
+        if held in AVERAGED_DICTS and (others := [name for name in STATE_DICTS if name in content]):
+            notes.append(
+                f"The file holds the weights ('{others[0]}') and their running mean ('{held}'); "
+                "the mean is read, as timm does."
+            )
+        content = content[held]
     if not isinstance(content, dict) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
     ):
@@ -123,7 +135,13 @@ def unpickle_tensors(path: Path, source: str) -> dict[str, Tensor]:
                 f"{source}: {name} in {path.name} is sparse, quantized, or without values of its "
                 "own; save plain tensors, or the checkpoint as safetensors."
             )
-    return dict(content)
+    return dict(content), tuple(notes)
+
+
+def _held(content: Mapping[Any, Any]) -> str | None:
+    """Under which of the usual names a dictionary holds the one that is meant."""
+    names = (*AVERAGED_DICTS, *STATE_DICTS)
+    return next((name for name in names if isinstance(content.get(name), dict)), None)
 
 
 def _holds_every_value(tensor: Tensor) -> bool:

@@ -18,14 +18,19 @@ from vit_demo.checkpoints.files import (
     CONFIG,
     PROCESSOR,
     WEIGHTS,
-    load_weights,
     read_json,
     replacing,
     write_json,
 )
 from vit_demo.checkpoints.naming import check_colours
-from vit_demo.checkpoints.processor import preprocessing_json, read_preprocessing
+from vit_demo.checkpoints.problem import read_problem
+from vit_demo.checkpoints.processor import (
+    preprocessing_json,
+    read_preprocessing,
+    stored_processor,
+)
 from vit_demo.checkpoints.values import section, whole
+from vit_demo.checkpoints.weights import open_weights
 from vit_demo.errors import CheckpointError
 from vit_demo.models.vit import ViTConfig
 from vit_demo.preprocess import Preprocessing
@@ -36,6 +41,7 @@ LAYOUT = "transformers"
 def read(folder: Path, source: str, allow_pickle: bool = False) -> ParsedCheckpoint:
     """Read the three files. `source` names the checkpoint in messages.
 
+    Without the last one, photos are prepared by the family's own processor, which is a guess.
     Raises CheckpointError when a file is missing or damaged, UnsupportedError when the family
     or one of its options is not read here.
     """
@@ -43,19 +49,23 @@ def read(folder: Path, source: str, allow_pickle: bool = False) -> ParsedCheckpo
     model_type = check_family(config_json, source)
     family = of_model_type(model_type, source)
     labels = _labels(config_json, source)
-    tensors = load_weights(folder, source, allow_pickle)
-    config, tensors, size = family.read_hf(config_json, tensors, model_type, len(labels), source)
+    weights = open_weights(folder, source, allow_pickle)
+    config, tensors, size = family.read_hf(
+        config_json, weights.tensors, model_type, len(labels), source
+    )
     check_colours(config.channels, source)
-    processor = folder / PROCESSOR
-    stored = read_json(processor, source) if processor.exists() else {}
+    stored = stored_processor(folder, source)
     return ParsedCheckpoint(
         architecture=f"{family.model_types[model_type]} {size}",
         layout=LAYOUT,
         config=config,
         tensors=tensors,
         labels=labels,
-        preprocessing=read_preprocessing(stored, config.image_size, source, model_type),
+        preprocessing=read_preprocessing(stored or {}, config.image_size, source, model_type),
         calibration=read_calibration(config_json, source),
+        preprocessing_source="guess" if stored is None else "file",
+        notes=weights.notes,
+        problem=read_problem(config_json, len(labels), source),
     )
 
 

@@ -1,20 +1,23 @@
-"""preprocessor_config.json, as the transformers library writes it, read and written."""
+"""The image processor's file, as the transformers library writes it, read and written."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any
 
 from PIL import Image
 
 from vit_demo.checkpoints.families import of_model_type
-from vit_demo.checkpoints.files import PROCESSOR
-from vit_demo.checkpoints.values import flag, number
+from vit_demo.checkpoints.files import IMAGE_PROCESSOR, NESTED_PROCESSOR, PROCESSOR, read_json
+from vit_demo.checkpoints.values import flag, number, section
 from vit_demo.checks import LARGEST_NUMBER, SMALLEST_NUMBER, check_number, is_finite, is_whole
 from vit_demo.errors import UnsupportedError
 from vit_demo.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Size
 
+# The side from which ConvNeXt's processor cuts nothing off.
+SQUEEZED = 384
 HALF = (0.5, 0.5, 0.5)
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -25,10 +28,13 @@ class Defaults:
     """What one of the library's processors does where its file is silent; sides in pixels.
 
     `square` says what a single number for the size means: both sides, or the shorter one. `crop`
-    is the side of the middle that is cut out if anything is, which `crops` decides.
+    is the side of the middle that is cut out if anything is, which `crops` decides. With
+    `crop_pct`, the size is that of the middle of a photo made 1 / `crop_pct` as large; from
+    SQUEEZED pixels on, the whole photo is squeezed to a square. A `side` of two is
+    (height, width), whatever `square` says of a single number.
     """
 
-    side: int = 224
+    side: int | Size = 224
     square: bool = True
     crop: int | None = None
     crops: bool = False
@@ -36,6 +42,8 @@ class Defaults:
     mean: tuple[float, float, float] | None = HALF
     std: tuple[float, float, float] | None = HALF
     bgr: bool = False
+    crop_pct: float | None = None
+    unrounded: bool = False
 
 
 # The processors whose every step can be said here, by their names in the library without
@@ -46,8 +54,16 @@ PROCESSORS = {
     "DeiT": Defaults(side=256, crop=224, crops=True),
     "Bit": BIT,
     "CLIP": BIT,
-    "Siglip": Defaults(square=False),
+    "Siglip": Defaults(side=(224, 224), square=False),
     "Beit": Defaults(crop=224),
+    "DINOv3ViT": Defaults(
+        side=(224, 224),
+        resample=Image.Resampling.BILINEAR,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        unrounded=True,
+    ),
+    "ConvNext": Defaults(side=384, square=False, crop_pct=224 / 256),
     "Pvt": Defaults(mean=IMAGENET_MEAN, std=IMAGENET_STD),
     "MobileNetV2": Defaults(
         side=256, square=False, crop=224, crops=True, resample=Image.Resampling.BILINEAR
@@ -58,6 +74,19 @@ KIND = re.compile(r"(?P<name>\w+?)(ImageProcessor|FeatureExtractor)(Fast|Pil)?")
 
 # Steps that are not taken here.
 NOT_READ = ("do_pad", "rescale_offset", "use_square_size", "keep_aspect_ratio")
+
+
+def stored_processor(folder: Path, source: str) -> Mapping[str, Any] | None:
+    """What a folder says of its image processor, None where no file does.
+
+    As in the library, the one inside processor_config.json comes before a file of its own.
+    """
+    nested = folder / NESTED_PROCESSOR
+    if nested.is_file():
+        content = read_json(nested, source)
+        if IMAGE_PROCESSOR in content:
+            return section(content, IMAGE_PROCESSOR, NESTED_PROCESSOR)
+    return read_json(folder / PROCESSOR, source) if (folder / PROCESSOR).exists() else None
 
 
 def read_preprocessing(
@@ -80,14 +109,20 @@ def read_preprocessing(
             )
     own = PROCESSORS[kind]
     silent = not stored or (kind == "ViT" and family in of_model_type(family, source).one_size)
-    whole = image_size if own.square else min(image_size)
+    exact = own.square or isinstance(own.side, tuple)
+    whole = image_size if exact else min(image_size)
     size = stored.get("size", whole if silent else own.side)
     crop = stored.get("crop_size", own.crop if stored and own.crop else image_size)
     normalises = own.mean is not None and stored.get("do_normalize", True)
     square = flag(stored, "default_to_square", own.square, PROCESSOR)
+    resize = _resize(size, square, source) if stored.get("do_resize", True) else None
+    crop = _exact(crop, "crop_size", source) if stored.get("do_center_crop", own.crops) else None
+    if own.crop_pct is not None and resize is not None:
+        share = number(stored, "crop_pct", own.crop_pct, file=PROCESSOR)
+        resize, crop = _middle(resize, crop, share, source)
     return Preprocessing(
-        resize=_resize(size, square, source) if stored.get("do_resize", True) else None,
-        crop=_exact(crop, "crop_size", source) if stored.get("do_center_crop", own.crops) else None,
+        resize=resize,
+        crop=crop,
         resample=_resample(stored.get("resample", own.resample), source),
         scale=number(stored, "rescale_factor", 1 / 255, file=PROCESSOR)
         if stored.get("do_rescale", True)
@@ -97,6 +132,7 @@ def read_preprocessing(
         else None,
         std=_three(stored, "image_std", own.std, SMALLEST_NUMBER, source) if normalises else None,
         bgr=own.bgr and stored.get("do_flip_channel_order", True),
+        unrounded=own.unrounded and stored.get("do_resize", True),
     )
 
 
@@ -123,6 +159,23 @@ def _resize(size: Any, square: bool, source: str) -> Size | int:
     return _exact(size, "size", source)
 
 
+def _middle(
+    size: Size | int, crop: Size | None, share: float, source: str
+) -> tuple[Size | int, Size | None]:
+    """Resize and crop of a processor that states the size of what is left after cropping."""
+    if isinstance(size, tuple):
+        raise UnsupportedError(
+            f"{source}: size={size} in {PROCESSOR} is not read with crop_pct; state shortest_edge."
+        )
+    if crop is not None:
+        raise UnsupportedError(
+            f"{source}: {PROCESSOR} crops twice, by crop_pct and by do_center_crop; keep one."
+        )
+    if size >= SQUEEZED:
+        return (size, size), None
+    return int(size / share), (size, size)
+
+
 def _exact(size: Any, name: str, source: str) -> Size:
     match size:
         case {"height": height, "width": width, **rest} if not rest:
@@ -140,6 +193,9 @@ def _exact(size: Any, name: str, source: str) -> Size:
 
 
 def _resample(stated: Any, source: str) -> Image.Resampling:
+    """A filter by Pillow's number, or by its name in either case."""
+    if isinstance(stated, str) and stated.upper() in Image.Resampling.__members__:
+        return Image.Resampling[stated.upper()]
     if not is_whole(stated) or stated not in list(Image.Resampling):
         raise UnsupportedError(
             f"{source}: resample={shortened(stated)} in {PROCESSOR} is no filter of Pillow's; "
@@ -192,6 +248,11 @@ def preprocessing_json(preprocessing: Preprocessing) -> dict[str, Any]:
                 f"resize={preprocessing.resize} with crop={preprocessing.crop} has no processor "
                 "file here; write an exact size, or a short edge and a crop."
             )
+    if preprocessing.unrounded:
+        raise UnsupportedError(
+            "Photos that are resized without rounding have no processor file here; let them be "
+            "resized as pictures."
+        )
     if preprocessing.bgr:
         raise UnsupportedError("Photos with blue first have no processor file here; use RGB.")
     return kind | {

@@ -7,11 +7,14 @@ from typing import Any, Literal
 
 from safetensors import SafetensorError, safe_open
 
+from vit_demo.checkpoints import hf_format, timm_format
 from vit_demo.checkpoints.catalogue import bundled
-from vit_demo.checkpoints.family import check_classifier, check_family, model_of, name_of
-from vit_demo.checkpoints.files import CONFIG, PROCESSOR, WEIGHTS, read_json
+from vit_demo.checkpoints.family import check_classifier, layout_of, model_of, name_of
+from vit_demo.checkpoints.files import CONFIG, read_json
 from vit_demo.checkpoints.hub import cached, peek
+from vit_demo.checkpoints.processor import stored_processor
 from vit_demo.checkpoints.reference import parse
+from vit_demo.checkpoints.weights import SAFETENSORS, weight_files
 from vit_demo.checks import is_whole
 from vit_demo.errors import CheckpointError
 from vit_demo.models import Classifier
@@ -35,7 +38,8 @@ class CheckpointSummary:
 def summarize(ref: str, paths: bool = True, allow_pickle: bool = False) -> CheckpointSummary | None:
     """Read the configuration behind `ref` if it lies here; asks no network.
 
-    None for what is not in the cache, and for a tutorial's .pth, which has no configuration.
+    None for what is not in the cache, and for what no configuration describes, as a tutorial's
+    .pth.
     Raises NotFoundError for what is no reference, UnsupportedError for a family that is not read,
     CheckpointError for a configuration that is damaged.
     """
@@ -49,7 +53,11 @@ def summarize(ref: str, paths: bool = True, allow_pickle: bool = False) -> Check
         return None
     source = f"'{ref}'"
     config_json = read_json(folder / CONFIG, source)
-    family = check_family(config_json, source)
+    layout = layout_of(config_json, folder, source)
+    if layout == "bare":
+        return None
+    reader = timm_format if layout == "timm" else hf_format
+    family = reader.check_family(config_json, source)
     return CheckpointSummary(name_of(family), model_of(family), _classes(config_json), place)
 
 
@@ -65,11 +73,11 @@ def works_offline(allow_pickle: bool = False) -> list[str]:
 def _opens(folder: Path) -> bool:
     """Whether what was fetched whole can be made sense of; of the weights only the head is read."""
     try:
-        if (folder / PROCESSOR).is_file():
-            read_json(folder / PROCESSOR, "")
-        if (folder / WEIGHTS).is_file():
-            with safe_open(folder / WEIGHTS, "pt"):
-                return True
+        stored_processor(folder, "")
+        for path in weight_files(folder, allow_pickle=False):
+            if path.suffix == SAFETENSORS:
+                with safe_open(path, "pt"):
+                    pass
     except (CheckpointError, SafetensorError, OSError):
         return False
     return True

@@ -90,6 +90,12 @@ def read_preprocessing(config_json: Mapping[str, Any], source: str) -> Preproces
     )
 
 
+def states_preprocessing(config_json: Mapping[str, Any]) -> bool:
+    """Whether colors are stated; timm's own defaults for an architecture are in timm alone."""
+    stated = pretrained(config_json)
+    return all(stated.get(name) is not None for name in ("mean", "std"))
+
+
 def read_labels(config_json: Mapping[str, Any], classes: int, source: str) -> tuple[str, ...]:
     """The names of the classes; where the file has none, honest numbers."""
     stated = config_json.get("label_names") or pretrained(config_json).get("label_names")

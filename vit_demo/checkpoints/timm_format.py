@@ -4,6 +4,7 @@ Read from the files alone: the library itself is not needed, and no repository's
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,17 @@ from torch import Tensor
 from vit_demo.checkpoints.calibration import read_calibration
 from vit_demo.checkpoints.checkpoint import ParsedCheckpoint
 from vit_demo.checkpoints.families import Family, of_timm_name
-from vit_demo.checkpoints.files import CONFIG, load_weights, read_json
+from vit_demo.checkpoints.files import CONFIG, read_json
 from vit_demo.checkpoints.naming import check_colours
-from vit_demo.checkpoints.timm_config import model_args, pooling, read_labels, read_preprocessing
+from vit_demo.checkpoints.problem import read_problem
+from vit_demo.checkpoints.timm_config import (
+    model_args,
+    pooling,
+    read_labels,
+    read_preprocessing,
+    states_preprocessing,
+)
+from vit_demo.checkpoints.weights import open_weights
 from vit_demo.errors import UnsupportedError
 
 LAYOUT = "timm"
@@ -46,7 +55,8 @@ def read(folder: Path, source: str, allow_pickle: bool = False) -> ParsedCheckpo
     """
     config_json = read_json(folder / CONFIG, source)
     check_family(config_json, source)
-    return describe(config_json, load_weights(folder, source, allow_pickle), source)
+    weights = open_weights(folder, source, allow_pickle)
+    return replace(describe(config_json, weights.tensors, source), notes=weights.notes)
 
 
 def check_family(config_json: Mapping[str, Any], source: str) -> str:
@@ -79,6 +89,8 @@ def describe(
         labels=read_labels(config_json, config.classes, source),
         preprocessing=read_preprocessing(config_json, source),
         calibration=read_calibration(config_json, source),
+        preprocessing_source="file" if states_preprocessing(config_json) else "guess",
+        problem=read_problem(config_json, config.classes, source),
     )
 
 

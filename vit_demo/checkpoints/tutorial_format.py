@@ -1,7 +1,8 @@
-"""The tutorials' layout: a bare .pth beside class_indices.json, and no configuration.
+"""The tutorials' layout: a bare .pth, perhaps with a file of class names, and no configuration.
 
 The state dict bears timm's names, so it is read as timm's, with a configuration that says nothing:
-everything is inferred from the tensors. Photos are prepared as the tutorials do.
+everything is inferred from the tensors. How photos are prepared is guessed from the family, and
+every result says so.
 """
 
 import math
@@ -11,22 +12,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from torch import Tensor
 
-from vit_demo.checkpoints import timm_format
+from vit_demo.checkpoints import class_names, timm_config, timm_format
+from vit_demo.checkpoints.calibration import read_calibration
 from vit_demo.checkpoints.checkpoint import ParsedCheckpoint
 from vit_demo.checkpoints.families import readable
-from vit_demo.checkpoints.files import LABELS, read_json, unpickle_tensors
+from vit_demo.checkpoints.files import WEIGHTS
+from vit_demo.checkpoints.naming import COLOURS
+from vit_demo.checkpoints.preprocessing_presets import PRESETS
+from vit_demo.checkpoints.problem import read_problem
+from vit_demo.checkpoints.processor import read_preprocessing, stored_processor
+from vit_demo.checkpoints.timm_config import pretrained, read_labels, states_preprocessing
 from vit_demo.checkpoints.values import shape_of
+from vit_demo.checkpoints.weights import Weights, open_pickle, open_weights
 from vit_demo.errors import CheckpointError, UnsupportedError
-from vit_demo.preprocess import Preprocessing
+from vit_demo.models.base import ModelConfig
+from vit_demo.models.swin import SwinConfig
+from vit_demo.models.vit import ViTConfig
 
 LAYOUT = "tutorial"
 SUFFIX = ".pth"
 
-# What training in parallel puts before every name.
-PARALLEL = "module."
+# A token, or the position of one, is (1, tokens, width).
+TOKEN_DIMENSIONS = 3
 
 # The widths of well-known ViTs, of which all of timm's have the same number of heads.
 WIDTHS = (192, 384, 512, 640, 768, 832, 896, 1024, 1152, 1280, 1408, 1664)
@@ -47,9 +56,6 @@ SIGNS = {
     "layers.0.blocks.0.attn.qkv.weight": ("swin_", "Swin"),
 }
 
-# Resize(256), CenterCrop(224), bilinear; mean and deviation ½.
-CROP = 224 / 256
-
 
 def find(folder: Path, source: str) -> Path | None:
     """The only .pth in a folder, None when there is none; CheckpointError when there are more."""
@@ -61,15 +67,40 @@ def find(folder: Path, source: str) -> Path | None:
     return found[0] if found else None
 
 
-def read(path: Path, source: str) -> ParsedCheckpoint:
-    """Read a .pth and the class_indices.json beside it. `source` names it in messages.
+def read(path: Path, source: str, names: Path | None = None) -> ParsedCheckpoint:
+    """Read a .pth and the names of its classes. `source` names it in messages.
 
-    Raises CheckpointError when it holds no tensors, UnsupportedError when they are of no family
-    that is read here.
+    `names` is a file that the user gave; left out, one is looked for beside the weights and beside
+    their folder. A preprocessor_config.json beside the weights says how photos are prepared;
+    without one it is guessed. Raises CheckpointError when there are no tensors, UnsupportedError
+    when they are of no family that is read here.
     """
-    stored = unpickle_tensors(path, source)
-    parallel = all(name.startswith(PARALLEL) for name in stored)
-    tensors = {name.removeprefix(PARALLEL): t for name, t in stored.items()} if parallel else stored
+    return from_weights(open_pickle(path, source), path, source, names or class_names.find(path))
+
+
+def read_folder(
+    folder: Path, config_json: Mapping[str, Any], source: str, names: Path | None = None
+) -> ParsedCheckpoint:
+    """Read a folder whose configuration names no model: labels and colors may be in it.
+
+    Raises what `read` does.
+    """
+    weights = open_weights(folder, source, allow_pickle=False)
+    parsed = from_weights(weights, folder / WEIGHTS, source, names)
+    if names is None and (config_json.get("label_names") or config_json.get("id2label")):
+        stated = {"label_names": config_json.get("label_names") or config_json["id2label"]}
+        parsed = replace(parsed, labels=read_labels(stated, len(parsed.labels), source))
+    if parsed.preprocessing_source == "guess" and states_preprocessing(config_json):
+        stated = {"input_size": (COLOURS, *parsed.config.image_size), **pretrained(config_json)}
+        preprocessing = timm_config.read_preprocessing(stated, source)
+        parsed = replace(parsed, preprocessing=preprocessing, preprocessing_source="file")
+    problem = read_problem(config_json, len(parsed.labels), source)
+    return replace(parsed, calibration=read_calibration(config_json, source), problem=problem)
+
+
+def from_weights(weights: Weights, path: Path, source: str, names: Path | None) -> ParsedCheckpoint:
+    """What tensors alone say, with a file of class names and a processor's file beside them."""
+    tensors = from_dinov2_names(weights.tensors)
     sign = next((name for name in SIGNS if name in tensors), None)
     if sign is None:
         raise UnsupportedError(
@@ -83,23 +114,64 @@ def read(path: Path, source: str) -> ParsedCheckpoint:
         stated["model_args"] = {"img_size": _swin_side(tensors, source)}
     else:
         _check_vit(tensors, source)
-    stored = timm_format.describe(stated, tensors, source)
-    height, width = stored.config.image_size
-    named = path.with_name(LABELS)
+    parsed = timm_format.describe(stated, tensors, source)
+    config = parsed.config
+    if not parsed.has_head:
+        names = None  # a backbone, whatever lies beside it
+    if names is not None and names.name == class_names.CLASS_LIST:
+        config = with_tanh_gelu(config)
+    processor = stored_processor(path.parent, source)
     return replace(
-        stored,
+        parsed,
         architecture=family,
         layout=LAYOUT,
-        labels=_labels(read_json(named, source), len(stored.labels), source)
-        if named.exists()
-        else stored.labels,
-        preprocessing=Preprocessing(
-            resize=math.floor(height / CROP),
-            crop=(height, width),
-            rounds=True,
-            resample=Image.Resampling.BILINEAR,
-        ),
+        config=config,
+        labels=parsed.labels
+        if names is None
+        else class_names.read(names, len(parsed.labels), source),
+        preprocessing=PRESETS[preset_of(tensors, family, names)].at(config.image_size)
+        if processor is None
+        else read_preprocessing(processor, config.image_size, source),
+        preprocessing_source="guess" if processor is None else "file",
+        notes=weights.notes,
     )
+
+
+def preset_of(tensors: Mapping[str, Tensor], family: str, names: Path | None) -> str:
+    """Which of the presets a bare file's photos were probably prepared by.
+
+    The tensors show the family, and a file of class names the tutorial; nothing shows more.
+    """
+    if names is not None and names.name == class_names.CLASS_LIST:
+        return "short-side"
+    if family == "Swin":
+        return "swin"
+    if "dist_token" in tensors:
+        return "deit"
+    return "dinov2" if "blocks.0.ls1.gamma" in tensors else "vit"
+
+
+def with_tanh_gelu(config: ModelConfig) -> ModelConfig:
+    """The tutorial that keeps its classes in cls_classes.txt writes out the approximation."""
+    if isinstance(config, ViTConfig | SwinConfig):
+        return replace(config, gelu="tanh")
+    return config
+
+
+def from_dinov2_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The names of DINOv2's own repository as timm's: registers, and the gated MLP.
+
+    With registers, timm keeps the class token's position in the token itself.
+    """
+    named = {re.sub(r"\.mlp\.w12\.", ".mlp.fc1.", name): t for name, t in tensors.items()}
+    named = {re.sub(r"\.mlp\.w3\.", ".mlp.fc2.", name): t for name, t in named.items()}
+    if {"register_tokens", "cls_token", "pos_embed"} <= named.keys():
+        named["reg_token"] = named.pop("register_tokens")
+        if named["pos_embed"].ndim == named["cls_token"].ndim == TOKEN_DIMENSIONS:
+            own, patches = named["pos_embed"].tensor_split([1], dim=1)
+            named["cls_token"] = named["cls_token"] + own
+            named["pos_embed"] = patches
+    return named
 
 
 def _check_vit(tensors: Mapping[str, Tensor], source: str) -> None:
@@ -145,14 +217,3 @@ def _swin_side(tensors: Mapping[str, Tensor], source: str) -> int:
             f"and no published size of photos has them; {SAVE}."
         )
     return SIDES[patch_size, windows[-1]]
-
-
-def _labels(stated: dict[str, Any], classes: int, source: str) -> tuple[str, ...]:
-    """{"0": "daisy", …} in the order of its numbers."""
-    numbers = [str(index) for index in range(classes)]
-    if set(stated) != set(numbers):
-        raise CheckpointError(
-            f"{source}: {LABELS} numbers {len(stated)} classes and the model has {classes}; "
-            'write {"0": "daisy", "1": …} with one entry for each.'
-        )
-    return tuple(str(stated[number]) for number in numbers)

@@ -1,7 +1,7 @@
-"""Every explanation behind one signature, in one table.
+"""All explanation methods, with one signature, in one table.
 
-An explanation takes a watched pass and the class in question, and gives one map per photo.
-Adding one is one file and one row.
+A method takes a traced pass and the target classes, and returns one map per photo. Adding a method
+takes one file and one row of METHODS.
 """
 
 from vit_demo.errors import MethodError, nearest
@@ -69,7 +69,7 @@ METHODS: dict[str, Method] = {
             "The gradient of the score of one class with respect to the attention of the last "
             "layers.",
             "Bousselham et al. 2024, arXiv 2404.03214",
-            "1, and part of one backward",
+            "1, plus part of a backward pass",
             class_specific=True,
             needs_gradients=True,
             unsupported_reason=unsupported_by_legrad,
@@ -77,15 +77,16 @@ METHODS: dict[str, Method] = {
         Method(
             "evidence",
             evidence,
-            "What each patch adds to the score of one class, by the attention of all layers: an "
-            "exact sum.",
+            "What each patch adds to the logit of one class through the attention of all layers: "
+            "an exact sum.",
             "the logit as a sum over tokens, as in Elhage et al. 2021, A Mathematical Framework "
             "for Transformer Circuits",
-            "1, and part of another",
+            "1, plus part of another",
             unit="evidence, in units of the logit",
-            reading="With the class token, the MLPs, the embedding and the biases it adds up to "
-            "the logit of the class less the mean of all classes. Most of it comes from the last "
-            "layers, whose tokens already hold parts of other patches.",
+            reading="Together with the class token, the MLPs, the embedding and the biases, the "
+            "patches sum to the logit of the class minus the mean of all classes. Most of the sum "
+            "comes from the last layers, whose tokens already contain information from other "
+            "patches.",
             percent=False,
             class_specific=True,
             signed=True,
@@ -97,7 +98,7 @@ METHODS: dict[str, Method] = {
             occlusion,
             "How much the probability of one class drops when a block of patches is masked.",
             "Zeiler & Fergus 2014, arXiv 1311.2901",
-            "1, and one for every block",
+            "1, plus one per block",
             unit="decrease in probability when the block is masked",
             class_specific=True,
             signed=True,
@@ -108,10 +109,10 @@ METHODS: dict[str, Method] = {
         Method(
             "random",
             random,
-            "Random noise, the control of every faithfulness score.",
+            "Random noise, the control for every faithfulness score.",
             "control",
             "0",
-            reading="It knows neither the photo nor the model.",
+            reading="It depends on neither the photo nor the model.",
             heading="a random map, for comparison",
             follows_flows=False,
         ),
@@ -122,7 +123,7 @@ DEFAULT_METHOD = "rollout"
 
 
 def find_method(name: str) -> Method:
-    """The method of that name; raises MethodError, with the likely one, when there is none."""
+    """The method of that name; raises MethodError, with a suggestion, if there is none."""
     if name not in METHODS:
         raise MethodError(f"There is no method '{name}'; {nearest(name, list(METHODS))}")
     return METHODS[name]

@@ -13,21 +13,22 @@ EVERY_HEAD = 0
 def attention(
     traced: TracedPass, target: Int[Tensor, " b"], *, layer: int = -1, head: int = EVERY_HEAD
 ) -> Heatmap:
-    """The attention of one layer, pulled back from the read-out (the figure of arXiv 2104.14294).
+    """The attention of one layer, from the read-out to the patches (as in arXiv 2104.14294).
 
-    Layers and heads are counted from 1; layer −1 is the last one, head 0 the mean over all heads.
-    It is the same for every class, so `target` plays no part. Raises OptionError outside the model.
+    Layers and heads are numbered from 1; layer −1 is the last one, head 0 the mean over all heads.
+    The map is the same for every class, so `target` is ignored. Raises OptionError for a layer or
+    head that does not exist.
     """
     del target
     chosen = layer_at(traced, layer)
     rule = head_rule(chosen, layer, head)
-    # Without the other layers, every token stays where it is: only geometry is left beside them.
+    # Skip the other attention layers; keep this layer and the fixed geometry.
     flows = [flow for flow in traced.trace.flows if not flow.residual or flow is chosen]
     return traced.on_grid(propagate_back(flows, traced.read_out, rule, keep=0.0, gain=1.0))
 
 
 def layer_at(traced: TracedPass, layer: int) -> Attention:
-    """The layer of that number, from 1 or from −1; raises OptionError when there is none."""
+    """The layer with that number (from 1, or −1 for the last); OptionError if there is none."""
     layers = traced.trace.layers
     if layer == 0 or abs(layer) > len(layers):
         raise OptionError(
@@ -37,7 +38,7 @@ def layer_at(traced: TracedPass, layer: int) -> Attention:
 
 
 def head_rule(chosen: Attention, layer: int, head: int) -> Rule:
-    """The weights of one head of a layer, or the mean of all; raises OptionError for no head."""
+    """A rule for one head of a layer, or the mean of all; OptionError if there is no such head."""
     if not 0 <= head <= chosen.heads:
         raise OptionError(
             f"head={head}, but layer {layer} has heads 1 to {chosen.heads}; "

@@ -1,4 +1,4 @@
-"""What each method can say about a model: most of it known before any weights are read."""
+"""Which methods support a model, and how; mostly known before the weights are loaded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from vit_demo.models.base import Subject, described
 
 @dataclass(frozen=True)
 class Capability:
-    """One method beside one model, or one architecture.
+    """What one method can do for one model or architecture.
 
-    `exact` says whether the map is no approximation, `unsupported_reason` why the method does not
-    fit, or None.
+    `exact` is False if the map is an approximation. `unsupported_reason` says why the method does
+    not support the model; None if it does.
     """
 
     method: Method
@@ -37,13 +37,15 @@ class Capability:
             "exact": self.exact,
             "options": dict(self.options),
             "choices": {
-                knob.name: list(knob.choices) for knob in method.declared_options if knob.choices
+                option.name: list(option.choices)
+                for option in method.declared_options
+                if option.choices
             },
         }
 
 
 def capabilities(model: Subject, methods: Mapping[str, Method] = METHODS) -> tuple[Capability, ...]:
-    """Every method of the table, in its order; an architecture has no options of its own."""
+    """Every method, in the order of the table; a bare architecture gets the default options."""
     architecture, config = described(model)
     return tuple(
         Capability(

@@ -1,4 +1,4 @@
-"""Evidence: one class's logit, written as a sum over the patches and a few other parts.
+"""Evidence: the logit of one class, decomposed into a sum over the patches and a few other terms.
 
 b   batch            n   tokens                      heads   attention heads
 d   token width      q   tokens that the head reads  e       width of what the head reads
@@ -17,24 +17,28 @@ from vit_demo.errors import MethodError
 from vit_demo.explanations.traced_pass import Heatmap, TracedPass
 from vit_demo.models.base import Subject, described
 from vit_demo.models.vit import Block, VisionTransformer
+from vit_demo.predictions import Problem
 from vit_demo.trace import Attention
 
-# A head's class weights, or a norm's gain, for every photo and every token that is read.
+# One vector per photo and token that the head reads; the dot product with the token is its effect
+# on the logit.
 Directions = Float[Tensor, "b q d"]
 
 
 @dataclass(frozen=True, eq=False)
 class Account:
-    """The logit of one class less the mean of all classes, as a sum.
+    """The logit of one class minus the mean of all classes, as a sum of terms.
 
-    `patches` is what attention carried from every patch to the tokens that the head reads, over
-    all layers and heads; `by_layer` is the sum of the patches in each layer. `prefix_tokens` is
-    the same for the tokens before the patches, in the order of the model. `embedding` is what the
-    tokens that the head reads were before the first layer, `mlps` what the MLPs added to them,
-    and `biases` belong to no photo. `centred_logit` is what the model computed; the parts add up
-    to it, up to rounding.
+    For multi-label and regression checkpoints it is the logit itself.
 
-    The difference of two accounts is that of two classes.
+    `patches` is what attention moves from every patch to the tokens that the head reads, summed
+    over all layers and heads; `by_layer` is the sum over the patches in each layer.
+    `prefix_tokens` is the same for the tokens before the patches, in the model's order.
+    `embedding` is the contribution of the tokens that the head reads before the first layer, `mlps`
+    what the MLPs add to them, and `biases` do not depend on the photo. `centred_logit` is the
+    model's own result, which the terms sum to up to rounding.
+
+    Subtracting two accounts gives the account of the difference of the two logits.
     """
 
     patches: Float[Tensor, "rows cols"]
@@ -47,7 +51,7 @@ class Account:
 
     @property
     def total(self) -> float:
-        """The sum of all parts."""
+        """The sum of all terms."""
         attended = float(self.patches.double().sum() + self.prefix_tokens.double().sum())
         return attended + self.mlps + self.embedding + self.biases
 
@@ -56,7 +60,7 @@ class Account:
         return Account(**{name: getattr(self, name) - getattr(other, name) for name in names})
 
     def as_json(self) -> dict[str, Any]:
-        """The parts and their sum; the patches one by one are the heatmap."""
+        """The terms and their sum; the single patches are in the heatmap."""
         return {
             "patches": float(self.patches.double().sum()),
             "prefix_tokens": self.prefix_tokens.tolist(),
@@ -70,18 +74,19 @@ class Account:
 
 
 def evidence(traced: TracedPass, target: Int[Tensor, " b"]) -> Heatmap:
-    """What each patch adds to the class's logit less the mean of all classes; signed.
+    """What each patch adds to the class's logit minus the mean of all classes; signed.
 
-    The scale of the last norm is held at its value for this photo. Then what the head reads is a
-    sum of what every layer and head carried there from every token; each term is projected on the
-    direction of the class. The map does not sum to one: with the rest of the `accounts` it sums
-    to the centred logit. Raises MethodError for a model whose logits are no such sum.
+    The scale of the final norm is frozen at its value for this photo. The head's input is then a
+    sum of what every layer and head moves there from every token; each term is projected onto the
+    direction of the class. The map does not sum to one: together with the other terms of
+    `accounts` it sums to the centered logit. Raises MethodError for a model whose logits are not
+    such a sum.
     """
     return torch.stack([account.patches for account in accounts(traced, target)])
 
 
 def unsupported_by_evidence(model: Subject) -> str | None:
-    """Why the logits of a model are no sum over its patches, or None when they are."""
+    """Why a model's logits are not a sum over its patches, or None if they are."""
     architecture, config = described(model)
     return architecture.no_linear_read_out(config)
 
@@ -90,8 +95,10 @@ def unsupported_by_evidence(model: Subject) -> str | None:
 def accounts(traced: TracedPass, target: Int[Tensor, " b"]) -> list[Account]:
     """The account of each photo's class; raises MethodError as `evidence` does."""
     if reason := unsupported_by_evidence(traced.model):
-        raise MethodError(f"'evidence' does not fit this checkpoint: {reason}; choose 'relevance'.")
-    # A model whose logits are an exact sum has these parts; see `Classifier.no_linear_read_out`.
+        raise MethodError(
+            f"'evidence' does not support this checkpoint: {reason}; choose 'relevance'."
+        )
+    # Only a VisionTransformer passes the check above; see `Classifier.no_linear_read_out`.
     model = cast(VisionTransformer, traced.model)
     target = target.to(traced.logits.device)
     layers = traced.trace.layers
@@ -116,7 +123,9 @@ def accounts(traced: TracedPass, target: Int[Tensor, " b"]) -> list[Account]:
     patches = rearrange(
         attention[:, :, prefix:], "b layers (rows cols) -> b layers rows cols", rows=grid_rows
     )
-    chosen = traced.logits.gather(1, target[:, None])[:, 0] - traced.logits.mean(dim=1)
+    chosen = traced.logits.gather(1, target[:, None])[:, 0]
+    if model.problem == "single_label":
+        chosen = chosen - traced.logits.mean(dim=1)
     embedding = einsum(states[0], directions, "b q d, b q d -> b")
     fed = einsum(mlps, directions, "b q d, b q d -> b")
     return [
@@ -140,19 +149,19 @@ def _blocks(model: VisionTransformer) -> list[Block]:
 def _by_token(
     layer: Attention, projected: Float[Tensor, "b q width"], rows: slice
 ) -> Float[Tensor, "b n"]:
-    """What a layer carried from every token: weight · value on the directions, over the heads."""
-    apart = rearrange(projected, "b q (heads d) -> b heads q d", heads=layer.heads)
+    """What a layer moves from every token: weight · value · direction, summed over the heads."""
+    by_head = rearrange(projected, "b q (heads d) -> b heads q d", heads=layer.heads)
     step = max(1, trace.CHUNK_NUMBERS // (len(projected) * layer.heads * layer.tokens))
-    pulled = torch.zeros_like(layer.value)
+    on_tokens = torch.zeros_like(layer.value)
     for start in range(rows.start, rows.stop, step):
         chunk = slice(start, min(start + step, rows.stop))
-        asked = apart[:, :, chunk.start - rows.start : chunk.stop - rows.start]
-        pulled += layer.weights(chunk).mT @ asked
-    return einsum(pulled, layer.value, "b heads n d, b heads n d -> b n")
+        part = by_head[:, :, chunk.start - rows.start : chunk.stop - rows.start]
+        on_tokens += layer.weights(chunk).mT @ part
+    return einsum(on_tokens, layer.value, "b heads n d, b heads n d -> b n")
 
 
 def _read_rows(model: VisionTransformer, tokens: int) -> slice:
-    """The tokens among which are all that the head reads."""
+    """A range of tokens that includes all tokens that the head reads."""
     if model.config.distilled:
         return slice(0, 2)
     first = model.config.prefix if model.config.pooling == "mean" else 0
@@ -162,25 +171,30 @@ def _read_rows(model: VisionTransformer, tokens: int) -> slice:
 def _directions(
     model: VisionTransformer, read: Float[Tensor, "b q d"], target: Int[Tensor, " b"]
 ) -> tuple[Directions, Float[Tensor, " b"]]:
-    """By what each token that is read raises the centred logit, and what is left without any."""
-    weight, bias = _centred(model.head, target)
+    """The direction of the centered logit for each token that the head reads, and the constant."""
+    weight, bias = _centred(model.head, target, model.problem)
     if model.config.distilled:
-        taught, taught_bias = _centred(model.head_dist, target)
-        spread = torch.stack([weight, taught], dim=1) / 2
-        held, constant = _with_scale_held(model.norm, read, spread)
-        return held, (bias + taught_bias) / 2 + constant
-    # The last norm stands before pooling or after it; the other one is nn.Identity().
+        weight_dist, bias_dist = _centred(model.head_dist, target, model.problem)
+        on_tokens = torch.stack([weight, weight_dist], dim=1) / 2
+        directions, constant = _through_norm(model.norm, read, on_tokens)
+        return directions, (bias + bias_dist) / 2 + constant
+    # The final norm is either before or after pooling; the other one is nn.Identity().
     normed = model.norm(read)
     pooled = _pooled(model, normed)[:, None]
-    weight, after = _with_scale_held(model.fc_norm, pooled, weight[:, None])
-    held, before = _with_scale_held(model.norm, read, _spread(model, weight[:, 0], read))
-    return held, bias + after + before
+    weight, after = _through_norm(model.fc_norm, pooled, weight[:, None])
+    directions, before = _through_norm(model.norm, read, _unpooled(model, weight[:, 0], read))
+    return directions, bias + after + before
 
 
 def _centred(
-    head: nn.Linear, target: Int[Tensor, " b"]
+    head: nn.Linear, target: Int[Tensor, " b"], problem: Problem
 ) -> tuple[Float[Tensor, "b e"], Float[Tensor, " b"]]:
-    """Weight and bias of each target's logit less the mean of all classes."""
+    """Weight and bias of each target's logit, minus the mean over all classes.
+
+    A softmax depends on differences of logits only. Without a softmax, the logit itself counts.
+    """
+    if problem != "single_label":
+        return head.weight[target], head.bias[target]
     return (
         head.weight[target] - head.weight.mean(dim=0),
         head.bias[target] - head.bias.mean(),
@@ -198,10 +212,10 @@ def _pooled(model: VisionTransformer, normed: Float[Tensor, "b q d"]) -> Float[T
             return torch.cat([normed[:, 0], patches.mean(dim=1)], dim=1)
 
 
-def _spread(
+def _unpooled(
     model: VisionTransformer, weight: Float[Tensor, "b e"], read: Float[Tensor, "b q d"]
 ) -> Directions:
-    """A direction of what was pooled, as one of every token that went into it."""
+    """A direction on the pooled features, as directions on the tokens that were pooled."""
     count = read.shape[1]
     match model.config.pooling:
         case "class":
@@ -211,21 +225,21 @@ def _spread(
         case _:
             prefix = model.config.prefix
             of_class, of_mean = weight.chunk(2, dim=1)
-            spread = torch.zeros_like(read)
-            spread[:, 0] = of_class
-            spread[:, prefix:] = of_mean[:, None] / (count - prefix)
-            return spread
+            directions = torch.zeros_like(read)
+            directions[:, 0] = of_class
+            directions[:, prefix:] = of_mean[:, None] / (count - prefix)
+            return directions
 
 
-def _with_scale_held(
+def _through_norm(
     norm: nn.Module, tokens: Float[Tensor, "b q d"], directions: Float[Tensor, "b q d"]
 ) -> tuple[Float[Tensor, "b q d"], Float[Tensor, " b"]]:
-    """Directions of what a norm gives as directions of what it was given, and its bias on them.
+    """Directions on a norm's output as directions on its input, and the effect of its bias.
 
-    The norm divides by a scale that it reads from each token; held at its value, what is left is
-    linear: the mean taken away (by LayerNorm alone), times the gain, plus the bias.
+    The norm divides each token by a scale that depends on the token. With that scale frozen, the
+    norm is linear: subtract the mean (LayerNorm only), multiply by the gain, add the bias.
     """
-    nothing = directions.new_zeros(len(directions))
+    no_bias = directions.new_zeros(len(directions))
     if isinstance(norm, nn.LayerNorm):
         gained = directions * norm.weight
         scale = (tokens.var(dim=-1, correction=0, keepdim=True) + norm.eps).sqrt()
@@ -234,5 +248,5 @@ def _with_scale_held(
     if isinstance(norm, nn.RMSNorm):
         eps = torch.finfo(tokens.dtype).eps if norm.eps is None else norm.eps
         scale = (tokens.square().mean(dim=-1, keepdim=True) + eps).sqrt()
-        return directions * norm.weight / scale, nothing
-    return directions, nothing
+        return directions * norm.weight / scale, no_bias
+    return directions, no_bias

@@ -1,4 +1,4 @@
-"""LeGrad: to which attention weights the score of one class answers, layer by layer."""
+"""LeGrad: how sensitive the score of one class is to the attention weights, layer by layer."""
 
 import torch
 from einops import reduce
@@ -19,41 +19,42 @@ from vit_demo.trace import Attention, Rule, Trace, propagate_back
 
 
 def unsupported_by_legrad(model: Subject) -> str | None:
-    """Why the head cannot read the layers of a model, or None when it can."""
+    """Why the head cannot read the layers of a model, or None if it can."""
     architecture, _ = described(model)
     return architecture.unreadable_layers
 
 
 def legrad(traced: TracedPass, target: Int[Tensor, " b"], *, layers: int = 2) -> Heatmap:
-    """The slopes of the class's score by attention weights, summed over the last `layers`.
+    """The gradients of the class score with respect to attention, summed over the last `layers`.
 
-    Each layer's tokens are read by the final norm and the head as if it were the last; from that
-    score come ReLU(∂score/∂A), the mean over heads and queries; A itself is no factor. The sum
-    over the layers is brought to begin at zero, as in min–max scaling (Bousselham et al. 2024,
-    arXiv 2404.03214, equations 5 to 8), and to a sum of one. Where attention pools the tokens, A
-    is the pooling's own, as the authors do it for SigLIP. The authors' default is two layers;
-    more than the head can read means all of those (in Swin, its last stage's).
+    The final norm and the head read each layer's tokens as if it were the last layer. The map of a
+    layer is the mean of ReLU(∂score/∂A) over heads and queries; A itself is not a factor. The sum
+    over the layers is shifted to a minimum of zero, as in min–max scaling (Bousselham et al. 2024,
+    arXiv 2404.03214, equations 5 to 8), and normalized to a sum of one. For attention pooling, A
+    is the attention of the pooling, as the authors do for SigLIP. The authors' default is two
+    layers. If `layers` exceeds the number that the head can read, all of those are used (in Swin,
+    the layers of the last stage).
 
-    `traced` is a pass with gradients, which are spent. Raises OptionError below one layer,
-    MethodError for a model whose head fits no layer.
+    `traced` is a pass with gradients, whose graph is freed. Raises OptionError for fewer than one
+    layer, MethodError for a model whose head cannot read any layer.
     """
     model = traced.model
     if reason := unsupported_by_legrad(model):
-        raise MethodError(f"'legrad' does not fit this checkpoint: {reason}.")
+        raise MethodError(f"'legrad' does not support this checkpoint: {reason}.")
     if layers < 1:
-        raise OptionError(f"layers={layers}, but at least 1 layer must be read.")
+        raise OptionError(f"layers={layers}, but it must be 1 or more.")
     maps = []
     for layer, tokens in _readable(traced.trace)[-layers:]:
-        input_description = Trace(gradients=True)
+        head_trace = Trace(gradients=True)
         with grad_enabled():
-            score = model.read(tokens, input_description)
-        pooling = [flow for flow in input_description.flows if isinstance(flow, Attention)]
-        asked = pooling[0] if pooling else layer
-        answers = asked.apply_transpose(
-            _even(asked, score), positive_grad(gradients_of(score, target, [asked]))
+            logits = model.read(tokens, head_trace)
+        pooling = [flow for flow in head_trace.flows if isinstance(flow, Attention)]
+        attention = pooling[0] if pooling else layer
+        on_tokens = attention.apply_transpose(
+            _uniform(attention, logits), positive_grad(gradients_of(logits, target, [attention]))
         )
         before = traced.trace.flows[: traced.trace.flows.index(layer)]
-        maps.append(propagate_back([flow for flow in before if not flow.residual], answers))
+        maps.append(propagate_back([flow for flow in before if not flow.residual], on_tokens))
     total = torch.stack(maps).sum(dim=0)
     return traced.on_grid(total - total.amin(dim=2, keepdim=True))
 
@@ -62,19 +63,19 @@ def positive_grad(gradients: Gradients) -> Rule:
     """The mean over heads of ReLU(∇A)."""
 
     def rule(layer: Attention, rows: slice) -> Float[Tensor, "bg rows slots"]:
-        slopes = attention_grad(layer, gradients, rows).relu_()
-        return reduce(slopes, "bg heads rows slots -> bg rows slots", "mean")
+        positive = attention_grad(layer, gradients, rows).relu_()
+        return reduce(positive, "bg heads rows slots -> bg rows slots", "mean")
 
     return rule
 
 
 def _readable(trace: Trace) -> list[tuple[Attention, Float[Tensor, "b n d"]]]:
-    """The layers as wide as the last one, which is as wide as the head wants it."""
+    """The layers whose tokens have the width that the head reads."""
     last = trace.outputs[trace.layers[-1]]
     return [pair for pair in trace.outputs.items() if pair[1].shape[-1] == last.shape[-1]]
 
 
-def _even(layer: Attention, like: Float[Tensor, "b classes"]) -> Float[Tensor, "b 1 n"]:
+def _uniform(layer: Attention, like: Float[Tensor, "b classes"]) -> Float[Tensor, "b 1 n"]:
     """The same weight on every query."""
     queries = layer.tokens if layer.outputs is None else layer.outputs.numel()
     return like.new_full((len(like), 1, queries), 1 / queries)

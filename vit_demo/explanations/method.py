@@ -1,4 +1,4 @@
-"""One row of the table of explanations, and the options that a person can set."""
+"""One row of the table of methods, and the options that a user can set."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -21,65 +21,66 @@ Options = Mapping[str, Value]
 
 @dataclass(frozen=True)
 class Option:
-    """Something that a method can be told: a whole number, a number, or one of the `choices`."""
+    """One option of a method: a whole number, a number, or one of the `choices`."""
 
     name: str
     default: Value
     choices: tuple[str, ...] = ()
 
-    def read(self, given: Value) -> Value:
-        """The value as the method takes it; text is read as a number where one is wanted.
+    def read(self, value: Value) -> Value:
+        """Convert a value to the option's type; text is parsed as a number where one is needed.
 
-        Raises OptionError for what is none.
+        Raises OptionError for a value that cannot be converted.
         """
         if self.choices:
-            if given not in self.choices:
+            if value not in self.choices:
                 raise OptionError(
-                    f"{self.name}={given}, but it is one of: {', '.join(self.choices)}."
+                    f"{self.name}={value}, but it must be one of: {', '.join(self.choices)}."
                 )
-            return given
+            return value
         whole = isinstance(self.default, int)
         allowed = (int, str) if whole else (int, float, str)
         try:
-            if isinstance(given, bool) or not isinstance(given, allowed):
+            if isinstance(value, bool) or not isinstance(value, allowed):
                 raise ValueError
-            return int(given) if whole else float(given)
+            return int(value) if whole else float(value)
         except ValueError as error:
             kind = "a whole number" if whole else "a number"
             raise OptionError(
-                f"{self.name}={given}, but it is {kind}; write it like {self.name}={self.default}."
+                f"{self.name}={value}, but it must be {kind}; "
+                f"write it like {self.name}={self.default}."
             ) from error
 
 
-def _fits(model: Subject) -> str | None:
+def _always_supported(model: Subject) -> str | None:
     del model
     return None
 
 
-def _as_they_are(model: Subject) -> Options:
+def _no_recommendation(model: Subject) -> Options:
     del model
     return {}
 
 
-# Of a map whose patches sum to one.
+# The unit of a map whose patches sum to one.
 SHARE = "share per patch"
 
 
 @dataclass(frozen=True)
 class Method:
-    """One explanation, with what its reader must know before believing it.
+    """One explanation method and its properties.
 
-    `class_specific` maps change with the class asked about; `signed` ones have negative values,
-    the others are non-negative and sum to one. Where a model's flows are an approximation, so is
-    a map that `follows_flows`. `cost` is in forward passes of the model. A method that
-    `needs_gradients` starts from a pass with its graph, which ends with the call.
+    A `class_specific` map depends on the target class. A `signed` map has negative values; other
+    maps are non-negative and sum to one. If a model's flows are an approximation, so is every map
+    of a method that `follows_flows`. `cost` is in forward passes of the model. A method that
+    `needs_gradients` starts from a pass with its graph, which the call frees.
 
-    `unit` says what the map's values are, `reading` what to know of such a map, and `heading` what
-    a slide says above it; `percent` whether a value is written as a percentage.
-    `unsupported_reason` asks a model, or its class alone, why it does not fit; None where it does.
-    `recommended_options` says which defaults suit a model better. `account` gives the rest of the
-    sum that a map is a part of, for each photo. `passes` is there for methods that run the model
-    many times: how often on a grid with some options. Their `run` takes `between`.
+    `unit` names the map's values, `reading` explains how to read such a map, and `heading` is the
+    title of a slide; with `percent`, values are written as percentages. `unsupported_reason` says
+    why a model, or its class alone, is not supported; None if it is. `recommended_options` gives
+    better defaults for a model. `account` gives, for each photo, the complete sum of which the map
+    is one term. Methods that run the model many times have `passes`, the number of passes for a
+    grid and options, and their `run` takes `between`.
     """
 
     name: str
@@ -95,14 +96,14 @@ class Method:
     signed: bool = False
     follows_flows: bool = True
     needs_gradients: bool = False
-    unsupported_reason: Callable[[Subject], str | None] = _fits
-    recommended_options: Callable[[Subject], Options] = _as_they_are
+    unsupported_reason: Callable[[Subject], str | None] = _always_supported
+    recommended_options: Callable[[Subject], Options] = _no_recommendation
     passes: Callable[[Grid, Options], int] | None = None
     account: Callable[[TracedPass, Int[Tensor, " b"]], list[Account]] | None = None
 
     @property
     def declared_options(self) -> tuple[Option, ...]:
-        """What the method can be told: its keyword-only parameters."""
+        """The method's options: the keyword-only parameters of `run`."""
         return tuple(
             Option(name, parameter.default, tuple(map(str, get_args(parameter.annotation))))
             for name, parameter in inspect.signature(self.run).parameters.items()
@@ -111,31 +112,31 @@ class Method:
 
     @property
     def defaults(self) -> dict[str, Value]:
-        """The options when nothing is said, of the method or of the model."""
-        return {knob.name: knob.default for knob in self.declared_options}
+        """The default options, without the recommendations for a model."""
+        return {option.name: option.default for option in self.declared_options}
 
-    def options(self, given: Options, model: Subject | None = None) -> dict[str, Value]:
-        """All options: the `given` ones, else what suits the model, else the defaults.
+    def options(self, changes: Options, model: Subject | None = None) -> dict[str, Value]:
+        """All options: `changes` first, then the recommendations for the model, then the defaults.
 
-        Raises OptionError for what does not exist or cannot be read.
+        Raises OptionError for an option that does not exist or a value that cannot be read.
         """
-        declared_options = {knob.name: knob for knob in self.declared_options}
-        for name in given:
-            if name not in declared_options:
-                known = ", ".join(declared_options) or "none"
+        declared = {option.name: option for option in self.declared_options}
+        for name in changes:
+            if name not in declared:
+                known = ", ".join(declared) or "none"
                 raise OptionError(f"'{self.name}' has no option '{name}'; its options: {known}.")
-        read = {name: declared_options[name].read(value) for name, value in given.items()}
-        recommended_options = self.recommended_options(model) if model is not None else {}
-        return {**self.defaults, **recommended_options, **read}
+        values = {name: declared[name].read(value) for name, value in changes.items()}
+        recommended = self.recommended_options(model) if model is not None else {}
+        return {**self.defaults, **recommended, **values}
 
     def exact(self, exact_flows: bool) -> bool:
-        """Whether the map is what it says on a model whose flows are exact, or are not."""
+        """Whether the map is exact for a model whose flows are exact, or are not."""
         return exact_flows or not self.follows_flows
 
     def run_with_trace(
         self, model: Classifier, pixels: Float[Tensor, "b channels h w"]
     ) -> TracedPass:
-        """The one pass that this method starts from."""
+        """Run the pass that this method starts from."""
         return run_with_trace(model, pixels, gradients=self.needs_gradients)
 
     def __call__(
@@ -145,16 +146,16 @@ class Method:
         options: Options,
         between: Between | None = None,
     ) -> Heatmap:
-        """The maps of a watched batch, without any graph.
+        """The maps of a traced batch, without a graph.
 
-        A pass with gradients is good for one answer; given one without where some are needed, the
-        model is run again. A method with many `passes` calls `between` after every few of them with
-        how many are done and how many there are; what it raises ends the work.
-        Raises OptionError for an option, and MethodError for a model, that does not fit.
+        A pass with gradients can be used only once. If the method needs gradients and the pass has
+        none, the model is run again. A method with many `passes` calls `between` after every batch
+        with the number of passes done and their total; an exception that it raises stops the work.
+        Raises OptionError for an invalid option, MethodError for a model that is not supported.
         """
         complete = self.options(options, traced.model)
         if reason := self.unsupported_reason(traced.model):
-            raise MethodError(f"'{self.name}' does not fit this checkpoint: {reason}.")
+            raise MethodError(f"'{self.name}' does not support this checkpoint: {reason}.")
         if self.needs_gradients and not traced.trace.gradients:
             traced = self.run_with_trace(traced.model, traced.pixels)
         with torch.no_grad():

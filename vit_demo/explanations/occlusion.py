@@ -1,7 +1,7 @@
-"""Occlusion: hide a part of the photo and see what it was worth.
+"""Occlusion: mask a part of the photo and measure the change in probability.
 
 b   batch            rows, cols   the patch grid
-masks   blocks of patches, each hidden apart
+masks   blocks of patches, each masked in a pass of its own
 """
 
 import math
@@ -26,31 +26,32 @@ from vit_demo.explanations.masking import (
 )
 from vit_demo.explanations.traced_pass import Heatmap, TracedPass
 from vit_demo.models.base import Subject, described
+from vit_demo.predictions import scores
 
 Hide = Literal["drop", "blur", "mean"]
 
-# Pixels along one side of what is hidden when nothing is said: a usual patch.
+# Default size of a block in pixels: a common patch size.
 USUAL_PATCH = 16
-# Blocks at the model's own input size when nothing is said: each costs one forward pass.
-MOST_BLOCKS = 64
+# Maximum number of blocks by default, at the model's own input size; each costs a forward pass.
+MAX_BLOCKS = 64
 
 
 def recommended_block(model: Subject) -> dict[str, int | str]:
-    """What suits a model: drop tokens where that can be, and blocks that are not too many.
+    """Default options for a model: drop tokens if it can, and limit the number of blocks.
 
-    A block is as wide as a usual patch, or wider where there would be more than MOST_BLOCKS.
+    A block is about USUAL_PATCH pixels wide, or wider to have at most MAX_BLOCKS blocks.
     """
     architecture, config = described(model)
     block = 1
     if config is not None:
         block = max(1, USUAL_PATCH // config.cell)
-        while _count(config.grid, block) > MOST_BLOCKS:
+        while _count(config.grid, block) > MAX_BLOCKS:
             block += 1
     return {"hide": "drop" if architecture.drops_tokens else "blur", "block": block}
 
 
 def number_of_blocks(grid: Grid, options: Mapping[str, int | float | str]) -> int:
-    """How many blocks tile a grid, and so how often the model is run."""
+    """The number of blocks that tile a grid, which is the number of forward passes."""
     return _count(grid, int(options["block"]))
 
 
@@ -66,42 +67,44 @@ def occlusion(
     hide: Hide = "drop",
     block: int = 1,
 ) -> Heatmap:
-    """How far the class's probability falls when a block of patches is hidden: signed.
+    """The decrease in the class's probability, or value, when a block is masked; signed.
 
-    The photo is tiled with blocks of `block` × `block` patches, and the model is run once for
-    each (Zeiler & Fergus 2014, arXiv 1311.2901). Every patch of a block gets the block's change in
-    probability: above zero where it spoke for the class, below where it spoke against it.
+    The photo is tiled with blocks of `block` × `block` patches, and the model runs once for each
+    (Zeiler & Fergus 2014, arXiv 1311.2901). Every patch of a block gets the block's decrease in
+    probability: positive if the block supports the class, negative if it speaks against it.
 
-    `hide` drops the block's tokens, so that the others never meet them; or blurs its pixels until
-    nothing of its size is left; or gives them the photo's mean colour. `between` is called after
-    every batch of blocks with how many are done and how many there are; what it raises ends the
-    work. Raises OptionError for
-    blocks that leave nothing of the photo, and for dropping in a model that cannot.
+    `hide` selects the masking: "drop" removes the block's tokens from the sequence, "blur" blurs
+    its pixels so strongly that no detail remains, "mean" fills them with the photo's mean color.
+    `between` is called after every batch with the number of blocks done and their total; an
+    exception that it raises stops the work. Raises OptionError for a block that covers the whole
+    photo, and for "drop" with a model that cannot drop tokens.
     """
     rows, cols = traced.grid
     if not 1 <= block < max(rows, cols):
         raise OptionError(
-            f"block={block}, but on {rows} × {cols} patches it is 1 to {max(rows, cols) - 1}."
+            f"block={block}, but on {rows} × {cols} patches it must be 1 to {max(rows, cols) - 1}."
         )
-    likely = traced.logits.softmax(dim=-1)
-    masks = blocks(traced.grid, block).to(likely.device)
+    problem = traced.model.problem
+    unmasked = scores(traced.logits, problem)
+    masks = blocks(traced.grid, block).to(unmasked.device)
     maps = []
-    for photo, wanted in enumerate(target.tolist()):
+    for photo, index in enumerate(target.tolist()):
         pixels = traced.pixels[photo : photo + 1]
-        after = None if between is None else _of_all(between, photo, len(target))
-        without = _logits(traced, pixels, masks, hide, block, after).softmax(dim=-1)[:, wanted]
-        # The blocks tile the grid: every patch lies in one of them.
-        maps.append((likely[photo, wanted] - without) @ masks.to(likely))
+        after = None if between is None else _of_batch(between, photo, len(target))
+        logits = _logits(traced, pixels, masks, hide, block, after)
+        masked = scores(logits, problem)[:, index]
+        # The blocks tile the grid, so every patch is in exactly one of them.
+        maps.append((unmasked[photo, index] - masked) @ masks.to(unmasked))
     return rearrange(torch.stack(maps), "b (rows cols) -> b rows cols", rows=rows)
 
 
-def _of_all(between: Between, photo: int, photos: int) -> Between:
-    """Progress within one photo as progress within all of them."""
+def _of_batch(between: Between, photo: int, photos: int) -> Between:
+    """Convert the progress on one photo to the progress on the whole batch."""
     return lambda done, total: between(photo * total + done, photos * total)
 
 
 def blocks(grid: Grid, block: int) -> Masks:
-    """The blocks that tile a grid, row by row; at the far edges they are cut off."""
+    """The blocks that tile a grid, row by row; at the right and bottom edges they are smaller."""
     rows, cols = grid
     masks = []
     for row, col in product(range(0, rows, block), range(0, cols, block)):
@@ -119,7 +122,7 @@ def _logits(
     block: int,
     between: Between | None,
 ) -> Float[Tensor, "masks classes"]:
-    """What the model says of one photo without each of some blocks."""
+    """The logits for one photo with each block masked."""
     model = traced.model
     if hide != "drop":
         sigma = model.config.cell * block / 2

@@ -1,8 +1,8 @@
-"""What a single patch sees: in one layer and head, through the whole depth, and how far away.
+"""What a single patch attends to: in one layer and head, over all layers, and at which distance.
 
-b       batch                              slots   places in one group of tokens
+b       batch                              slots   positions in one group of tokens
 heads   attention heads                    rows, cols   the patch grid
-groups  groups that attend apart
+groups  groups with separate attention
 """
 
 import torch
@@ -23,15 +23,15 @@ Patch = tuple[int, int]
 def patch_attention(
     traced: TracedPass, patch: Patch, layer: int = -1, head: int = EVERY_HEAD
 ) -> Heatmap:
-    """What the token at a patch (row, column, from 0) attends to in one layer; sums to one.
+    """What the token of a patch (row, column, from 0) attends to in one layer; sums to one.
 
-    Layers and heads are counted from 1; layer −1 is the last one, head 0 the mean over all heads.
-    Where a token stands for several patches, it is the one that the patch went into. Raises
-    OptionError outside the grid or the model.
+    Layers and heads are numbered from 1; layer −1 is the last one, head 0 the mean over all heads.
+    If tokens were merged, it is the token that contains the patch. Raises OptionError for a patch,
+    layer or head that does not exist.
     """
     chosen = layer_at(traced, layer)
     before = _before(traced, chosen)
-    geometry = [step for step in before if not step.residual]
+    geometry = [flow for flow in before if not flow.residual]
     weight = _one_token(traced, patch, chosen, before)
     return traced.on_grid(
         propagate_back(geometry, chosen.apply_transpose(weight, head_rule(chosen, layer, head)))
@@ -39,10 +39,10 @@ def patch_attention(
 
 
 def patch_rollout(traced: TracedPass, patch: Patch, layer: int = -1) -> Heatmap:
-    """Where the state of the token at a patch came from, after one layer, through all before it.
+    """Which patches the token of a patch depends on after one layer, through all layers before it.
 
-    Attention rollout (arXiv 2005.00928) that begins at a patch rather than at the read-out; sums
-    to one. Counted, and refused, as in `patch_attention`.
+    This is attention rollout (arXiv 2005.00928) that starts at a patch instead of the read-out; it
+    sums to one. Numbering and errors are those of `patch_attention`.
     """
     chosen = layer_at(traced, layer)
     before = _before(traced, chosen)
@@ -66,49 +66,52 @@ def all_rollouts(traced: TracedPass, layer: int = -1) -> Float[Tensor, "patches 
 
 
 def attention_distances(traced: TracedPass, cell: float) -> list[Float[Tensor, "b heads"]]:
-    """How far each head of each layer looks on average, in pixels; `cell` is a patch's side.
+    """The mean attention distance of each head of each layer, in pixels; `cell` is a patch's side.
 
-    The distance from query to key, weighted by attention, as in figure 7 of arXiv 2010.11929.
-    A token stands in the middle of the patches that went into it; tokens that stand nowhere
-    (class token, registers) are left out as queries and as keys.
+    The distance from query to key, weighted by attention, as in figure 7 of arXiv 2010.11929. A
+    token's position is the center of the patches that it contains; tokens without a position
+    (class token, registers) are excluded as queries and as keys.
     """
     rows, cols = traced.grid
-    spots = torch.cartesian_prod(torch.arange(rows), torch.arange(cols)).to(traced.logits)
+    positions = torch.cartesian_prod(torch.arange(rows), torch.arange(cols)).to(traced.logits)
     distances = []
     for layer in traced.trace.layers:
         shares = places(_before(traced, layer), layer.tokens, traced.logits)
-        held = shares.sum(dim=1)
-        centres = shares @ (cell * spots) / held.clamp(min=torch.finfo(held.dtype).tiny)[:, None]
-        distances.append(mean_distance(layer, centres, held > 0))
+        total = shares.sum(dim=1)
+        tiny = torch.finfo(total.dtype).tiny
+        centers = shares @ (cell * positions) / total.clamp(min=tiny)[:, None]
+        distances.append(mean_distance(layer, centers, total > 0))
     return distances
 
 
 def mean_distance(
-    layer: Attention, centres: Float[Tensor, "n 2"], placed: Bool[Tensor, " n"]
+    layer: Attention, centers: Float[Tensor, "n 2"], has_position: Bool[Tensor, " n"]
 ) -> Float[Tensor, "b heads"]:
-    """Mean distance that attention bridges, over all queries that are `placed`, head by head."""
-    # A slot that holds padding (−1) reads the extra last entry, which stands nowhere.
-    spots = functional.pad(centres, (0, 0, 0, 1))[layer.index]
-    real = functional.pad(placed, (0, 1))[layer.index].to(centres)
+    """The mean attention distance of each head, over all queries that have a position."""
+    # The index of a padding slot (−1) selects the extra last entry, which has no position.
+    slot_centers = functional.pad(centers, (0, 0, 0, 1))[layer.index]
+    real = functional.pad(has_position, (0, 1))[layer.index].to(centers)
     groups, slots = layer.index.shape
     step = max(1, trace.CHUNK_NUMBERS // (len(layer.query) * layer.heads * slots))
-    total = centres.new_zeros(len(layer.query) // groups, layer.heads)
+    total = centers.new_zeros(len(layer.query) // groups, layer.heads)
     for start in range(0, slots, step):
         rows = slice(start, start + step)
-        apart = rearrange(layer.weights(rows), "(b groups) ... -> b groups ...", groups=groups)
-        kept = apart * real[:, None, None]
+        weights = rearrange(layer.weights(rows), "(b groups) ... -> b groups ...", groups=groups)
+        kept = weights * real[:, None, None]
         shares = kept / kept.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(kept.dtype).tiny)
-        # By differences: the faster way through a matrix product puts a token away from itself.
-        gaps = torch.cdist(spots[:, rows], spots, compute_mode="donot_use_mm_for_euclid_dist")
+        # The faster mode with a matrix product gives a token a nonzero distance to itself.
+        gaps = torch.cdist(
+            slot_centers[:, rows], slot_centers, compute_mode="donot_use_mm_for_euclid_dist"
+        )
         gaps = gaps * real[:, rows, None]
         total += einsum(shares, gaps, "b groups heads rows slots, groups rows slots -> b heads")
     return total / real.sum()
 
 
 def places(before: list[Flow], tokens: int, like: Tensor) -> Float[Tensor, "tokens patches"]:
-    """Which patches went into each token, by the geometry of the flows before it."""
+    """Which patches each token contains, by the geometry of the flows before it."""
     identity = torch.eye(tokens, device=like.device, dtype=like.dtype)
-    return propagate_back([step for step in before if not step.residual], identity[None])[0]
+    return propagate_back([flow for flow in before if not flow.residual], identity[None])[0]
 
 
 def _before(traced: TracedPass, layer: Attention) -> list[Flow]:
@@ -118,7 +121,7 @@ def _before(traced: TracedPass, layer: Attention) -> list[Flow]:
 def _one_token(
     traced: TracedPass, patch: Patch, layer: Attention, before: list[Flow]
 ) -> Float[Tensor, "b 1 n"]:
-    """Weight one on the token of a layer that a patch went into."""
+    """Weight one on the token that contains a patch, zero on all others."""
     rows, cols = traced.grid
     if not (0 <= patch[0] < rows and 0 <= patch[1] < cols):
         raise OptionError(

@@ -1,4 +1,4 @@
-"""Seeded noise: the control that every other map has to beat."""
+"""Seeded random noise: the control that every other method must beat."""
 
 import torch
 from jaxtyping import Int
@@ -11,13 +11,13 @@ LARGEST_SEED = 2**32 - 1
 
 
 def random(traced: TracedPass, target: Int[Tensor, " b"], *, seed: int = 0) -> Heatmap:
-    """Uniform noise that knows neither photo nor class, brought to a sum of one.
+    """Uniform noise, independent of photo and class, normalized to a sum of one.
 
-    Raises OptionError for a seed that is no 32-bit number.
+    Raises OptionError for a seed that is not an unsigned 32-bit integer.
     """
     del target
     if not 0 <= seed <= LARGEST_SEED:
-        raise OptionError(f"seed={seed}, but a seed is a number from 0 to {LARGEST_SEED}.")
+        raise OptionError(f"seed={seed}, but it must be a number from 0 to {LARGEST_SEED}.")
     generator = torch.Generator().manual_seed(seed)
     rows, cols = traced.grid
     noise = torch.rand(len(traced.logits), 1, rows * cols, generator=generator)

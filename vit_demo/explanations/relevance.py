@@ -1,4 +1,4 @@
-"""Relevance: attention that raises the score of one class, followed through all layers."""
+"""Relevance: attention that raises the score of one class, propagated through all layers."""
 
 import torch
 from einops import reduce
@@ -18,32 +18,33 @@ from vit_demo.trace import Attention, LinearMixing, Rule
 def relevance(traced: TracedPass, target: Int[Tensor, " b"]) -> Heatmap:
     """The read-out's row of R − I, where R ← R + Ā·R from the first layer to the last.
 
-    Ā is the mean over heads of ReLU(∇A ⊙ A), ∇A the slope of the class's logit (Chefer et al.,
-    ICCV 2021, arXiv 2103.15679, equations 5 and 6). I stands for the ways round all attention:
-    for a class token they end at it and change nothing, for a mean over patches they would hide
-    the map under an even share. Attention that pools has no way round it, so all of it counts.
+    Ā is the mean over heads of ReLU(∇A ⊙ A), where ∇A is the gradient of the class's logit
+    (Chefer et al., ICCV 2021, arXiv 2103.15679, equations 5 and 6). I is the path through the
+    residual connections only. For a class token this path ends at the token and changes nothing;
+    for a mean over patches it would hide the map under a uniform offset, so it is subtracted.
+    Attention pooling has no residual connection, so all of its weight counts.
 
-    `traced` is a pass with gradients, which are spent. Raises MethodError when no attention
+    `traced` is a pass with gradients, whose graph is freed. Raises MethodError if no attention
     raises the score.
     """
     attentions = [flow for flow in traced.trace.flows if isinstance(flow, Attention)]
     rule = positive_grad_x_attention(gradients_of(traced.logits, target, attentions))
-    # One row, from the last layer to the first: what came by attention, not by residuals alone.
+    # One row vector of R − I, from the last layer to the first.
     row = torch.zeros_like(traced.read_out)
     for flow, residual_weights in traced.residual_weights():
         if isinstance(flow, LinearMixing):
             row = flow.apply_transpose(row, rule)
         else:
-            pulled = flow.apply_transpose(residual_weights + row, rule)
-            row = row + pulled if flow.residual else pulled
+            through = flow.apply_transpose(residual_weights + row, rule)
+            row = row + through if flow.residual else through
     return traced.on_grid(row)
 
 
 def positive_grad_x_attention(gradients: Gradients) -> Rule:
-    """The mean over heads of ReLU(∇A ⊙ A): per head first, so that heads do not cancel out."""
+    """The mean over heads of ReLU(∇A ⊙ A); ReLU comes first, so heads do not cancel out."""
 
     def rule(layer: Attention, rows: slice) -> Float[Tensor, "bg rows slots"]:
-        raised = (layer.weights(rows) * attention_grad(layer, gradients, rows)).relu_()
-        return reduce(raised, "bg heads rows slots -> bg rows slots", "mean")
+        product = layer.weights(rows) * attention_grad(layer, gradients, rows)
+        return reduce(product.relu_(), "bg heads rows slots -> bg rows slots", "mean")
 
     return rule

@@ -23,14 +23,15 @@ def rollout(
     discard_ratio: float = 0.0,
     start_layer: int = 1,
 ) -> Heatmap:
-    """Pull the read-out through ½Ā + ½I from the last layer to the first (arXiv 2005.00928).
+    """Propagate the read-out through ½Ā + ½I from the last layer to the first (arXiv 2005.00928).
 
-    Ā is the mean over the heads. The map is the same for every class, so `target` plays no part.
+    Ā is the mean over the heads. The map is the same for every class, so `target` is ignored.
 
-    `fusion` takes the heads' largest or smallest weight instead. `discard_ratio` leaves out that
-    share of every row of Ā, its smallest entries; a token that is read out keeps its own. After
-    either, the rows of Ā sum to one again, and only then comes the identity. Attention is
-    followed back to `start_layer`, counted from 1. Raises OptionError outside the model.
+    `fusion` takes the maximum or minimum over the heads instead. `discard_ratio` sets that share
+    of the smallest entries in every row of Ā to zero; a token that the head reads keeps its
+    attention to itself. After either, the rows of Ā are normalized to one before the identity is
+    added. The propagation stops at `start_layer`, numbered from 1. Raises OptionError for values
+    out of range.
     """
     del target
     if not 0 <= discard_ratio < 1:
@@ -44,17 +45,18 @@ def rollout(
     flows = [flow for flow in traced.trace.flows if flow not in skipped]
     rule = mean_heads
     if fusion != "mean" or discard_ratio:
-        read = {flow: (weight > 0).any(dim=(0, 1)) for flow, weight in traced.residual_weights()}
-        rule = fused(fusion, discard_ratio, read)
+        is_read = {flow: (weight > 0).any(dim=(0, 1)) for flow, weight in traced.residual_weights()}
+        rule = fused(fusion, discard_ratio, is_read)
     return traced.on_grid(propagate_back(flows, traced.read_out, rule))
 
 
 def fused(
-    fusion: Fusion, discard_ratio: float, read: Mapping[Flow, Bool[Tensor, " n_out"]]
+    fusion: Fusion, discard_ratio: float, is_read: Mapping[Flow, Bool[Tensor, " n_out"]]
 ) -> Rule:
-    """One mixing of all heads, without its smallest entries; every row is a distribution.
+    """A rule that fuses the heads and discards small entries; every row is a distribution.
 
-    `read` says of each flow which of its outputs the read-out rests on: they keep themselves.
+    `is_read` says, for each flow, which outputs the head reads through residual connections only;
+    these tokens keep their attention to themselves.
     """
 
     def rule(flow: Attention, rows: slice) -> Float[Tensor, "bg rows slots"]:
@@ -62,7 +64,7 @@ def fused(
             reduce(flow.weights(rows), "bg heads rows slots -> bg rows slots", fusion)
         )
         if discard_ratio:
-            mixing = mixing * _kept(flow, mixing, rows, discard_ratio, read[flow])
+            mixing = mixing * _kept(flow, mixing, rows, discard_ratio, is_read[flow])
         return mixing / mixing.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(mixing.dtype).tiny)
 
     return rule
@@ -73,25 +75,26 @@ def _kept(
     mixing: Float[Tensor, "bg rows slots"],
     rows: slice,
     discard_ratio: float,
-    read: Bool[Tensor, " n_out"],
+    is_read: Bool[Tensor, " n_out"],
 ) -> Bool[Tensor, "bg rows slots"]:
-    """Which entries of the rows stay: all but the smallest share of those on real tokens."""
+    """Which entries of the rows are kept: all but the smallest ones on real tokens."""
     groups, slots = flow.index.shape
     real = flow.index != PADDING
-    spared = ~real[:, None].expand(-1, mixing.shape[1], -1)
+    protected = ~real[:, None].expand(-1, mixing.shape[1], -1)
     if flow.outputs is None:
         own = eye(slots, dtype=torch.bool, device=real.device)[rows]
-        spared = spared | (own & (real & read[flow.index])[:, rows, None])
-    every = repeat(spared, "groups rows slots -> (b groups) rows slots", b=len(mixing) // groups)
-    places = mixing.masked_fill(every, torch.inf).argsort(dim=-1).argsort(dim=-1)
-    dropped = (reduce(real.double(), "groups slots -> groups", "sum") * discard_ratio).long()
-    return places >= rearrange(dropped.repeat(len(mixing) // groups), "bg -> bg 1 1")
+        protected = protected | (own & (real & is_read[flow.index])[:, rows, None])
+    batch = len(mixing) // groups
+    protected = repeat(protected, "groups rows slots -> (b groups) rows slots", b=batch)
+    ranks = mixing.masked_fill(protected, torch.inf).argsort(dim=-1).argsort(dim=-1)
+    discarded = (reduce(real.double(), "groups slots -> groups", "sum") * discard_ratio).long()
+    return ranks >= rearrange(discarded.repeat(batch), "bg -> bg 1 1")
 
 
 def token_rollout(trace: Trace, batch: int = 1) -> Float[Tensor, "b n n"]:
-    """Rollout for every token at once: row i says where token i's final state came from.
+    """Rollout for all tokens at once: row i says which tokens token i's final state depends on.
 
-    Only the attention layers are followed, so prefix tokens keep their columns; rows sum to one.
+    It uses only the attention layers, so prefix tokens keep their columns; rows sum to one.
     """
     layers = trace.layers
     identity = eye(layers[-1].tokens, device=layers[-1].query.device)

@@ -1,4 +1,4 @@
-"""What the weights alone show, without any photo: positions and patch filters.
+"""What the weights show without any photo: position embeddings and patch filters.
 
 n   patches           rows, cols   the patch grid
 d   token width       p, q         pixels of a patch, down and across
@@ -15,21 +15,21 @@ from vit_demo.models.base import Classifier
 
 COLOURS = 3
 
-# As many as figure 7 of arXiv 2010.11929 shows.
+# The number of filters in figure 7 of arXiv 2010.11929.
 FILTERS = 28
 
 
 def position_similarity(model: Classifier) -> Float[Tensor, "rows cols rows cols"]:
-    """How alike the learned positions of any two patches are (arXiv 2010.11929, figure 7).
+    """Similarity of the learned position embeddings of any two patches (arXiv 2010.11929, fig. 7).
 
-    `[row, col]` is the map of one patch: the cosine of its position with every other's. Raises
-    MethodError for a model that learns no position for each patch.
+    `[row, col]` is the map of one patch: the cosine similarity of its position embedding to all
+    others. Raises MethodError for a model without a learned position embedding for each patch.
     """
     positions = model.patch_positions()
     if positions is None:
         raise MethodError(
-            "This architecture learns no position for each patch, so there are none to compare; "
-            "choose a ViT, DeiT or DINOv2 checkpoint."
+            "This architecture has no learned position embedding for each patch, so there are none "
+            "to compare; choose a ViT, DeiT or DINOv2 checkpoint."
         )
     return cosines(positions, model.config.grid)
 
@@ -37,7 +37,7 @@ def position_similarity(model: Classifier) -> Float[Tensor, "rows cols rows cols
 def cosines(
     positions: Float[Tensor, "n d"], grid: tuple[int, int]
 ) -> Float[Tensor, "rows cols rows cols"]:
-    """The cosine between the vectors of any two places of a grid."""
+    """The cosine similarity of the vectors of any two positions of a grid."""
     rows, _ = grid
     units = rearrange(
         functional.normalize(positions, dim=-1), "(rows cols) d -> rows cols d", rows=rows
@@ -46,15 +46,15 @@ def cosines(
 
 
 def patch_filters(model: Classifier, count: int = FILTERS) -> Float[Tensor, "count p q 3"]:
-    """The main directions of the learned patch filters as RGB pictures (as `principal_pictures`).
+    """The principal components of the learned patch filters as RGB pictures.
 
-    Raises MethodError for a model that does not cut colour photos into patches, OptionError for a
-    `count` outside what it has learned.
+    See `principal_pictures`. Raises MethodError for a model that does not cut color photos into
+    patches, OptionError for a `count` out of range.
     """
     kernel = model.patch_kernel()
     if kernel is None or kernel.shape[1] != COLOURS:
         raise MethodError(
-            "This architecture does not cut colour photos into patches, so it has no such "
+            "This architecture does not cut color photos into patches, so it has no such "
             "filters; choose a ViT, DeiT, DINOv2 or Swin checkpoint."
         )
     return principal_pictures(kernel, count)
@@ -63,10 +63,10 @@ def patch_filters(model: Classifier, count: int = FILTERS) -> Float[Tensor, "cou
 def principal_pictures(
     kernel: Float[Tensor, "d 3 p q"], count: int = FILTERS
 ) -> Float[Tensor, "count p q 3"]:
-    """The first principal components of the filters, strongest first (arXiv 2010.11929, figure 7).
+    """The first principal components of the filters, largest first (arXiv 2010.11929, figure 7).
 
-    Each is scaled to fill 0 to 1. A component has no sign of its own; its largest entry is made
-    positive.
+    Each is scaled to the range 0 to 1. The sign of a component is arbitrary, so its largest entry
+    is made positive.
     """
     most = min(len(kernel), kernel[0].numel())
     if not 1 <= count <= most:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vit_demo.predictions import Problem
 from vit_demo.trace import Trace
 
 # Why there is no exact sum over patches in a model that merges its tokens.
@@ -67,7 +68,8 @@ class Classifier(nn.Module, Generic[C]):
 
     `exact_flows`: the flows say exactly which tokens reach which. `drops_tokens`: `embed` and
     `encode` take any number of tokens, so that some can be left out. `unreadable_layers`: why the
-    head cannot read what a layer left, None where `read` does that.
+    head cannot read what a layer left, None where `read` does that. `problem` is what its logits
+    mean, which its checkpoint says.
     """
 
     exact_flows: ClassVar[bool] = False
@@ -75,6 +77,7 @@ class Classifier(nn.Module, Generic[C]):
     unreadable_layers: ClassVar[str | None] = "its head reads no layer but the last"
 
     config: C
+    problem: Problem = "single_label"
 
     @classmethod
     def has_class_token(cls, config: Any) -> bool:
@@ -127,7 +130,7 @@ class Classifier(nn.Module, Generic[C]):
     @property
     def spec(self) -> "ModelSpec":
         """This model without its weights."""
-        return ModelSpec(type(self), self.config)
+        return ModelSpec(type(self), self.config, self.problem)
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,7 @@ class ModelSpec:
 
     architecture: type[Classifier]
     config: ModelConfig
+    problem: Problem = "single_label"
 
 
 Subject = Classifier | type[Classifier] | ModelSpec

@@ -6,6 +6,7 @@ made by hand as well.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from vit_demo.checkpoints import (
     DEFAULT,
@@ -29,18 +30,29 @@ class CheckpointPolicy:
 
     `default` is the host's own choice and may be anything. Without `any_checkpoint` only it and
     the catalogue are on offer. Only with `own_machine`, where visitor and host are one person, can
-    a folder be named, and is the whole cache listed.
+    a folder be named, and is the whole cache listed. `preprocessing` and `classes` are the host's
+    for the default checkpoint; see `read`.
     """
 
     default: str = DEFAULT
     any_checkpoint: bool = True
     own_machine: bool = True
     allow_pickle: bool = False
+    preprocessing: str | None = None
+    classes: Path | None = None
 
     def load(self, ref: str, progress: Progress | None) -> Checkpoint:
         """Load what is on offer; raises AccessError for the rest, and what `load` raises."""
         self._admit(ref)
-        return load(ref, progress, allow_pickle=self.allow_pickle, paths=self._paths(ref))
+        own = ref == self.default
+        return load(
+            ref,
+            progress,
+            allow_pickle=self.allow_pickle,
+            paths=self._paths(ref),
+            preprocessing=self.preprocessing if own else None,
+            classes=self.classes if own else None,
+        )
 
     def summary(self, ref: str) -> CheckpointSummary | None:
         """What is known of it without fetching it; raises what `load` would for such a name."""

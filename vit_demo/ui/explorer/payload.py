@@ -26,7 +26,7 @@ from vit_demo.explanations import METHODS, TracedPass
 from vit_demo.explanations.attention import layer_at
 from vit_demo.explanations.capability import Capability, capabilities
 from vit_demo.explanations.masking import Grid
-from vit_demo.faithfulness import CONTROL, FIGURES, ScoresVsRandom
+from vit_demo.faithfulness import CONTROL, FIGURES, QUICK_STEPS, ScoresVsRandom
 from vit_demo.faithfulness.curves import Curve
 from vit_demo.figures import ColourScale
 from vit_demo.figures.colour import PERCENTILE
@@ -112,10 +112,8 @@ def explorer_data(traced: TracedPass, analyses: Sequence[Analysis]) -> Json:
             *_in_order([*_map_views(analyses), *_attention_views(traced), *_token_views(traced)]),
         ],
         "lens": lens_to_come(traced.model),
-        "predictions": [
-            {"index": p.index, "label": p.label, "probability": p.probability}
-            for p in first.predictions[:TOP]
-        ],
+        "predictions": [prediction.as_json() for prediction in first.predictions[:TOP]],
+        "problem": first.checkpoint.model.problem,
         "classes": [{"index": p.index, "label": p.label} for p in first.predictions[:MOST_CLASSES]],
         "unsure": first.unsure,
         "checkpoint": {
@@ -131,11 +129,19 @@ def _in_order(views: Sequence[Json]) -> list[Json]:
 
 
 def trust_data(trust: ScoresVsRandom, analysis: Analysis) -> Json:
-    """What the quick faithfulness test says of a map, with its curves and those of noise."""
+    """What the quick faithfulness test says of a map, with its curves and those of noise.
+
+    `short` says that it was the short form, so that the other can be asked for.
+    """
+    rows, cols = analysis.grid
+    short = trust.steps < min(QUICK_STEPS, rows * cols)
     tracked = {"target": (analysis.target or analysis.predictions[0]).label}
     if analysis.versus:
         tracked["versus"] = analysis.versus.label
-    asked = "trust.protocol.versus" if analysis.versus else "trust.protocol"
+    if analysis.checkpoint.model.problem == "regression":
+        asked = "trust.protocol.versus.value" if analysis.versus else "trust.protocol.value"
+    else:
+        asked = "trust.protocol.versus" if analysis.versus else "trust.protocol"
     return {
         "view": analysis.method,
         "figures": [
@@ -151,8 +157,10 @@ def trust_data(trust: ScoresVsRandom, analysis: Analysis) -> Json:
         "protocol": [
             _text(asked, **tracked, steps=trust.steps),
             _text("trust.dropped" if trust.drops else "trust.greyed"),
+            *([_text("trust.short", steps=QUICK_STEPS)] if short else []),
             _text("trust.first_look"),
         ],
+        "short": short,
         "better": sum(trust.better(figure) for figure in FIGURES),
         "all": len(FIGURES),
         "curves": [
@@ -388,7 +396,7 @@ def map_view(analysis: Analysis, asked: int | None = None) -> Json:
     if not analysis.exact:
         caption.append(_text("caption.approximate"))
     clipped = _text("caption.clipped", count=scale.clipped, percentile=f"{PERCENTILE:g}")
-    unit = _text(f"unit.{analysis.method}") if method.signed else _share(analysis.grid)
+    unit = _unit(analysis)
     return {
         "name": analysis.method,
         "kind": "map",
@@ -404,7 +412,7 @@ def map_view(analysis: Analysis, asked: int | None = None) -> Json:
         "clipped": scale.clipped,
         "signed": analysis.signed,
         "unit": unit,
-        **({} if method.percent else {"format": "number"}),
+        "format": "percent" if captions.in_percent(analysis) else "number",
         **({"account": account_data(analysis)} if analysis.account else {}),
         "source": method.source,
     }
@@ -412,6 +420,14 @@ def map_view(analysis: Analysis, asked: int | None = None) -> Json:
 
 def _share(grid: Grid) -> Json:
     return _text("unit.share", uniform=f"{1 / (grid[0] * grid[1]):.2%}".replace("%", " %"))
+
+
+def _unit(analysis: Analysis) -> Json:
+    method = METHODS[analysis.method]
+    if not method.signed:
+        return _share(analysis.grid)
+    of_a_number = method.percent and not captions.in_percent(analysis)
+    return _text(f"unit.{analysis.method}{'.value' if of_a_number else ''}")
 
 
 def pairs_view(name: str, pairs: Float[Tensor, "patches patches"], unit: str) -> Json:
