@@ -15,13 +15,13 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 import vit_demo  # noqa: E402
-from vit_demo.analysis import example_lenses  # noqa: E402
+from vit_demo.analysis import EXAMPLES, example_lenses  # noqa: E402
 from vit_demo.checkpoints import DEFAULT  # noqa: E402
 from vit_demo.explanations import DEFAULT_METHOD  # noqa: E402
 from vit_demo.faithfulness import AUTOMATIC_STEPS  # noqa: E402
 from vit_demo.ui.explorer.lens import lens_data  # noqa: E402
 from vit_demo.ui.explorer.payload import MOST_CLASSES, explorer_data, trust_data  # noqa: E402
-from vit_demo.ui.page import EXAMPLES, EXAMPLES_FOLDER  # noqa: E402
+from vit_demo.ui.page import EXAMPLES_FOLDER  # noqa: E402
 
 
 def example_data(name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which of timm's architectures load here and answer as timm does: all of four of its modules.
+"""Which of timm's architectures load here and answer as timm does: all of ten of its modules.
 
 python tests/coverage_of_timm.py
 
@@ -23,7 +23,13 @@ ROOT = Path(__file__).parents[1]
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
-MODULES = ("vision_transformer", "deit", "swin_transformer", "mobilevit")
+# Those that can leave their weights without first values.
+PLAIN = ("vision_transformer", "deit")
+MODULES = (
+    *PLAIN,
+    *("beit", "cait", "eva", "mobilevit", "swin_transformer", "swin_transformer_v2"),
+    *("vision_transformer_relpos", "vision_transformer_sam"),
+)
 CLASSES = 7
 WANTED = 0.9
 
@@ -42,10 +48,15 @@ class Outcome:
 
 
 def names() -> list[str]:
-    """Every name that timm registers in the four modules; of MobileViT version 1 only."""
+    """Every name that timm registers in these modules."""
     list_models = oracles.timm().list_models
-    found = [name for module in MODULES for name in list_models(module=module)]
-    return [name for name in found if not name.startswith("mobilevitv2")]
+    return [name for module in MODULES for name in list_models(module=module)]
+
+
+def module_of(name: str) -> str:
+    """The module of timm's that registers a name."""
+    is_in = importlib.import_module("timm.models").is_model_in_modules
+    return next(module for module in MODULES if is_in(name, (module,)))
 
 
 def outcomes() -> Iterator[Outcome]:
@@ -131,7 +142,12 @@ def _shrunk(name: str) -> dict[str, Any]:
         return {"depths": (2, 2, 2, 2)}
     stated = re.search(r"patch(\d+)", name)
     patch_size = int(stated[1]) if stated else 16
-    return {"depth": 2, "img_size": (4 * patch_size, 5 * patch_size), "weight_init": "skip"}
+    skips = importlib.import_module("timm.models").is_model_in_modules(name, PLAIN)
+    no_values = {"weight_init": "skip"} if skips else {}
+    # Heads that share keys and values are listed block by block.
+    shared = {"num_kv_heads": (4, 2)} if name.endswith("_sapiens2") else {}
+    size = (4 * patch_size, 5 * patch_size)
+    return {"depth": 2, "img_size": size, **no_values, **shared}
 
 
 def _input_size(model: Any) -> tuple[int, int, int]:
@@ -156,6 +172,10 @@ def main() -> int:
         mark = "=" if outcome.matches else "−"
         sys.stdout.write(f"{mark} {outcome.name:45} {known:8} {outcome.refusal}\n")
         sys.stdout.flush()
+    for module in MODULES:
+        own = [outcome for outcome in found if module_of(outcome.name) == module]
+        matching = sum(outcome.matches for outcome in own)
+        sys.stdout.write(f"{module}: {matching} of {len(own)}\n")
     share = sum(outcome.matches for outcome in found) / len(found)
     sys.stdout.write(f"{share:.1%} of {len(found)} names load and match\n")
     return int(share < WANTED)

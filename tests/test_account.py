@@ -51,6 +51,6 @@ def test_a_map_of_logits_is_no_share_and_no_probability(variant):
     assert "logit" in words()[view["unit"]["key"]]
     other = map_view(look.explain("relevance"))
     assert "account" not in other
-    assert "format" not in other
+    assert other["format"] == "percent"
     with pytest.raises(RuntimeError, match="has no account"):
         account_data(look.explain("relevance"))

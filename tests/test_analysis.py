@@ -20,7 +20,7 @@ from vit_demo.photo import read_photo
 
 KEYS = {
     "checkpoint", "photo", "predictions", "method", "target", "grid", "heatmap", "signed",
-    "exact", "options", "box", "unsure",
+    "exact", "options", "box", "unsure", "problem_type", "preprocessing_source", "notes",
 }  # fmt: skip
 
 

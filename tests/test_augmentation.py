@@ -109,9 +109,9 @@ def test_an_erased_rectangle_is_grey_and_has_its_share(seeded_rng):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"area": (0.0, 1.0)}, "must rise, and begin above 0"),
-        ({"area": (0.5, 0.2)}, "must rise"),
-        ({"area": (0.5, 1.2)}, "no more than 1"),
+        ({"area": (0.0, 1.0)}, "two increasing numbers above 0"),
+        ({"area": (0.5, 0.2)}, "two increasing numbers"),
+        ({"area": (0.5, 1.2)}, "must not exceed 1"),
         ({"brightness": 1.5}, r"brightness=1.5, but it must lie in \[0, 1\]"),
         ({"erase": -0.1}, "erase=-0.1"),
         ({"num_ops": -1}, "num_ops=-1"),
@@ -154,5 +154,5 @@ def test_the_input_size_is_the_crop_or_the_exact_resize():
     assert input_size(SQUEEZE) == (16, 24)
     assert input_size(Preprocessing(resize=40, crop=(32, 24))) == (32, 24)
     for open_ended in (Preprocessing(resize=40), Preprocessing(resize=None)):
-        with pytest.raises(DataError, match="give the preprocessing a crop"):
+        with pytest.raises(DataError, match="add a crop to the preprocessing"):
             input_size(open_ended)

@@ -1,4 +1,4 @@
-"""Studies of several photos: means, paired differences, halves and order."""
+"""Benchmarks on several photos: means, paired differences, halves and ranking."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,7 @@ def photos(tmp_path, noise_photo):
 
 @pytest.fixture
 def planted(tiny_config):
-    """Twenty photos on which it is known which map is right."""
+    """Twenty photos for which the right map is known."""
     model = Planted(tiny_config)
     records = []
     for number in range(20):
@@ -50,7 +50,7 @@ def planted(tiny_config):
     return Benchmark("planted", tuple(records), {}, drops=False)
 
 
-def test_marks_are_those_of_the_maps_that_everybody_sees(checkpoint, photos):
+def test_the_scores_are_those_of_the_maps_of_explain(checkpoint, photos):
     chosen = compared(checkpoint)
     found = benchmark(checkpoint, photos, chosen, steps=6)
     assert found.methods == [method.name for method in chosen] == list(METHODS)
@@ -68,31 +68,31 @@ def test_marks_are_those_of_the_maps_that_everybody_sees(checkpoint, photos):
     assert all(s > 0 for record in found.records for s in (*record.seconds.values(), record.plain))
 
 
-def test_photos_that_cannot_be_read_are_told_and_left_out(checkpoint, photos, tmp_path):
+def test_unreadable_photos_are_reported_and_skipped(checkpoint, photos, tmp_path):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no photo")
-    heard = []
+    calls = []
     found = benchmark(
         checkpoint, [photos[0], broken], compared(checkpoint, ["legrad"]), 3,
-        lambda done, total: heard.append((done, total)),
+        lambda done, total: calls.append((done, total)),
     )  # fmt: skip
     assert [record.photo for record in found.records] == [photos[0]]
     assert "broken.jpg" in found.unusable[broken]
-    assert heard == [(1, 2), (2, 2)]
-    with pytest.raises(DataError, match=r"no photo to try these maps on.*broken\.jpg"):
+    assert calls == [(1, 2), (2, 2)]
+    with pytest.raises(DataError, match=r"None of the photos can be used .*broken\.jpg"):
         benchmark(checkpoint, [broken], compared(checkpoint), 3)
     assert found.halves() is None
     assert found.mean("legrad", "saco").interval is None
     assert found.mean("legrad", "saco").value == found.records[0].scores["legrad"].saco
 
 
-def test_what_is_compared_always_has_noise_and_the_usual_map(checkpoint):
+def test_the_control_and_the_baseline_are_always_compared(checkpoint):
     assert [m.name for m in compared(checkpoint, ["legrad"])] == ["rollout", "legrad", "random"]
     with pytest.raises(MethodError, match="no method 'legrat'; .*legrad"):
         compared(checkpoint, ["legrat"])
 
 
-def test_a_paired_difference_is_the_mean_of_the_photos_own(planted):
+def test_a_paired_difference_is_the_mean_of_the_differences_per_photo(planted):
     for figure in FIGURES:
         mine, other = (planted.figures(name, figure) for name in ("relevance", CONTROL))
         found = planted.difference("relevance", CONTROL, figure)
@@ -104,7 +104,7 @@ def test_a_paired_difference_is_the_mean_of_the_photos_own(planted):
     assert planted.difference("legrad", CONTROL, "deletion").interval[0] > 0
 
 
-def test_an_interval_is_as_wide_as_the_normal_one_for_many_photos():
+def test_the_bootstrap_interval_matches_the_normal_one_for_many_photos():
     values = torch.randn(4000, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     mean = bootstrapped(values)
     half = 1.96 * float(values.std()) / 4000**0.5
@@ -115,7 +115,7 @@ def test_an_interval_is_as_wide_as_the_normal_one_for_many_photos():
     assert same.interval == (0.25, 0.25) == (same.value, same.value)
 
 
-def test_halves_share_no_photo_and_miss_none(planted):
+def test_halves_are_disjoint_and_complete(planted):
     first, second = planted.halves()
     photos = [{record.photo for record in half.records} for half in (first, second)]
     assert [len(half) for half in photos] == [10, 10]
@@ -125,29 +125,29 @@ def test_halves_share_no_photo_and_miss_none(planted):
     assert planted.halves(seed=1)[0].records != first.records
 
 
-def test_the_order_is_by_summed_ranks_and_noise_takes_no_part(planted):
+def test_the_ranking_is_by_summed_ranks_without_the_control(planted):
     assert planted.ranked() == ["relevance", "rollout", "legrad"]
     assert planted.ranked(planted.quick) == ["relevance", "rollout"]
     assert planted.quick == ["rollout", "relevance"]
     assert planted.ranked([]) == []
 
 
-@pytest.mark.parametrize(("dear", "cheap"), [("rollout", "relevance"), ("relevance", "rollout")])
-def test_equal_maps_are_told_apart_by_what_they_cost(planted, dear, cheap):
+@pytest.mark.parametrize(("costly", "cheap"), [("rollout", "relevance"), ("relevance", "rollout")])
+def test_ties_are_broken_by_cost(planted, costly, cheap):
     twins = tuple(
         replace(
             record,
             scores={**record.scores, "rollout": record.scores["relevance"]},
-            seconds={**record.seconds, dear: 50.0, cheap: 11.0},
+            seconds={**record.seconds, costly: 50.0, cheap: 11.0},
         )
         for record in planted.records
     )
-    assert replace(planted, records=twins).ranked()[:2] == [cheap, dear]
-    assert replace(planted, records=twins).cost(dear) == 5
+    assert replace(planted, records=twins).ranked()[:2] == [cheap, costly]
+    assert replace(planted, records=twins).cost(costly) == 5
 
 
-def test_photos_on_other_grids_still_have_a_mean_curve(planted):
-    """Half-way between the points of a coarser curve lies half of both."""
+def test_curves_from_different_grids_are_interpolated(planted):
+    """Half-way between the points of a coarser curve its value is their mean."""
     ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
     coarse = Curve(ends, torch.tensor([1.0, 0.0]))
     record = planted.records[0]
@@ -161,15 +161,15 @@ def test_photos_on_other_grids_still_have_a_mean_curve(planted):
 
 
 def test_a_method_without_a_map_is_named(checkpoint, photos):
-    def nothing(traced, target):
+    def no_map(traced, target):
         raise MethodError("This map would be empty.")
 
-    methods = [METHODS["rollout"], replace(METHODS["relevance"], run=nothing), METHODS[CONTROL]]
+    methods = [METHODS["rollout"], replace(METHODS["relevance"], run=no_map), METHODS[CONTROL]]
     with pytest.raises(DataError, match=r"0\.png, relevance: This map would be empty"):
         benchmark(checkpoint, photos[:2], methods, 3)
 
 
-def test_mean_curves_begin_and_end_where_all_do(planted):
+def test_mean_curves_share_their_first_and_last_point(planted):
     curves = {name: planted.curve(name, "deletion") for name in planted.methods}
     for line in curves.values():
         assert line.shape == (2, 9)

@@ -14,6 +14,7 @@ from loopback_hub import LoopbackHub
 
 from vit_demo import explain as explain_photo
 from vit_demo.checkpoints import check_family, load, load_folder, read_folder, summarize
+from vit_demo.checkpoints.families import readable
 from vit_demo.errors import CheckpointError, StateDictMismatchError, UnsupportedError
 
 ROOT = Path(__file__).parents[1]
@@ -213,11 +214,10 @@ def test_both_layouts_are_accepted(config_json, family):
 @pytest.mark.parametrize(
     "config_json",
     [
-        {"model_type": "beit"},
-        {"model_type": "siglip"},
+        {"model_type": "levit"},
+        {"model_type": "siglip2"},
         {"model_type": "dinov3_vit"},
         {"architecture": "eva02_tiny_patch14_224"},
-        {"architecture": "beit_base_patch16_224"},
         {"architecture": "vit_small_patch16_dinov3"},
         {},
     ],
@@ -227,9 +227,7 @@ def test_others_are_refused_and_those_that_can_be_read_are_listed(config_json):
     with pytest.raises(UnsupportedError) as refusal:
         check_family(config_json, "it")
     message = str(refusal.value)
-    assert message.endswith(
-        "ViT, DeiT, DINOv2, Swin, MobileViT, in the transformers or timm layout."
-    )
+    assert message.endswith(f"what can be read: {readable()}.")
     assert next(iter(config_json.values()), "unknown") in message
 
 

@@ -1,4 +1,4 @@
-"""The command line: numbers, tables and files; status 2 and one line for what can be mended."""
+"""The command line: numbers, tables and files; status 2 and one line for a user's error."""
 
 import json
 import re
@@ -21,7 +21,7 @@ from vit_demo.training.distributed import bfloat16_is_faster_here
 ROOT = Path(__file__).parents[1]
 
 
-def test_json_is_what_python_says(run, our_checkpoint, photo_file):
+def test_json_equals_the_result_in_python(run, our_checkpoint, photo_file):
     status, out, err = run(
         "explain", photo_file, "--checkpoint", our_checkpoint, "--json", "--logits", "--top", "2",
         "--method", "legrad", "--option", "layers=2", "--target", "tulips",
@@ -31,7 +31,7 @@ def test_json_is_what_python_says(run, our_checkpoint, photo_file):
     assert json.loads(out) == expected.as_json(top=2, logits=True)
 
 
-def test_options_are_read_and_a_class_is_set_against_another(run, our_checkpoint, photo_file):
+def test_options_and_versus_are_read(run, our_checkpoint, photo_file):
     checkpoint = load(str(our_checkpoint))
     common = ("explain", photo_file, "--checkpoint", our_checkpoint)
     status, out, _ = run(
@@ -51,7 +51,7 @@ def test_options_are_read_and_a_class_is_set_against_another(run, our_checkpoint
     assert "legrad for daisy compared with dandelion on 4 × 4 patches" in out
 
 
-def test_methods_say_which_do_not_fit_and_why(run, tmp_path):
+def test_unsupported_methods_are_listed_with_the_reason(run, tmp_path):
     from test_transformers import theirs
 
     theirs(tmp_path, "MobileViT")
@@ -64,10 +64,10 @@ def test_methods_say_which_do_not_fit_and_why(run, tmp_path):
     assert rows["occlusion"]["options"] == {"hide": "blur", "block": 2}
     status, out, _ = run("methods", "--checkpoint", tmp_path)
     assert status == 0
-    assert "Does not fit" in out
+    assert "Not supported" in out
 
 
-def test_the_table_lists_the_likeliest(run, our_checkpoint, photo_file):
+def test_the_table_lists_the_top_classes(run, our_checkpoint, photo_file):
     status, out, _ = run("explain", photo_file, "--checkpoint", our_checkpoint, "--top", "3")
     best = explain(load(str(our_checkpoint)), photo_file).predictions[:3]
     assert status == 0
@@ -75,7 +75,7 @@ def test_the_table_lists_the_likeliest(run, our_checkpoint, photo_file):
     assert "rollout on 4 × 4 patches" in out
 
 
-def test_an_unsure_answer_is_said_to_be_unsure(run, our_checkpoint, photo_file):
+def test_an_unsure_prediction_has_a_note(run, our_checkpoint, photo_file):
     arguments = ("explain", photo_file, "--checkpoint", our_checkpoint)
     assert "Unsure" not in run(*arguments)[1]
     store_calibration(our_checkpoint, Calibration(50.0, 0.9))
@@ -85,7 +85,7 @@ def test_an_unsure_answer_is_said_to_be_unsure(run, our_checkpoint, photo_file):
 
 @pytest.fixture
 def sorted_photos(our_checkpoint, tmp_path, noise_photo):
-    """Twelve photos in the folders of their answers, but every third in the second answer's."""
+    """Twelve photos in the folder of their top class, but every third in that of the second."""
     checkpoint = load(str(our_checkpoint))
     for number in range(12):
         photo = noise_photo(40, 36, seed=number)
@@ -97,12 +97,12 @@ def sorted_photos(our_checkpoint, tmp_path, noise_photo):
     return tmp_path / "photos"
 
 
-def test_evaluate_says_the_same_in_words_and_numbers(run, our_checkpoint, sorted_photos, tmp_path):
+def test_evaluate_prints_and_saves_the_same_numbers(run, our_checkpoint, sorted_photos, tmp_path):
     asked = ("evaluate", "--checkpoint", our_checkpoint, "--data", sorted_photos)
     status, words, notes = run(*asked, "--out", tmp_path / "figures")
     assert status == 0
-    assert "8 of 12 photos are named rightly: 0.667" in words
-    assert "Left out, as the checkpoint does not know these classes: orchids (1)." in notes
+    assert "8 of 12 photos are classified correctly: 0.667" in words
+    assert "Skipped, because the checkpoint does not know these classes: orchids (1)." in notes
     assert "trained on" not in notes
     status, numbers, _ = run(*asked, "--json")
     content = json.loads(numbers)
@@ -113,22 +113,22 @@ def test_evaluate_says_the_same_in_words_and_numbers(run, our_checkpoint, sorted
         assert (tmp_path / "figures" / name).exists()
 
 
-def test_a_map_can_be_put_to_the_test(run, our_checkpoint, photo_file):
+def test_the_faithfulness_of_a_map_is_measured(run, our_checkpoint, photo_file):
     asked = ("explain", photo_file, "--checkpoint", our_checkpoint, "--method", "legrad", "--trust")
     status, numbers, _ = run(*asked, "--json")
     assert status == 0
     content = json.loads(numbers)["trust"]
-    seen = prepare(load(str(our_checkpoint)), photo_file)
-    analysis = seen.explain("legrad")
+    prepared = prepare(load(str(our_checkpoint)), photo_file)
+    analysis = prepared.explain("legrad")
     label = analysis.predictions[0].label
-    tracked_probability = {"followed": f"the probability of {label}"}
-    assert content == {**tracked_probability, **seen.scores_vs_random(analysis).as_json()}
+    tracked = {"followed": f"the probability of {label}"}
+    assert content == {**tracked, **prepared.scores_vs_random(analysis).as_json()}
     _, words, _ = run(*asked)
     assert "the map is better than noise in" in words
     assert f"Deletion {content['map']['deletion']:.2f}, noise" in words
 
 
-def test_faithfulness_says_the_same_in_words_numbers_and_a_picture(
+def test_faithfulness_prints_saves_and_draws_the_same_numbers(
     run, our_checkpoint, sorted_photos, tmp_path
 ):
     asked = ("faithfulness", "--checkpoint", our_checkpoint, "--data", sorted_photos)
@@ -156,13 +156,13 @@ def test_faithfulness_says_the_same_in_words_numbers_and_a_picture(
     assert [step["part"] for step in content["randomised"]["legrad"]][:2] == ["head", "norm"]
     _, words, _ = run(*asked)
     words = " ".join(words.split())
-    assert f"On 5 of the photos the order is: {', '.join(content['choice']['ranked'])}." in words
+    assert f"Ranking on 5 of the photos: {', '.join(content['choice']['ranked'])}." in words
     assert "Means over 10 photos, with 95 % intervals; 4 steps" in words
     for figures in content["methods"].values():
         assert f"{figures['deletion']['mean']:.3f} (" in words
 
 
-def test_methods_can_be_told_their_options(run, our_checkpoint, sorted_photos):
+def test_options_of_single_methods_are_read(run, our_checkpoint, sorted_photos):
     asked = ("faithfulness", "--checkpoint", our_checkpoint, "--data", sorted_photos)
     asked = (*asked, "--limit", 1, "--methods", "legrad", "--steps", 2, "--json")
     saco = [
@@ -171,7 +171,7 @@ def test_methods_can_be_told_their_options(run, our_checkpoint, sorted_photos):
     ]
     assert len(set(saco)) == 3
     for wrong, words in (
-        ("layers=3", "is no option; write it like occlusion.block=2"),
+        ("layers=3", "is not an option; write it like occlusion.block=2"),
         ("legrat.layers=3", "'legrat' is not compared; .*legrad"),
         ("legrad.layer=3", "'legrad' has no option 'layer'"),
     ):
@@ -180,7 +180,7 @@ def test_methods_can_be_told_their_options(run, our_checkpoint, sorted_photos):
         assert re.search(words, error)
 
 
-def test_faithfulness_on_held_out_photos_alone(run, our_checkpoint, sorted_photos, tmp_path):
+def test_faithfulness_on_held_out_photos_only(run, our_checkpoint, sorted_photos, tmp_path):
     names = sorted(f"{path.parent.name}/{path.name}" for path in sorted_photos.rglob("*.png"))[:3]
     (our_checkpoint / "training.json").write_text(json.dumps({"held_out_photos": names}))
     asked = ("faithfulness", "--checkpoint", our_checkpoint, "--steps", 2, "--methods", "rollout")
@@ -192,13 +192,13 @@ def test_faithfulness_on_held_out_photos_alone(run, our_checkpoint, sorted_photo
     status, _, error = run(*asked, tmp_path / "nowhere")
     assert (status, "There is no folder" in error) == (2, True)
     status, _, error = run(*asked, sorted_photos, "--checkpoint", "owner/name")
-    assert (status, "is no checkpoint folder on this machine" in error) == (2, True)
+    assert (status, "is not a checkpoint folder on this machine" in error) == (2, True)
     (tmp_path / "taken" / "faithfulness.json").mkdir(parents=True)
     status, _, error = run(*asked, sorted_photos, "--out", tmp_path / "taken")
     assert (status, "faithfulness.json' cannot be written" in error) == (2, True)
 
 
-def test_one_photo_has_no_interval_and_nothing_to_choose_by(run, our_checkpoint, sorted_photos):
+def test_one_photo_has_no_interval_and_no_choice(run, our_checkpoint, sorted_photos):
     asked = ("faithfulness", "--checkpoint", our_checkpoint, "--data", sorted_photos)
     asked = (*asked, "--limit", 1, "--steps", 2, "--methods", "rollout")
     status, words, _ = run(*asked)
@@ -209,7 +209,7 @@ def test_one_photo_has_no_interval_and_nothing_to_choose_by(run, our_checkpoint,
     assert content["methods"]["rollout"]["saco"]["interval"] is None
 
 
-def test_held_out_photos_alone_are_scored_calibrated_on_and_put_on_the_card(
+def test_held_out_photos_are_scored_used_for_calibration_and_put_on_the_card(
     run, our_checkpoint, sorted_photos
 ):
     names = sorted(f"{path.parent.name}/{path.name}" for path in sorted_photos.rglob("*.png"))
@@ -221,7 +221,7 @@ def test_held_out_photos_alone_are_scored_calibrated_on_and_put_on_the_card(
     assert (status, notes.count("was trained on 3 of these photos")) == (0, 1)
     status, _, notes = run(*asked, "--calibrate")
     assert status == 2
-    assert "would boast; add --held-out" in notes
+    assert "would be overconfident; add --held-out" in notes
     status, _, error = run(*asked, "--unsure-below", 0.5)
     assert (status, "add --calibrate" in error) == (2, True)
     keep = ("--calibrate", "--card", "--licence", "mit", "--credit", "Ann")
@@ -232,38 +232,38 @@ def test_held_out_photos_alone_are_scored_calibrated_on_and_put_on_the_card(
     assert stored.temperature == content["calibration"]["temperature"]
     assert stored.unsure_below == content["calibration"]["unsure_below"]
     card = (our_checkpoint / "README.md").read_text("utf-8")
-    assert f"{content['accuracy']['right']} of 9 held-out photos" in card
+    assert f"**{content['accuracy']['right']} of 9 held-out photos correctly" in card
     assert "7 minutes" in card
-    assert f"states the temperature {stored.temperature:.3f}" in card
+    assert f"has the temperature {stored.temperature:.3f}" in card
     chosen = ("--held-out", "--calibrate", "--temperature", 1, "--unsure-below", 0.7)
     status, words, notes = run(*asked, *chosen)
-    assert (status, "As asked for, the temperature is 1.000" in words) == (0, True)
-    assert "temperature 1.000; below 70.0% an answer is unsure" in notes
+    assert (status, "The given temperature is 1.000" in words) == (0, True)
+    assert "temperature 1.000; unsure below 70.0%" in notes
     assert load(str(our_checkpoint)).calibration == Calibration(1.0, 0.7)
     status, _, error = run(*asked, "--temperature", 0)
     assert (status, "temperature" in error) == (2, True)
 
 
-def test_photos_that_may_have_been_learnt_from_are_not_calibrated_on(
+def test_possible_training_photos_are_not_used_for_calibration(
     run, our_checkpoint, sorted_photos, tmp_path
 ):
-    """A run on a pair of folders, scored on one of the two; then new photos beside that pair."""
+    """A run on train and val folders, evaluated on one of them; then on new photos."""
     pair = tmp_path / "pair"
     for part in ("train", "val"):
         shutil.copytree(sorted_photos, pair / part)
-    for place, path in enumerate(sorted((pair / "val").rglob("*.png"))):
-        Image.new("RGB", (20, 20), (place, 0, 0)).save(path)
+    for number, path in enumerate(sorted((pair / "val").rglob("*.png"))):
+        Image.new("RGB", (20, 20), (number, 0, 0)).save(path)
     names = [path.relative_to(pair).as_posix() for path in sorted((pair / "val").rglob("*.png"))]
     summary = our_checkpoint / "training.json"
     summary.write_text(json.dumps({"held_out_photos": names}))
     asked = ("evaluate", "--checkpoint", our_checkpoint, "--data", pair / "train")
-    untold = f"None of the checkpoint's held-out photos are in '{pair / 'train'}', so it may have"
+    warning = f"None of the checkpoint's held-out photos are in '{pair / 'train'}', so it may have"
     status, words, notes = run(*asked, "--json")
     assert (status, json.loads(words)["trained_on"]) == (0, None)
-    assert untold in notes
+    assert warning in notes
     status, _, error = run(*asked, "--calibrate")
     assert status == 2
-    assert untold in error
+    assert warning in error
     summary.write_text(json.dumps({"held_out_photos": names, "data": str(pair)}))
     status, _, error = run(*asked, "--calibrate")
     assert (status, "was trained on 12 of these photos" in error) == (2, True)
@@ -273,7 +273,7 @@ def test_photos_that_may_have_been_learnt_from_are_not_calibrated_on(
     shutil.move(pair / "train", tmp_path / "new")
     shutil.copytree(sorted_photos, pair / "train")
     status, _, notes = run(*asked[:-1], tmp_path / "new", "--calibrate")
-    assert "may have learnt" not in notes
+    assert "may have been trained" not in notes
     assert (status, "Stored in" in notes) == (0, True)
 
 
@@ -288,7 +288,7 @@ def test_a_picture_and_the_numbers_can_be_written(run, our_checkpoint, photo_fil
     assert json.loads((tmp_path / "map.json").read_text())["grid"] == [4, 4]
 
 
-def test_a_small_photo_is_told_in_the_table_and_not_in_the_json(
+def test_a_small_photo_is_noted_in_the_table_and_not_in_the_json(
     run, our_checkpoint, photo_file, tmp_path
 ):
     small = tmp_path / "small.png"
@@ -346,7 +346,7 @@ def test_methods_are_listed(run, our_checkpoint):
         (["explain", "PHOTO", "--target", "rose"], "did you mean 'roses'"),
         (["explain", "PHOTO", "--option", "layer"], "write it like layer=3"),
         (["explain", "PHOTO", "--option", "fusion=mode"], "it must be one of: mean, max, min"),
-        (["explain", "PHOTO", "--option", "start_layer=x"], "it is a whole number"),
+        (["explain", "PHOTO", "--option", "start_layer=x"], "it must be a whole number"),
         (
             ["explain", "PHOTO", "--method", "rollout", "--versus", "roses"],
             "choose one of: relevance, legrad",
@@ -359,16 +359,16 @@ def test_methods_are_listed(run, our_checkpoint):
         (["explain"], "Missing argument"),
         (["explian"], "explian"),
         (["evaluate", "--data", "none"], "There is no folder 'none'"),
-        (["evaluate", "--data", "x", "--checkpoint", "ann/b", "--card"], "is no checkpoint folder"),
+        (["evaluate", "--data", "x", "--checkpoint", "ann/b", "--card"], "not a checkpoint folder"),
         (["publish", "none", "ann/flowers"], "There is no folder 'none'"),
         (["publish", "none", "flowers"], "is not the name of a Hub repository"),
         (["finetune", "--data", "gone", "--weights", "none", "--out", "new"], "no folder 'gone'"),
         (["finetune", "--data", "gone", "--weights", "gone", "--out", "new"], "'gone'"),
         (["finetune", "--out", "new"], "--data and --weights are missing"),
-        (["finetune", "--out", "new", "--resume"], "no run to go on with"),
+        (["finetune", "--out", "new", "--resume"], "no run to resume"),
     ],
 )
-def test_what_a_person_can_mend_is_one_line_and_status_2(
+def test_a_users_error_is_one_line_and_status_2(
     run, our_checkpoint, photo_file, tmp_path, arguments, words
 ):
     (tmp_path / "text.jpg").write_text("Only words.")
@@ -396,7 +396,7 @@ def test_a_bug_keeps_its_traceback(run, our_checkpoint, photo_file, monkeypatch)
 
 
 def test_it_runs_as_a_module_without_the_page(tmp_path):
-    """`python -m vit_demo` answers, and never imports Gradio, which takes seconds."""
+    """`python -m vit_demo` works without importing Gradio, which takes seconds."""
     code = (
         "import sys, runpy\n"
         "sys.argv = ['vit_demo', 'explain', 'none.jpg']\n"
@@ -413,7 +413,7 @@ def test_it_runs_as_a_module_without_the_page(tmp_path):
 
 @pytest.fixture
 def few_and_many(tmp_path, noise_photo):
-    """Few photos to learn from, and many to be scored on."""
+    """Few training photos and many held-out photos."""
     for part, count in (("train", 4), ("val", 150)):
         for number, label in enumerate(("daisy", "roses")):
             (tmp_path / "photos" / part / label).mkdir(parents=True)
@@ -434,11 +434,11 @@ def training(few_and_many, our_checkpoint, tmp_path):
 
 
 def interrupted(arguments, moment):
-    """Ctrl-C in a process of its own, after a line begins so: its status and its last words."""
+    """Run a process, press Ctrl-C after a line with that start; its status and remaining output."""
     with subprocess.Popen(
         [sys.executable, "-m", "vit_demo", *map(str, arguments)],
         stderr=subprocess.PIPE, text=True, cwd=ROOT,
-        # Whoever began these tests in the background may be deaf to interrupts.
+        # Tests that run in the background may ignore SIGINT; restore the default.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
         for line in process.stderr:
@@ -449,26 +449,26 @@ def interrupted(arguments, moment):
     return process.returncode, rest
 
 
-def test_ctrl_c_is_one_word_and_its_own_status(few_and_many, our_checkpoint):
+def test_ctrl_c_prints_one_word_and_exits_with_130(few_and_many, our_checkpoint):
     asked = ("evaluate", "--checkpoint", our_checkpoint, "--data", few_and_many / "val")
     assert interrupted(asked, "photos: 30 of 300") == (130, "Stopped.\n")
 
 
 def test_a_finished_run_is_neither_trained_nor_scored_again(run, training, tmp_path):
     status, _, notes = run(*training)
-    assert (status, "of 300 held-out photos are named rightly" in notes) == (0, True)
+    assert (status, "of 300 held-out photos are classified correctly" in notes) == (0, True)
     assert "scoring: 30 of 300\n" in notes
     recipe = json.loads((tmp_path / "out" / "training.json").read_text())["recipe"]
     assert recipe["bfloat16"] is bfloat16_is_faster_here()
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.*")}
     status, _, error = run(*training, "--seed", 7)
-    assert (status, "holds a finished run; name another folder" in error) == (2, True)
+    assert (status, "contains a finished run; name another folder" in error) == (2, True)
     status, _, error = run("finetune", "--resume", "--out", tmp_path / "out")
-    assert (status, "there is nothing to go on with" in error) == (2, True)
+    assert (status, "there is nothing to resume" in error) == (2, True)
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.*")} == before
 
 
-def test_scoring_that_was_stopped_is_gone_on_with_and_nothing_is_forgotten(run, training, tmp_path):
+def test_interrupted_scoring_is_resumed_with_the_same_plan(run, training, tmp_path):
     status, rest = interrupted(training, "scoring: 30 of 300")
     assert status == 2
     assert "Stopped before the held-out photos were scored; finetune --resume --out" in rest
@@ -476,7 +476,7 @@ def test_scoring_that_was_stopped_is_gone_on_with_and_nothing_is_forgotten(run, 
     assert not (out / "README.md").exists()
     for option, value in (("--epochs", 9), ("--credit", "Bo"), ("--seed", 4)):
         status, _, error = run("finetune", "--resume", "--out", out, option, value)
-        assert (status, f"{option} cannot be changed in the middle of a run" in error) == (2, True)
+        assert (status, f"{option} cannot be changed when a run is resumed" in error) == (2, True)
     status, _, _ = run("finetune", "--resume", "--out", out)
     assert status == 0
     for _ in range(2):
@@ -497,7 +497,7 @@ def test_a_command_without_its_arguments_points_at_its_own_help(run):
     assert err.count("\n") == 1
 
 
-def test_options_under_their_earlier_names_work_with_a_note(run, our_checkpoint, photo_file):
+def test_former_names_of_options_work_with_a_note(run, our_checkpoint, photo_file):
     status, out, err = run("explain", photo_file, "--checkpoint", our_checkpoint, "--trust")
     assert status == 0
     assert "--trust is now called --faithfulness." in err

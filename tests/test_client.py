@@ -100,7 +100,7 @@ def test_what_is_damaged_in_the_shared_cache_is_not_used_offline(driver, hub, re
     shared = Path(driver.calls(hub.endpoint, tmp_path, call)[0]["folder"])
     damaged = damage(shared / "model.safetensors")
     result, listed = driver.calls(hub.endpoint, tmp_path, call, ("cached", {}), HF_HUB_OFFLINE="1")
-    one_sentence(result, "UnreachableError", "no whole copy", there.name)
+    one_sentence(result, "UnreachableError", "no complete copy", there.name)
     assert listed["cached"] == []
     assert (shared / "model.safetensors").read_bytes() == damaged
 
@@ -159,7 +159,7 @@ def test_a_server_that_asks_for_five_minutes_is_not_waited_for(fetch, repo):
 
 def test_a_body_that_never_begins(fetch, repo):
     result = fetch(repo(cut_always=0).name, skip_sleeps=True)
-    one_sentence(result, "UnreachableError", "broke the connection off")
+    one_sentence(result, "UnreachableError", "closed the connection")
     assert result["slept"] == [1, 1, 1, 1, 1]
     assert result["seconds"] < AT_ONCE_SECONDS
 

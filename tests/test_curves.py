@@ -48,7 +48,7 @@ def test_each_step_adds_to_the_one_before_and_all_are_as_equal_as_can_be(patches
 
 
 def test_deletion_by_hand(case):
-    """The four patches with evidence first: their mean colour is 5/16 of their brightness."""
+    """The four patches with positive weight come first; the mean color is 5/16 of their own."""
     (curve,) = deletion(case, EVIDENCE[None], steps=16)
     mean, weights = 5 / 16, [3.0, 2.0, 1.0, 0.5]
     logit, expected = sum(weights) - 1 - 2, []
@@ -83,5 +83,5 @@ def test_the_curves_tell_a_right_map_from_noise_and_noise_from_a_wrong_one(case)
 
 
 def test_a_curve_needs_a_step(case):
-    with pytest.raises(ConfigError, match="steps=0, but at least 1"):
+    with pytest.raises(ConfigError, match="steps=0, but it must be 1 or more"):
         deletion(case, EVIDENCE[None], 0)

@@ -105,7 +105,7 @@ def test_a_small_share_still_holds_out_one_of_every_class(three_classes):
 
 @pytest.mark.parametrize("held_out", [0.0, 1.0, -0.5, 2.0])
 def test_a_share_that_leaves_nothing_is_refused(three_classes, held_out):
-    with pytest.raises(DataError, match=r"leaves nothing; choose one like 0.1"):
+    with pytest.raises(DataError, match=r"is not between 0 and 1; choose one like 0.1"):
         split(scan(three_classes), held_out, seed=0)
 
 
@@ -156,7 +156,7 @@ def test_a_train_and_val_pair_keeps_its_owners_split(three, tmp_path):
         read_split(pair, held_out=0.5, seed=0)
     (pair / "val" / "tulips").mkdir()
     (pair / "val" / "daisy" / "1.png").rename(pair / "val" / "tulips" / "1.png")
-    with pytest.raises(DataError, match=r"the same classes, and only one .*: roses, tulips"):
+    with pytest.raises(DataError, match=r"the same classes, but only one .*: roses, tulips"):
         read_split(pair, held_out=0.5, seed=0)
 
 

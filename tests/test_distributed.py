@@ -18,5 +18,5 @@ def test_a_run_of_several_processes_can_be_started_as_it_was():
 
 
 def test_what_is_no_number_of_processes_is_refused():
-    with pytest.raises(ConfigError, match="LOCAL_WORLD_SIZE='two' is no number"):
+    with pytest.raises(ConfigError, match="LOCAL_WORLD_SIZE='two' is not a number"):
         launcher({"LOCAL_WORLD_SIZE": "two"})

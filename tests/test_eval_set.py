@@ -65,16 +65,19 @@ LISTED = frozenset(
 
 
 def test_without_any_held_out_photo_nobody_can_tell_what_was_learnt_from(pair, tmp_path):
-    for learnt_in in (None, tmp_path / "gone", pair / "val"):
+    for training_folder in (None, tmp_path / "gone", pair / "val"):
         for part in ("train", "val"):
-            assert choose(pair / part, LABELS, LISTED, learnt_in=learnt_in).trained_on is None
+            assert (
+                choose(pair / part, LABELS, LISTED, training_folder=training_folder).trained_on
+                is None
+            )
 
 
 def test_beside_the_folder_it_learnt_in_photos_are_told_apart_by_their_contents(
     pair, tmp_path, noise_photo
 ):
     def trained_on(folder):
-        return choose(folder, LABELS, LISTED, learnt_in=pair).trained_on
+        return choose(folder, LABELS, LISTED, training_folder=pair).trained_on
 
     assert trained_on(pair / "train") == 6
     assert trained_on(pair / "val") == 0
@@ -95,7 +98,7 @@ def test_an_unused_part_beside_the_pair_was_not_learnt_from(pair, noise_photo):
     for number, label in enumerate(("daisy", "tulips")):
         (pair / "test" / label).mkdir(parents=True)
         noise_photo(30, 20, 90 + number).save(pair / "test" / label / "0.png")
-    assert choose(pair / "test", LABELS, LISTED, learnt_in=pair).trained_on == 0
+    assert choose(pair / "test", LABELS, LISTED, training_folder=pair).trained_on == 0
 
 
 def test_a_photo_of_the_same_name_in_another_class_is_another_photo(folder):
@@ -140,7 +143,7 @@ def test_the_best_epochs_list_is_that_of_its_run(tmp_path):
     for name in ("best", "other"):
         (tmp_path / name).mkdir()
     assert held_out_photos(tmp_path / "best") == frozenset({"daisy/1.png"})
-    with pytest.raises(DataError, match="leave out --held-out"):
+    with pytest.raises(DataError, match="leave --held-out out"):
         held_out_photos(tmp_path / "other")
 
 

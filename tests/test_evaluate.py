@@ -82,11 +82,11 @@ def test_mistakes_are_the_wrong_answers_the_surest_first(checkpoint, photos):
     scores = score(checkpoint, photos)
     mistakes = scores.mistakes()
     assert len(mistakes) == scores.accuracy.total - scores.accuracy.right > 0
-    assert all(m.truth != m.said and m.photo.parent.name == m.truth for m in mistakes)
+    assert all(m.truth != m.predicted and m.photo.parent.name == m.truth for m in mistakes)
     confidences = [m.confidence for m in mistakes]
     assert confidences == sorted(confidences, reverse=True)
     best = explain(checkpoint, mistakes[0].photo).predictions[0]
-    assert (mistakes[0].said, mistakes[0].confidence) == (
+    assert (mistakes[0].predicted, mistakes[0].confidence) == (
         best.label, pytest.approx(best.probability)
     )  # fmt: skip
 

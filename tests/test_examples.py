@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from vit_demo.analysis import EXAMPLES
 from vit_demo.settings import ASSETS
-from vit_demo.ui.page import EXAMPLES
 
 sys.path.insert(0, str(ASSETS))
 from write_examples import example_data, file_of

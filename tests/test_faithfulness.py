@@ -1,4 +1,4 @@
-"""The picture of faithfulness: every method in its colour, every number in its place."""
+"""The faithfulness figure: one color per method, and correct values."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def test_a_method_has_one_colour_in_every_panel_and_noise_is_grey_and_dashed():
     figure.canvas.draw()
 
 
-def test_means_stand_in_their_intervals():
+def test_means_are_drawn_in_their_intervals():
     axes = draw_faithfulness([SPANS], "noise").axes[0]
     span, mean, *_ = axes.get_lines()
     assert list(span.get_xdata()) == [0.1, 0.7]

@@ -35,13 +35,13 @@ def test_a_missing_folder_is_refused(tmp_path):
         scan(tmp_path / "gone")
 
 
-@pytest.mark.parametrize(("classes", "said"), [(0, "of 0 classes"), (1, "of 1 class")])
-def test_fewer_than_two_classes_are_refused(tmp_path, classes, said):
+@pytest.mark.parametrize(("classes", "words"), [(0, "of 0 classes"), (1, "of 1 class")])
+def test_fewer_than_two_classes_are_refused(tmp_path, classes, words):
     for number in range(classes):
         (tmp_path / str(number)).mkdir()
         Image.new("RGB", (2, 2)).save(tmp_path / str(number) / "a.png")
     (tmp_path / "no photos").mkdir()
-    with pytest.raises(DataError, match=rf"{said} \(there are none in: no photos\) and at"):
+    with pytest.raises(DataError, match=rf"{words} \(no photos in: no photos\), but at"):
         scan(tmp_path)
 
 
@@ -67,6 +67,72 @@ def test_a_dot_above_the_folder_hides_nothing(tmp_path):
     (tmp_path / ".cache" / "photos" / "b.JFIF").touch()
     names = [path.name for path in photos_in(tmp_path / ".cache" / "photos")]
     assert names == ["a.jfif", "b.JFIF"]
+
+
+SPLITS = [
+    ("Training", "Test"), ("Train", "Valid"), ("TRAIN", "TEST"), ("train", "testing"),
+    ("train", "dev"), ("training", "validation"), ("training_set", "test_set"),
+    ("Train Data", "Eval-Images"),
+]  # fmt: skip
+
+
+def tree(folder, *names):
+    """A photo in each of these folders."""
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        Image.new("RGB", (2, 2)).save(folder / name / "a.png")
+    return folder
+
+
+@pytest.mark.parametrize(("training", "held_out"), SPLITS)
+def test_a_split_is_known_by_its_names_in_any_case(tmp_path, training, held_out):
+    folder = tree(tmp_path, *(f"{part}/{label}" for part in (training, held_out) for label in "ab"))
+    found = parts(folder)
+    assert [part.labels for part in found] == [("a", "b")] * 2
+    assert [part.samples[0][0].relative_to(folder).parts[0] for part in found] == [
+        training, held_out,
+    ]  # fmt: skip
+
+
+def test_of_several_that_are_held_out_validation_comes_first(tmp_path):
+    names = [f"{part}/{label}" for part in ("Test", "Val", "train") for label in "ab"]
+    _, held_out = parts(tree(tmp_path, *names))
+    assert held_out.samples[0][0].parent.parent.name == "Val"
+
+
+def test_two_names_of_one_part_are_refused(tmp_path):
+    names = [f"{part}/{label}" for part in ("train", "Training", "val") for label in "ab"]
+    with pytest.raises(
+        DataError, match="contains 'train' and 'Training', which name the same part"
+    ):
+        parts(tree(tmp_path, *names))
+
+
+@pytest.mark.parametrize("names", [("test", "val"), ("Train",), ("Testing",)])
+def test_parts_of_a_split_never_become_classes(tmp_path, names):
+    folder = tree(tmp_path, *(f"{part}/{label}" for part in names for label in "ab"))
+    with pytest.raises(DataError, match=f"'{names[0]}'.* parts of a split and no classes; name"):
+        parts(folder)
+
+
+def test_a_class_may_be_called_train_among_others(tmp_path):
+    """Pictures of vehicles: the word alone is no split."""
+    assert parts(tree(tmp_path, "bus", "car", "train"))[0].labels == ("bus", "car", "train")
+
+
+def test_folders_of_folders_are_refused_with_what_was_seen(tmp_path):
+    folder = tree(tmp_path, "first/daisy", "first/roses", "second/daisy", "second/roses")
+    words = "contains 'first', 'second', and all photos .*'first': 'daisy', 'roses'. So it is not"
+    with pytest.raises(DataError, match=words):
+        parts(folder)
+    within = tree(tmp_path / "classes first", "daisy/train", "daisy/val", "rose/train", "rose/val")
+    with pytest.raises(DataError, match="'daisy': 'train', 'val'"):
+        parts(within)
+
+
+def test_a_folder_round_the_one_that_is_meant_is_refused_with_that_one(tmp_path):
+    with pytest.raises(DataError, match=r"name the folder that holds them, such as '.*flowers'"):
+        parts(tree(tmp_path, "flowers/daisy", "flowers/roses"))
 
 
 def test_of_a_pair_both_parts_are_found_and_their_empty_folders_named(three_classes):

@@ -11,7 +11,7 @@ from matplotlib.font_manager import FontEntry, fontManager
 from vit_demo.figures.fonts import (
     FAMILIES,
     LAST_RESORT,
-    LENT,
+    PREFIX,
     add_fallback_fonts,
     faces,
     lacks,
@@ -53,7 +53,7 @@ def test_a_family_has_a_face_of_every_weight_and_the_nearest_stands_in():
     regular, bold = faces(entries, "SimHei")
     assert (regular.fname, regular.index, regular.weight) == ("light.ttf", 0, 400)
     assert (bold.fname, bold.index, bold.weight) == ("medium.ttf", 2, 700)
-    assert regular.name == bold.name == LENT + "SimHei"
+    assert regular.name == bold.name == PREFIX + "SimHei"
 
 
 def test_only_texts_that_lack_a_letter_are_lent_fonts():
@@ -63,7 +63,7 @@ def test_only_texts_that_lack_a_letter_are_lent_fonts():
     assert (lacks(chinese), lacks(english)) == (True, False)
     add_fallback_fonts(figure)
     assert english.get_fontfamily() == families
-    lent = [name.removeprefix(LENT) for name in chinese.get_fontfamily()[len(families) :]]
+    lent = [name.removeprefix(PREFIX) for name in chinese.get_fontfamily()[len(families) :]]
     assert chinese.get_fontfamily()[: len(families)] == families
     assert lent == preferred(lent)
     assert lent[-1] == LAST_RESORT
@@ -73,7 +73,7 @@ def test_a_font_is_registered_once():
     for _ in range(2):
         add_fallback_fonts(written(CHINESE)[0])
     names = [entry.name for entry in fontManager.ttflist]
-    assert names.count(LENT + LAST_RESORT) == 2
+    assert names.count(PREFIX + LAST_RESORT) == 2
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
@@ -103,6 +103,8 @@ def test_letters_that_no_font_has_are_a_box():
 def test_each_letter_has_its_own_shape_where_a_font_of_the_machine_has_it():
     _, chinese = written(CHINESE)
     add_fallback_fonts(chinese.get_figure())
-    if [name for name in chinese.get_fontfamily() if name.startswith(LENT)] == [LENT + LAST_RESORT]:
+    if [name for name in chinese.get_fontfamily() if name.startswith(PREFIX)] == [
+        PREFIX + LAST_RESORT
+    ]:
         pytest.skip("this machine has no font with Chinese letters")
     assert (ink("蓝") != ink("方")).any()

@@ -145,7 +145,7 @@ def test_weights_in_parts_come_with_their_index_and_work_offline(fetch, repo):
     result = fetch(there.name)
     assert set(result["files"]) == wanted
     (Path(result["folder"]) / next(iter(parts))).unlink()
-    one_sentence(fetch(there.name, env={"HF_HUB_OFFLINE": "1"}), "UnreachableError", "no whole")
+    one_sentence(fetch(there.name, env={"HF_HUB_OFFLINE": "1"}), "UnreachableError", "no complete")
 
 
 def test_an_index_that_names_no_listed_file_is_refused(fetch, repo):

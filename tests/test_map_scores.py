@@ -1,4 +1,4 @@
-"""Marks of maps: a right map beats noise in every figure, a wrong one in none."""
+"""Faithfulness scores: a right map is better than noise in every score, a wrong one in none."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def case(tiny_config):
     return MaskedClassifier(run_with_trace(Planted(tiny_config), bright_photo()), target=0)
 
 
-def test_a_right_map_passes_and_a_wrong_one_fails_in_every_figure(case):
+def test_a_right_map_passes_and_a_wrong_one_fails_in_every_score(case):
     right, wrong = scores_vs_random(case, EVIDENCE), scores_vs_random(case, -EVIDENCE)
     for figure in FIGURES:
         assert right.better(figure)
@@ -25,13 +25,13 @@ def test_a_right_map_passes_and_a_wrong_one_fails_in_every_figure(case):
 
 
 def test_a_map_of_the_wrong_class_fails(case):
-    """What speaks for one class speaks against the other."""
+    """Evidence for one class is evidence against the other."""
     other = MaskedClassifier(case.traced, target=1)
     assert not any(scores_vs_random(other, EVIDENCE).better(figure) for figure in FIGURES)
     assert all(scores_vs_random(other, -EVIDENCE).better(figure) for figure in FIGURES)
 
 
-def test_maps_marked_together_are_marked_as_if_alone(case):
+def test_scores_of_several_maps_equal_those_of_single_maps(case):
     maps = {"right": EVIDENCE, "noise": torch.rand(4, 4), "wrong": -EVIDENCE}
     together = score_one_map(case, maps, steps=7)
     for name, heatmap in maps.items():
@@ -42,8 +42,8 @@ def test_maps_marked_together_are_marked_as_if_alone(case):
         assert found.figure("saco") == pytest.approx(saco(case, alone)[0], abs=1e-6)
 
 
-def test_noise_is_held_against_other_noise(tiny_model):
-    """The method `random`, asked about like any other, is not its own control."""
+def test_noise_is_compared_with_other_noise(tiny_model):
+    """The method `random` is not its own control."""
     traced = run_with_trace(tiny_model, torch.randn(1, 3, 32, 32))
     noise = METHODS[CONTROL](traced, torch.tensor([0]), {})[0]
     found = scores_vs_random(MaskedClassifier(traced, target=0), noise)
@@ -52,9 +52,9 @@ def test_noise_is_held_against_other_noise(tiny_model):
     )
 
 
-def test_as_json_has_every_figure_of_both(case):
+def test_as_json_has_every_score_of_both(case):
     content = scores_vs_random(case, EVIDENCE, steps=4).as_json()
-    assert content["deletion"] == "patches in the photo's mean colour"
+    assert content["deletion"] == "patches in the photo's mean color"
     assert content["map"]["saco"] > content[CONTROL]["saco"]
     for who in ("map", CONTROL):
         assert set(content[who]) == {*FIGURES, "curves"}

@@ -44,7 +44,7 @@ def test_nothing_at_all_says_nothing():
 
 @pytest.mark.parametrize(("right", "total"), [(3, 2), (-1, 2)])
 def test_more_than_all_is_refused(right, total):
-    with pytest.raises(ConfigError, match="is no share"):
+    with pytest.raises(ConfigError, match="is not a proportion"):
         Share(right, total)
 
 

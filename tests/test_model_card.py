@@ -1,4 +1,4 @@
-"""The model card: read back by the Hub's own client, and saying only what is known."""
+"""The model card: the Hub's client can read it, and it contains only recorded information."""
 
 import json
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def write() -> Callable[..., str]:
     return write
 
 
-def test_the_hubs_own_client_reads_the_figures(write):
+def test_the_hubs_client_reads_the_scores(write):
     data = ModelCard(write("cc-by-2.0"), ignore_metadata_errors=False).data
     assert data.license == "cc-by-2.0"
     assert data.library_name == "transformers"
@@ -77,10 +77,10 @@ def test_the_hubs_own_client_reads_the_figures(write):
 @pytest.mark.parametrize(
     ("licence", "stated"), [("CC BY 2.0: see LICENSE", "other"), (NOT_STATED, None)]
 )
-def test_a_licence_that_the_hub_has_no_name_for_is_other(write, licence, stated):
+def test_a_license_unknown_to_the_hub_is_other(write, licence, stated):
     text = write(licence)
     assert ModelCard(text).data.license == stated
-    assert f"* **Licence.** {licence}" in text
+    assert f"* **License.** {licence}" in text
 
 
 @pytest.mark.parametrize("name", ["a\\b", "ünïcode 🌻", "'single'", "- dash", "yes", "1.0", "{x}"])
@@ -90,12 +90,12 @@ def test_any_name_survives_the_front_matter(write, name):
     assert dataset["name"] == name
 
 
-def test_what_was_measured_and_how_it_was_made_is_said(write):
+def test_the_card_contains_scores_and_training(write):
     text = write(calibration=Calibration(1.31, 0.62))
     for words in (
-        "**9 of 12 held-out photos, 0.750** (95 % interval, Wilson: 0.468 to 0.911)",
+        "**9 of 12 held-out photos correctly, 0.750** (95 % interval, Wilson: 0.468 to 0.911)",
         "| daisy | 5 of 6 | 0.833 | 0.400 to 0.970 | roses &#124; pink 1 |",
-        "* **Photos.** 24 to learn from, 8 held out",
+        "* **Photos.** 24 for training, 8 held out",
         "* **Start.** flowers",
         "* **Epochs.** 2",
         "* **Time.** 1.5 minutes",
@@ -103,42 +103,42 @@ def test_what_was_measured_and_how_it_was_made_is_said(write):
         SUMMARY["command"],
         "* **Credit.** Ann, Bo",
         "(confusion.png)",
-        "states the temperature 1.310",
+        "has the temperature 1.310",
         "below 62% are called unsure",
-        "logits as they are: 0.125",
+        "uncalibrated logits: 0.125",
         "(5 folds): 0.050",
     ):
         assert words in text
 
 
-def test_what_is_not_known_is_not_made_up(write):
+def test_missing_information_is_not_recorded(write):
     text = write(summary={}, calibration=None)
-    assert "## How it was made\n\nNot recorded." in text
+    assert "## Training\n\nNot recorded." in text
     assert "No temperature is stored." in text
     partial = write(summary={"minutes": 3})
     assert "* **Command.** not recorded" in partial
     assert "* **Recipe.** not recorded" in partial
 
 
-def test_strangers_are_told_of_where_there_were_any(write):
-    met = {
+def test_ood_scores_are_included_if_there_are_any(write):
+    report = {
         "classes": {"orchids": 3, "roses": 4}, "confidence": 0.71, "confidence_in_known": 0.93,
         "told_apart": 0.875,
     }  # fmt: skip
-    text = write(**{"strangers": met})
+    text = write(**{"strangers": report})
     assert (
-        "classes it does not know, orchids (3), roses (4): 0.710; in those it does: 0.930" in text
+        "unknown classes, orchids (3), roses (4): 0.710; on photos of known classes: 0.930" in text
     )
-    assert "surer in 87.5% of all pairs" in text
-    assert "does not know, " not in write()
+    assert "AUROC: 0.875" in text
+    assert "unknown classes" not in write()
 
 
-def test_what_flatters_is_said(write):
-    assert "epoch was chosen on the same photos" in write(chosen=True)
-    assert "epoch was chosen" not in write()
+def test_reasons_for_optimistic_scores_are_stated(write):
+    assert "epoch was selected on the same photos" in write(chosen=True)
+    assert "epoch was selected" not in write()
     assert "trained on 5 of these photos" in write(trained_on=5, held_out=False)
     assert "may have been trained on some of" in write(trained_on=None, held_out=False)
-    assert "9 of 12 photos in photos" in write(held_out=False)
+    assert "**9 of 12 photos in photos" in write(held_out=False)
     assert "1 photos could not be read" in write(unreadable=[{"photo": "a", "reason": "b"}])
 
 
@@ -153,7 +153,7 @@ def scores(our_checkpoint, tmp_path, noise_photo):
     return evaluate(checkpoint, choose(tmp_path / "photos", checkpoint.labels))
 
 
-def test_the_card_of_a_folder_says_what_its_files_say(scores, our_checkpoint):
+def test_the_card_of_a_folder_uses_its_files(scores, our_checkpoint):
     (our_checkpoint / "training.json").write_text(json.dumps(SUMMARY))
     store_calibration(our_checkpoint, Calibration(1.25))
     assert save_card(scores, our_checkpoint, "mit", "Ann") == ["README.md", "confusion.png"]
@@ -161,11 +161,11 @@ def test_the_card_of_a_folder_says_what_its_files_say(scores, our_checkpoint):
     assert read.data.model_name == "ours"
     assert read.data.eval_results[0].metric_value == as_json(scores)["accuracy"]["share"]
     assert "1.5 minutes" in read.text
-    assert "states the temperature 1.250" in read.text
+    assert "has the temperature 1.250" in read.text
     assert (our_checkpoint / "confusion.png").stat().st_size > 1000
 
 
-def test_only_a_card_of_its_own_is_written_over(scores, our_checkpoint):
+def test_only_a_generated_card_is_overwritten(scores, our_checkpoint):
     save_card(scores, our_checkpoint, "mit", "Ann")
     save_card(scores, our_checkpoint, "mit", "Bo")
     assert "* **Credit.** Bo" in (our_checkpoint / "README.md").read_text("utf-8")

@@ -33,5 +33,5 @@ def test_an_ambiguous_label_is_refused_with_both_indices():
     assert find_class("index:2", ranked).index == 2, "not a label"
     with pytest.raises(TargetError, match="no class 9"):
         find_class("index:9", ranked)
-    with pytest.raises(TargetError, match="knows no 'index:crane'"):
+    with pytest.raises(TargetError, match="has no class 'index:crane'"):
         find_class("index:crane", ranked)

@@ -1,4 +1,4 @@
-"""What is told about the photos before training begins."""
+"""Messages about the photos before training starts."""
 
 import io
 from pathlib import Path
@@ -8,14 +8,14 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from vit_demo.cli.progress import MOST_TOLD, Shown
+from vit_demo.cli.progress import MOST_LISTED, Shown
 from vit_demo.data.dataset import Split
 from vit_demo.data.dataset_checks import Checked
 
 
 @pytest.fixture
-def told():
-    """All lines about what was found."""
+def printed_lines():
+    """The lines printed about the photos."""
 
     def lines(checked):
         written = io.StringIO()
@@ -29,25 +29,25 @@ def told():
 SPLIT = Split(("daisy", "roses"), ((Path("a"), 0), (Path("b"), 1), (Path("c"), 1)), ())
 
 
-def test_what_was_left_out_comes_first_then_the_counts_then_the_copies(told):
+def test_skipped_photos_come_first_then_the_counts_then_the_duplicates(printed_lines):
     checked = Checked(
         Split(SPLIT.labels, SPLIT.training, ((Path("d"), 0),), ("empty", "notes")),
         ((Path("x.png"), "it is damaged"),),
         ((Path("d"), Path("a")),),
     )
-    assert told(checked) == [
-        "left out: x.png: it is damaged",
+    assert printed_lines(checked) == [
+        "skipped: x.png: it is damaged",
         "no photos in: empty, notes",
-        "3 photos to learn from, 1 held out: daisy 2, roses 2",
+        "3 photos for training, 1 held out: daisy 2, roses 2",
         "on both sides of the split: d and a",
     ]
 
 
-def test_a_long_list_is_cut_short_and_says_where_all_of_it_is(told):
-    unreadable = tuple((Path(f"{number}.png"), "why") for number in range(MOST_TOLD + 2))
-    lines = told(Checked(SPLIT, unreadable, ()))
-    assert lines[MOST_TOLD - 1 : -1] == [
-        f"left out: {MOST_TOLD - 1}.png: why",
+def test_a_long_list_is_truncated_and_names_the_file_with_all_of_it(printed_lines):
+    unreadable = tuple((Path(f"{number}.png"), "why") for number in range(MOST_LISTED + 2))
+    lines = printed_lines(Checked(SPLIT, unreadable, ()))
+    assert lines[MOST_LISTED - 1 : -1] == [
+        f"skipped: {MOST_LISTED - 1}.png: why",
         "… and 2 more, in training.json",
     ]
-    assert told(Checked(SPLIT, unreadable[:MOST_TOLD], ()))[-2].startswith("left out")
+    assert printed_lines(Checked(SPLIT, unreadable[:MOST_LISTED], ()))[-2].startswith("skipped")

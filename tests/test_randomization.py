@@ -1,4 +1,4 @@
-"""Randomisation: what is forgotten, in which order, and how a map answers."""
+"""Randomization: which parts are randomized, in which order, and how the map changes."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -21,7 +21,7 @@ def similarity(method, model, **given):
     }
 
 
-def test_parts_come_head_first_and_hold_every_parameter(tiny_model):
+def test_parts_start_with_the_head_and_include_every_parameter(tiny_model):
     assert parts_of(tiny_model) == [
         "head", "norm", "blocks.2", "blocks.1", "blocks.0", "patch_embed", "pos_embed", "cls_token"
     ]  # fmt: skip
@@ -44,7 +44,7 @@ def test_rank_correlation_by_hand():
     assert rank_correlation(one, torch.ones(2, 2)) is None
 
 
-def test_what_knows_no_class_does_not_change_with_the_head(tiny_model):
+def test_a_map_without_a_class_does_not_depend_on_the_head(tiny_model):
     found = similarity("rollout", tiny_model)
     assert list(found) == parts_of(tiny_model)
     assert found["head"] == found["norm"] == pytest.approx(1)
@@ -52,11 +52,11 @@ def test_what_knows_no_class_does_not_change_with_the_head(tiny_model):
 
 
 @pytest.mark.parametrize("method", ["relevance", "legrad", "occlusion"])
-def test_what_asks_about_a_class_changes_with_the_head(tiny_model, method):
+def test_a_class_specific_map_depends_on_the_head(tiny_model, method):
     assert similarity(method, tiny_model, parts=["head"])["head"] < 0.95
 
 
-def test_the_model_is_left_alone_and_each_seed_forgets_in_its_own_way(tiny_model):
+def test_the_model_is_not_changed_and_the_seed_decides_the_random_weights(tiny_model):
     before = deepcopy(tiny_model.state_dict())
     first, again, other = (similarity("relevance", tiny_model, seed=seed) for seed in (0, 0, 1))
     assert first == again != other
@@ -64,17 +64,17 @@ def test_the_model_is_left_alone_and_each_seed_forgets_in_its_own_way(tiny_model
         assert torch.equal(tensor, before[name])
 
 
-def test_a_map_that_ignores_the_model_stays_and_is_found_out(tiny_model):
+def test_a_map_that_ignores_the_model_is_detected(tiny_model):
     def edges(traced, target):
         return torch.arange(16.0).reshape(1, 4, 4)
 
-    stubborn = replace(METHODS["rollout"], name="edges", run=edges)
-    assert isinstance(stubborn, Method)
-    found = randomize_cascade(stubborn, tiny_model, PIXELS, 0, {})
+    ignorant = replace(METHODS["rollout"], name="edges", run=edges)
+    assert isinstance(ignorant, Method)
+    found = randomize_cascade(ignorant, tiny_model, PIXELS, 0, {})
     assert [step.value for step in found] == [pytest.approx(1)] * len(parts_of(tiny_model))
 
 
-def test_only_what_is_asked_for_is_looked_at_but_all_before_it_is_forgotten(tiny_model):
+def test_selected_parts_are_reported_after_randomizing_all_parts_before_them(tiny_model):
     every = similarity("rollout", tiny_model)
     assert similarity("rollout", tiny_model, parts=["blocks.1"]) == {"blocks.1": every["blocks.1"]}
     with pytest.raises(ConfigError, match="no part 'block.1'; .*blocks.1"):

@@ -1,4 +1,4 @@
-"""Forgetting over several photos: the mean of each photo's own cascade."""
+"""Randomization on several photos: the mean over the photos' cascades."""
 
 from dataclasses import replace
 from statistics import fmean
@@ -13,8 +13,8 @@ from vit_demo.faithfulness.randomization_test import randomization_test
 from vit_demo.photo import read_photo
 
 
-def nothing(traced, target):
-    """A method that never finds a map."""
+def no_map(traced, target):
+    """A method that never gives a map."""
     raise MethodError("This map would be empty.")
 
 
@@ -23,12 +23,12 @@ def test_it_is_the_mean_of_the_photos_cascades(our_checkpoint, tmp_path, noise_p
     photos = [tmp_path / f"{number}.png" for number in range(3)]
     for number, path in enumerate(photos):
         noise_photo(50, 60, seed=number).save(path)
-    heard = []
-    methods = [METHODS["rollout"], METHODS["legrad"], replace(METHODS["relevance"], run=nothing)]
+    calls = []
+    methods = [METHODS["rollout"], METHODS["legrad"], replace(METHODS["relevance"], run=no_map)]
     found = randomization_test(
-        checkpoint, photos[:2], methods, lambda done, total: heard.append((done, total))
+        checkpoint, photos[:2], methods, lambda done, total: calls.append((done, total))
     )
-    assert heard == [(1, 2), (2, 2)]
+    assert calls == [(1, 2), (2, 2)]
     assert list(found) == ["rollout", "legrad", "relevance"]
     assert {(step.similarity, step.photos) for step in found["relevance"]} == {(None, 0)}
     lines = []

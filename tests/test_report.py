@@ -63,5 +63,5 @@ def test_the_folder_holds_figures_and_pictures(scores, tmp_path):
 
 def test_a_place_that_cannot_be_written_is_refused(scores, tmp_path):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(OutputError, match="cannot be made"):
+    with pytest.raises(OutputError, match="cannot be created"):
         save_report(scores, tmp_path / "file")

@@ -238,12 +238,12 @@ def test_an_unfinished_run_is_not_overwritten_and_a_finished_one_is_over(plan, s
     out = tmp_path / "out"
     with pytest.raises(StoppedError):
         train(plan, start, out, Told(stop_after=1))
-    with pytest.raises(DataError, match="a run that is not finished; go on with it by --resume"):
+    with pytest.raises(DataError, match="a run that is not finished; resume it with --resume"):
         train(plan, start, out, Watcher())
     train(plan, start, out, Watcher(), resume=True)
-    with pytest.raises(DataError, match="has come to its end"):
+    with pytest.raises(DataError, match="is finished; there is nothing to resume"):
         train(plan, start, out, Watcher(), resume=True)
-    with pytest.raises(DataError, match="holds a finished run; name another folder"):
+    with pytest.raises(DataError, match="contains a finished run; name another folder"):
         train(plan, start, out, Watcher())
 
 
@@ -255,13 +255,13 @@ def test_a_run_under_a_bundled_name_could_never_be_opened_by_it(plan, start, tmp
 
 
 def test_going_on_without_a_run_or_with_other_photos_is_refused(plan, start, photos, tmp_path):
-    with pytest.raises(DataError, match="holds no run to go on with"):
+    with pytest.raises(DataError, match="contains no run to resume"):
         RunFolder(tmp_path / "nothing").plan()
     with pytest.raises(StoppedError):
         train(plan, start, tmp_path / "out", Told(stop_after=1))
     for name in ("00", "01", "02", "03"):
         (photos / "red" / f"{name}.png").unlink()
-    with pytest.raises(DataError, match="have changed since the run began"):
+    with pytest.raises(DataError, match="have changed since the run was started"):
         train(plan, start, tmp_path / "out", Watcher(), resume=True)
 
 
@@ -291,13 +291,13 @@ def test_other_numbers_of_processes_are_refused(plan, start, tmp_path):
         train(plan, start, out, Told(stop_after=2))
     folder = RunFolder(out)
     folder.save({**folder.restored(cut=False), "processes": 2})
-    with pytest.raises(DataError, match="begun with 2 processes, and 1 would draw other numbers"):
+    with pytest.raises(DataError, match="with 2 processes and would give other results with 1"):
         train(plan, start, out, Watcher(), resume=True)
 
 
 def test_nobodys_checkpoint_is_written_over(plan, start, our_checkpoint):
     before = weights(our_checkpoint)
-    with pytest.raises(DataError, match="a checkpoint that is no run of this command"):
+    with pytest.raises(DataError, match="a checkpoint that was not made by this command"):
         train(plan, start, our_checkpoint, Watcher())
     assert torch.equal(weights(our_checkpoint), before)
 

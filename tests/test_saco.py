@@ -1,4 +1,4 @@
-"""SaCo, worked by hand and on a model whose evidence is known."""
+"""SaCo, computed by hand and on a model with known patch weights."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def test_by_hand():
     assert salience_weighted(salience, effect) == pytest.approx(2 / 6)
 
 
-def test_its_ends_and_its_middle():
+def test_extreme_and_neutral_values():
     falling, even = torch.tensor([4.0, 3.0, 1.0]), torch.ones(3)
     assert salience_weighted(falling, falling) == 1
     assert salience_weighted(falling, -falling) == -1
@@ -24,7 +24,7 @@ def test_its_ends_and_its_middle():
     assert salience_weighted(even, falling) == 0
 
 
-def test_noise_is_worth_nothing_on_average():
+def test_noise_scores_zero_on_average():
     draw = torch.Generator().manual_seed(0)
     values = [
         salience_weighted(
@@ -36,13 +36,13 @@ def test_noise_is_worth_nothing_on_average():
     assert sum(values) / len(values) == pytest.approx(0, abs=0.05)
 
 
-def test_groups_must_stand_by_salience():
-    with pytest.raises(ConfigError, match="do not stand by falling salience"):
+def test_groups_must_be_sorted_by_salience():
+    with pytest.raises(ConfigError, match="not in order of descending salience"):
         salience_weighted(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.0]))
 
 
-def test_a_right_map_has_all_a_wrong_one_none(tiny_config):
-    """With groups of one patch each, what a patch weighs is its effect."""
+def test_a_right_map_scores_one_and_a_wrong_one_is_negative(tiny_config):
+    """With groups of one patch each, the weight of a patch is its effect."""
     case = MaskedClassifier(run_with_trace(Planted(tiny_config), bright_photo()), target=0)
     maps = torch.stack([EVIDENCE, -EVIDENCE, torch.ones(4, 4)])
     right, wrong, even = saco(case, maps, groups=16)
@@ -51,8 +51,8 @@ def test_a_right_map_has_all_a_wrong_one_none(tiny_config):
     assert even == 0
 
 
-def test_an_even_map_claims_nothing_whatever_its_value(tiny_config):
-    """In groups of three and four the sums of 1/16, or of any other number, round unlike."""
+def test_a_uniform_map_scores_zero_for_every_value(tiny_config):
+    """In groups of three and four, sums of equal values round differently."""
     case = MaskedClassifier(run_with_trace(Planted(tiny_config), bright_photo()), target=0)
     for value in (1 / 16, 0.1, 1 / 3):
         assert saco(case, torch.full((1, 4, 4), value), groups=5) == pytest.approx([0])
@@ -61,8 +61,8 @@ def test_an_even_map_claims_nothing_whatever_its_value(tiny_config):
     assert -1 <= saco(case, two[None], groups=6)[0] <= 1
 
 
-def test_a_groups_salience_is_its_patches_own(tiny_config):
-    """Sixteen patches in five groups of three or four still stand by falling salience."""
+def test_the_salience_of_a_group_is_the_mean_of_its_patches(tiny_config):
+    """Sixteen patches in five groups of three or four are in order of descending salience."""
     case = MaskedClassifier(run_with_trace(Planted(tiny_config), bright_photo()), target=0)
     assert saco(case, torch.ones(1, 4, 4), groups=5) == [0]
     assert saco(case, EVIDENCE[None], groups=5)[0] > 0.5

@@ -25,7 +25,7 @@ def test_counts_stand_in_the_row_of_the_truth_and_the_column_of_the_answer():
     axes = figure.axes[0]
     assert texts(axes) == {((0, 0), "8"), ((1, 0), "2"), ((1, 1), "5")}
     assert [label.get_text() for label in axes.get_yticklabels()] == ["daisy", "a $1 rose_2"]
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("said", "is")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "true")
     shares = axes.images[0].get_array()
     assert shares.tolist() == [[pytest.approx(0.8), pytest.approx(0.2)], [0, 1]]
     figure.canvas.draw()

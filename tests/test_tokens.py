@@ -104,7 +104,7 @@ def test_every_view_is_written_as_a_picture_and_as_numbers(ask, tmp_path, view):
         (("--like", "0,1"), "rows and columns are counted from 1"),
         (("--like", "5,1"), "no patch in row 5, column 1; rows are 1 to 4 and columns 1 to 4"),
         (("--colors", "--layer", "4"), "layer=4, but this checkpoint has layers 1 to 3"),
-        (("--colors", "--out", "x.gif"), "ends in no format"),
+        (("--colors", "--out", "x.gif"), "no suffix of a supported format"),
     ],
 )
 def test_what_cannot_be_shown_is_refused_in_one_line(

@@ -309,7 +309,7 @@ def test_held_out_photos_are_never_augmented(trainer, colours, monkeypatch):
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(trainer):
-    with pytest.raises(DataError, match="batch of 8 cannot be shared evenly by 3 processes"):
+    with pytest.raises(DataError, match="batch of 8 cannot be divided evenly among 3 processes"):
         trainer(world=DistributedContext(rank=0, size=3))
 
 

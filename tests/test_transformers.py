@@ -34,6 +34,26 @@ MOBILE = {
     "image_size": 64,
 }
 
+TOWER = {name: value for name, value in TINY.items() if name != "num_labels"}
+BEIT = {**TINY, "use_relative_position_bias": True, "layer_scale_init_value": 0.5}
+BEIT_TOKEN = {
+    **TINY,
+    "use_absolute_position_embeddings": True,
+    "use_shared_relative_position_bias": True,
+    "use_mean_pooling": False,
+    "use_mask_token": True,
+    "layer_scale_init_value": 0.0,
+}
+
+MOBILE_V2 = {
+    "width_multiplier": 0.25,
+    "image_size": 64,
+    "n_attn_blocks": [1, 2, 1],
+    "base_attn_unit_dims": [64, 96, 128],
+    "layer_norm_eps": 0.1,
+    "num_labels": 5,
+}
+
 # The library's class, its configuration, and the processor that its checkpoints come with.
 FAMILIES: dict[str, tuple[str, dict[str, Any], str]] = {
     "ViT": ("ViTForImageClassification", TINY, "ViT"),
@@ -47,7 +67,58 @@ FAMILIES: dict[str, tuple[str, dict[str, Any], str]] = {
         {**DINO, "use_swiglu_ffn": True, "num_register_tokens": 2},
         "Bit",
     ),
+    "BEiT": ("BeitForImageClassification", BEIT, "Beit"),
+    "BEiT, both biases": (
+        "BeitForImageClassification",
+        {**BEIT, "use_shared_relative_position_bias": True},
+        "Beit",
+    ),
+    "BEiT, class token": ("BeitForImageClassification", BEIT_TOKEN, "Beit"),
+    "BEiT, a rectangle": ("BeitForImageClassification", {**BEIT, "image_size": (24, 40)}, "Beit"),
+    "Data2Vec": ("Data2VecVisionForImageClassification", BEIT, "Beit"),
+    "Data2Vec, class token": ("Data2VecVisionForImageClassification", BEIT_TOKEN, "Beit"),
+    "MSN": ("ViTMSNForImageClassification", TINY, "ViT"),
+    "I-JEPA": ("IJepaForImageClassification", TINY, "ViT"),
+    "I-JEPA, a rectangle": (
+        "IJepaForImageClassification",
+        {**TINY, "image_size": (24, 40), "qkv_bias": False},
+        "ViT",
+    ),
+    "CLIP": ("CLIPForImageClassification", TOWER, "CLIP"),
+    "MetaCLIP 2": (
+        "MetaClip2ForImageClassification",
+        {**TOWER, "hidden_act": "gelu", "patch_size": 4},
+        "CLIP",
+    ),
+    "SigLIP": ("SiglipForImageClassification", TOWER, "Siglip"),
+    "SigLIP, no pooling, no whole number of patches": (
+        "SiglipForImageClassification",
+        {**TOWER, "vision_use_head": False, "num_channels": 3, "image_size": 36},
+        "Siglip",
+    ),
     "Swin": ("SwinForImageClassification", {**SWIN, "num_labels": 5}, "ViT"),
+    "Swin V2": ("Swinv2ForImageClassification", {**SWIN, "num_labels": 5}, "ViT"),
+    "Swin V2, pretrained windows": (
+        "Swinv2ForImageClassification",
+        {**SWIN, "num_labels": 5, "window_size": 6, "pretrained_window_sizes": [3, 4]},
+        "ViT",
+    ),
+    "Swin V2, small grids": (
+        "Swinv2ForImageClassification",
+        {**SWIN, "num_labels": 5, "window_size": 10, "image_size": 72, "qkv_bias": False},
+        "ViT",
+    ),
+    "MobileViT V2": ("MobileViTV2ForImageClassification", MOBILE_V2, "MobileViT"),
+    "MobileViT V2, wider, on odd maps": (
+        "MobileViTV2ForImageClassification",
+        {**MOBILE_V2, "width_multiplier": 0.4, "image_size": 72, "ffn_multiplier": 3},
+        "MobileViT",
+    ),
+    "MobileViT V2, narrower residuals": (
+        "MobileViTV2ForImageClassification",
+        {**MOBILE_V2, "image_size": 96, "expand_ratio": 1.5, "hidden_act": "silu"},
+        "MobileViT",
+    ),
     "MobileViT": ("MobileViTForImageClassification", {**MOBILE, "num_labels": 5}, "MobileViT"),
 }
 
@@ -57,12 +128,20 @@ def theirs(folder: Path, family: str) -> nn.Module:
     library = oracles.transformers()
     name, options, processor = FAMILIES[family]
     kind = getattr(library, name)
-    model = oracles.randomise(kind(kind.config_class(**options)))
+    if processor in ("CLIP", "Siglip"):
+        config = kind.config_class(vision_config=options, num_labels=TINY["num_labels"])
+    else:
+        config = kind.config_class(**options)
+    model = oracles.randomise(kind(config))
     model.save_pretrained(folder)
-    side = options["image_size"]
-    exact, edge = {"height": side, "width": side}, {"shortest_edge": side + 8}
+    stated = options["image_size"]
+    height, side = (stated, stated) if isinstance(stated, int) else stated
+    exact, edge = {"height": height, "width": side}, {"shortest_edge": side + 8}
     sizes = {
         "ViT": {"size": exact},
+        "Beit": {"size": exact, "do_reduce_labels": True},
+        "Siglip": {"size": exact, "resample": 2},
+        "CLIP": {"size": {"shortest_edge": side}, "crop_size": exact},
         "DeiT": {"size": {"height": side + 8, "width": side + 8}, "crop_size": exact},
         "Bit": {"size": edge, "crop_size": exact},
         "MobileViT": {"size": edge, "crop_size": exact},
@@ -90,13 +169,29 @@ def test_from_photo_to_logits_as_the_library(tmp_path, noise_photo, family):
         oracles.assert_same_logits(found, oracles.logits_of(oracle, expected.float()))
 
 
-@pytest.mark.parametrize("family", ["DeiT", "DeiT with teacher", "DINOv2", "registers"])
+@pytest.mark.parametrize(
+    "family",
+    [
+        "DeiT",
+        "DeiT with teacher",
+        "DINOv2",
+        "registers",
+        "BEiT",
+        "BEiT, a rectangle",
+        "Data2Vec",
+        "CLIP",
+        "SigLIP",
+        "MSN",
+        "I-JEPA",
+    ],
+)
 @pytest.mark.parametrize("size", [(48, 24), (16, 64), (96, 96)])
 def test_positions_are_interpolated_as_the_library_does(tmp_path, family, size):
     model = theirs(tmp_path, family)
     checkpoint = build(read_folder(tmp_path, "tiny"), "tiny")
     pixels = torch.randn(2, 3, *size)
-    options = {"interpolate_pos_encoding": True} if family.startswith("DeiT") else {}
+    flexible = family.startswith(("DINOv2", "registers", "BEiT", "Data2Vec"))
+    options = {} if flexible else {"interpolate_pos_encoding": True}
     with torch.no_grad():
         expected = model(pixels, **options).logits
     oracles.assert_same_logits(oracles.logits_of(checkpoint.model, pixels), expected)
@@ -149,7 +244,7 @@ SHARED = sorted((oracles.SHARED / "layouts").glob("hf-*"))
 @pytest.mark.shared
 @pytest.mark.parametrize("folder", SHARED, ids=lambda folder: folder.name)
 def test_stored_layouts_answer_as_the_library_or_are_refused(folder, photo_file):
-    refused = {"hf-beit": "beit", "hf-siglip": "siglip", "hf-dinov3": "dinov3"}
+    refused = {"hf-dinov3": "dinov3"}
     if folder.name in refused:
         with pytest.raises(UnsupportedError, match=f"{refused[folder.name]}.*ViT, DeiT, DINOv2"):
             read_folder(folder, folder.name)
@@ -163,5 +258,7 @@ def test_stored_layouts_answer_as_the_library_or_are_refused(folder, photo_file)
     model = getattr(library, kind).from_pretrained(folder).eval()
     pixels = stored.preprocessing(read_photo(photo_file)).pixels
     found = oracles.logits_of(build(stored, folder.name).model, pixels)
-    expected = oracles.logits_of(model, pixels)
+    size = {"interpolate_pos_encoding": True} if folder.name == "hf-siglip" else {}
+    with torch.inference_mode():
+        expected = model(pixels, **size).logits
     assert (found - expected).abs().max() <= 1e-4 * max(1.0, expected.abs().max().item())

@@ -208,7 +208,8 @@ PROCESSORS = {
         **SILENT,
     },
     "ConvNeXT, squeezed": {
-        "image_processor_type": "ConvNextFeatureExtractor",
+        "image_processor_type": None,
+        "feature_extractor_type": "ConvNextFeatureExtractor",
         "size": {"shortest_edge": 384},
         **SILENT,
     },
@@ -538,7 +539,7 @@ def test_tensors_of_another_shape_or_name_are_listed(our_checkpoint):
     assert refusal.value.reshaped == {"head.bias": ((5,), (7,))}
 
 
-@pytest.mark.parametrize("family", ["swinv2", "beit", None])
+@pytest.mark.parametrize("family", ["levit", "pvt", None])
 def test_another_family_is_refused_and_the_readable_ones_are_named(our_checkpoint, family):
     rewrite(our_checkpoint, CONFIG, model_type=family)
     with pytest.raises(UnsupportedError) as refusal:

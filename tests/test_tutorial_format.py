@@ -55,6 +55,29 @@ def test_logits_are_timms_and_labels_are_the_files(tmp_path, photo_file, name, c
     oracles.assert_same_logits(found, oracles.logits_of(model, pixels))
 
 
+def test_registers_and_gates_of_dinov2s_own_repository_are_those_of_timms_conversion(tmp_path):
+    model = oracles.timm().create_model(
+        "vit_small_patch14_reg4_dinov2", embed_dim=192, num_heads=3, depth=1, img_size=28
+    )
+    state = oracles.randomise(model).state_dict()
+    token, patches = state.pop("cls_token"), state.pop("pos_embed")
+    own = {
+        **state,
+        "cls_token": token,
+        "register_tokens": state.pop("reg_token"),
+        "pos_embed": torch.cat([torch.randn(1, 1, 192), patches], dim=1),
+        "mask_token": torch.zeros(1, 192),
+    }
+    del own["reg_token"]
+    torch.save(own, tmp_path / "dinov2.pth")
+    convert = importlib.import_module("timm.models.vision_transformer").checkpoint_filter_fn
+    expected = convert(dict(own), model)
+    found = read_folder(tmp_path, "it")
+    assert found.tensors.keys() == expected.keys()
+    assert all(torch.equal(found.tensors[name], expected[name]) for name in expected)
+    assert found.notes == ("Left out, as no part of the classifier: mask_token.",)
+
+
 def test_pre_logits_are_linear_and_tanh(tmp_path):
     model = tutorial(tmp_path)
     weight, bias, head = torch.randn(16, 192), torch.randn(16), torch.randn(5, 16)

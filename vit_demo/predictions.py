@@ -8,11 +8,11 @@ from torch import Tensor
 
 from vit_demo.errors import LISTED, TargetError, nearest
 
-# What a model's logits are: one class of several, so that their softmax is one; each class apart,
-# also where there is only one; or numbers that are no logits at all.
+# How a model's outputs are read: logits of exclusive classes (softmax), logits of independent
+# classes (sigmoid), or predicted values.
 Problem = Literal["single_label", "multi_label", "regression"]
 
-# How an index is asked for where labels are numbers.
+# Prefix of a target that is an index, for checkpoints whose labels are numbers.
 BY_INDEX = "index:"
 
 
@@ -29,21 +29,21 @@ class Prediction:
     value: float | None = None
 
     def written(self, digits: int = 0) -> str:
-        """The probability in percent, with so many digits; or the number."""
+        """The probability in percent with that many digits, or the value, as text."""
         if self.probability is not None:
             return f"{self.probability:.{digits}%}"
         return f"{self.value:.4g}".replace("-", "\u2212")
 
     def as_json(self) -> dict[str, Any]:
-        """`value` is there for regression only."""
-        stated = {} if self.value is None else {"value": self.value}
-        return {"index": self.index, "label": self.label, "probability": self.probability, **stated}
+        """As one JSON object; only a regression has a `value`."""
+        value = {} if self.value is None else {"value": self.value}
+        return {"index": self.index, "label": self.label, "probability": self.probability, **value}
 
 
 def scores(
     logits: Float[Tensor, "*photos classes"], problem: Problem, temperature: float = 1.0
 ) -> Float[Tensor, "*photos classes"]:
-    """What is shown of logits: probabilities at that temperature, or the numbers themselves."""
+    """The displayed scores: probabilities at that temperature, or the values of a regression."""
     match problem:
         case "single_label":
             return (logits / temperature).softmax(dim=-1)
@@ -77,7 +77,7 @@ def find_class(target: str | int, ranked: tuple[Prediction, ...]) -> Prediction:
     if isinstance(target, str):
         matches = sorted((p for p in ranked if p.label == target), key=lambda p: p.index)
         if len(matches) > 1:
-            raise TargetError(_several(target, matches))
+            raise TargetError(_ambiguous(target, matches))
         if matches:
             return matches[0]
         number = target.removeprefix(BY_INDEX)
@@ -92,12 +92,12 @@ def find_class(target: str | int, ranked: tuple[Prediction, ...]) -> Prediction:
     return by_index[target]
 
 
-def _several(label: str, bearers: list[Prediction]) -> str:
-    """The refusal of a label that several classes bear, with what tells them apart."""
-    named = [f"{each.index} ({each.written(1)})" for each in bearers[:LISTED]]
-    more = f" and {len(bearers) - LISTED} more" if len(bearers) > LISTED else ""
-    indices = f"{', '.join(named[:-1])} and {named[-1]}" if not more else ", ".join(named) + more
+def _ambiguous(label: str, matches: list[Prediction]) -> str:
+    """The error message for a label of several classes, with their indices and scores."""
+    listed = [f"{each.index} ({each.written(1)})" for each in matches[:LISTED]]
+    more = f" and {len(matches) - LISTED} more" if len(matches) > LISTED else ""
+    indices = f"{', '.join(listed[:-1])} and {listed[-1]}" if not more else ", ".join(listed) + more
     return (
         f"'{label}' is the label of classes {indices}; give the index, as in "
-        f"{BY_INDEX}{bearers[0].index}."
+        f"{BY_INDEX}{matches[0].index}."
     )

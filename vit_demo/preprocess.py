@@ -15,6 +15,7 @@ from einops import rearrange
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from vit_demo.checks import (
     LARGEST_NUMBER,
@@ -30,6 +31,9 @@ from vit_demo.photo import MAX_PIXELS
 COLORS = 3
 # Mean and standard deviation of ImageNet, which most checkpoints use.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+# How PyTorch resizes numbers, as Pillow resizes pictures.
+UNROUNDED = {Image.Resampling.BILINEAR: "bilinear", Image.Resampling.BICUBIC: "bicubic"}
 
 Size = tuple[int, int]
 Box = tuple[float, float, float, float]
@@ -82,7 +86,9 @@ class Preprocessing:
     `crop` is a center crop; if it is larger than the picture, the rest is black. If the center is
     between two pixels, it `rounds` like torchvision, or rounds down like transformers. Values are
     multiplied by `scale`, then `mean` is subtracted and the result divided by `std` (None skips
-    this). With `bgr` the channels, mean and std are in the order blue, green, red.
+    this). With `unrounded` the photo is resized after that multiplication, so values are not
+    rounded to bytes; it needs an exact size and no crop. With `bgr` the channels, mean and std are
+    in the order blue, green, red.
     """
 
     resize: Size | int | None
@@ -94,11 +100,22 @@ class Preprocessing:
     mean: tuple[float, float, float] | None = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] | None = (0.5, 0.5, 0.5)
     bgr: bool = False
+    unrounded: bool = False
 
     def __post_init__(self) -> None:
+        if self.unrounded and not (isinstance(self.resize, tuple) and self.crop is None):
+            raise ConfigError(
+                f"resize={self.resize} with crop={self.crop}, but values that are not rounded are "
+                "brought to one exact size; give a height and a width, and no crop."
+            )
+        if self.unrounded and self.resample not in UNROUNDED:
+            raise ConfigError(
+                f"resample={self.resample.name}, but values that are not rounded are resized "
+                f"{' or '.join(UNROUNDED.values())}."
+            )
         if (self.mean is None) != (self.std is None):
             raise ConfigError("mean and std go together: give both or neither.")
-        for name in ("covers", "rounds", "bgr"):
+        for name in ("covers", "rounds", "bgr", "unrounded"):
             check_flag(name, getattr(self, name))
         check_number("scale", self.scale)
         for name, least in (("mean", -LARGEST_NUMBER), ("std", SMALLEST_NUMBER)):
@@ -149,13 +166,27 @@ class Preprocessing:
         """Prepare an upright RGB photo (see `read_photo`)."""
         resized, box = self._resized(photo)
         picture, box = self._cropped(resized, box)
-        return Prepared(photo, picture, self.pixels(picture), box)
+        pixels = self._unrounded(photo) if self.unrounded else self.pixels(picture)
+        return Prepared(photo, picture, pixels, box)
 
     def pixels(self, picture: Image.Image) -> Float[Tensor, "1 3 h w"]:
         """Convert a resized and cropped picture to normalized pixels."""
+        return self._normalized(self._scaled(picture))
+
+    def _unrounded(self, photo: Image.Image) -> Float[Tensor, "1 3 h w"]:
+        """Resize between scaling and normalizing, as torchvision does with tensors."""
+        mode = UNROUNDED[self.resample]
+        values = functional.interpolate(
+            self._scaled(photo), self.resize, mode=mode, align_corners=False, antialias=True
+        )
+        return self._normalized(values)
+
+    def _scaled(self, picture: Image.Image) -> Float[Tensor, "1 3 h w"]:
         # float64 first, then float32: the order of the transformers library, bit for bit.
         values = torch.from_numpy(np.array(picture)).double() * self.scale
-        pixels = rearrange(values.float(), "h w c -> 1 c h w")
+        return rearrange(values.float(), "h w c -> 1 c h w")
+
+    def _normalized(self, pixels: Float[Tensor, "1 3 h w"]) -> Float[Tensor, "1 3 h w"]:
         if self.bgr:
             pixels = pixels.flip(1)
         if self.mean is None or self.std is None:

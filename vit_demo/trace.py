@@ -49,6 +49,15 @@ class Flow(Protocol):
         ...
 
 
+@runtime_checkable
+class Bias(Protocol):
+    """What is added to the scores, formed a few query rows at a time."""
+
+    def rows(self, rows: slice) -> Float[Tensor, "#groups heads rows slots"]:
+        """The rows of some queries."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Attention:
     """One attention layer, stored as the tensors it was computed from (references, not copies).
@@ -57,7 +66,8 @@ class Attention:
     key on demand. `index` says which token is in which slot of which group; dense attention is one
     group with every token. `outputs` says which output token each query produces; None means that
     every slot produces the token it contains. `bias` is added to the scores and is the same for
-    every photo; −∞ excludes a slot.
+    every photo; −∞ excludes a slot. A bias over all pairs of tokens is a `Bias`, which computes
+    its rows on demand: as a tensor it would keep n × n numbers per head after its layer.
     """
 
     query: Float[Tensor, "bg heads queries d"]
@@ -67,7 +77,7 @@ class Attention:
     index: Int[Tensor, "groups slots"]
     tokens: int
     scale: float
-    bias: Float[Tensor, "#groups heads slots slots"] | None = None
+    bias: Float[Tensor, "#groups heads slots slots"] | Bias | None = None
     residual: bool = True
     outputs: Int[Tensor, "groups queries"] | None = None
 
@@ -87,7 +97,9 @@ class Attention:
         scores = (self.scale * self.query[:, :, rows]) @ self.key.mT
         if self.bias is not None:
             grouped = rearrange(scores, "(b groups) ... -> b groups ...", groups=len(self.index))
-            scores = rearrange(grouped + self.bias[:, :, rows], "b groups ... -> (b groups) ...")
+            bias = self.bias
+            added = bias[:, :, rows] if isinstance(bias, Tensor) else bias.rows(rows)
+            scores = rearrange(grouped + added, "b groups ... -> (b groups) ...")
         return scores.softmax(dim=-1)
 
     def on_tokens(self, mixing: Float[Tensor, "bg rows slots"]) -> Float[Tensor, "bg rows slots"]:

@@ -199,6 +199,13 @@ def test_a_double_click_on_run_runs_once(page):
     assert page.get_attribute("#explorer", "data-run") == "1"
 
 
+def test_the_same_photo_can_be_run_again(page):
+    upload(page, EXAMPLES / "honey-bee.jpg")
+    run(page)
+    run(page)
+    assert page.get_attribute("#explorer", "data-run") == "2"
+
+
 def test_the_map_can_be_smoothed_for_show(page):
     upload(page, EXAMPLES / "honey-bee.jpg")
     run(page)

@@ -42,6 +42,57 @@ def join_qkv(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return joined
 
 
+def join_apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Join query, key and value to `attn.qkv`, from all names that libraries give them.
+
+    A missing bias becomes zeros if another part has one. If heads share keys and values, which
+    the number of rows shows, each head gets a copy.
+    """
+    named = dict(tensors)
+    for start, part in zip("qkv", QKV, strict=True):
+        for name in list(named):
+            renamed = re.sub(
+                rf"\.attn\.{start}_(proj\.(weight|bias)|bias)$", rf".attn.{part}.", name
+            )
+            if renamed != name:
+                kind = "weight" if name.endswith("weight") else "bias"
+                named[renamed + kind] = named.pop(name)
+    for stem in {name.partition(".attn.")[0] for name in named if ".attn." in name}:
+        _complete_biases(named, stem)
+    return join_qkv(named)
+
+
+def _complete_biases(named: dict[str, Tensor], stem: str) -> None:
+    """Add missing biases of one block, and repeat shared keys and values."""
+    parts = [f"{stem}.attn.{part}." for part in QKV]
+    biases = [named.get(f"{part}bias") for part in parts]
+    there = next((bias for bias in biases if bias is not None), None)
+    weight = named.get(f"{parts[0]}weight")
+    for part in parts:
+        own = named.get(f"{part}weight")
+        if there is not None and f"{part}bias" not in named:
+            named[f"{part}bias"] = torch.zeros(len(there if own is None else own)).to(there)
+        if weight is not None and own is not None:
+            for kind in ("weight", "bias"):
+                if (shared := named.get(f"{part}{kind}")) is not None:
+                    width = named.get(f"{stem}.attn.q_norm.weight")
+                    named[f"{part}{kind}"] = _for_each_head(shared, len(weight), width)
+    joined = f"{stem}.attn.qkv."
+    biases = [named.get(f"{part}bias") for part in parts]
+    if f"{joined}weight" in named and f"{joined}bias" not in named and there is not None:
+        named[f"{joined}bias"] = torch.cat([b for b in biases if b is not None])
+        for part in parts:
+            named.pop(f"{part}bias")
+
+
+def _for_each_head(shared: Tensor, rows: int, width: Tensor | None) -> Tensor:
+    """Repeat keys or values that several heads share."""
+    if len(shared) == rows or width is None or len(shared) % len(width) or rows % len(shared):
+        return shared
+    apart = shared.reshape(len(shared) // len(width), len(width), *shared.shape[1:])
+    return apart.repeat_interleave(rows // len(shared), dim=0).flatten(0, 1)
+
+
 def _stack(parts: Sequence[Tensor | None]) -> bool:
     """Whether all are there, can be read, and differ in their first dimension alone.
 

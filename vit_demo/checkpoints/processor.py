@@ -30,10 +30,11 @@ class Defaults:
     `square` says what a single number for the size means: both sides, or the shorter one. `crop`
     is the side of the middle that is cut out if anything is, which `crops` decides. With
     `crop_pct`, the size is that of the middle of a photo made 1 / `crop_pct` as large; from
-    SQUEEZED pixels on, the whole photo is squeezed to a square.
+    SQUEEZED pixels on, the whole photo is squeezed to a square. A `side` of two is
+    (height, width), whatever `square` says of a single number.
     """
 
-    side: int = 224
+    side: int | Size = 224
     square: bool = True
     crop: int | None = None
     crops: bool = False
@@ -42,6 +43,7 @@ class Defaults:
     std: tuple[float, float, float] | None = HALF
     bgr: bool = False
     crop_pct: float | None = None
+    unrounded: bool = False
 
 
 # The processors whose every step can be said here, by their names in the library without
@@ -52,11 +54,16 @@ PROCESSORS = {
     "DeiT": Defaults(side=256, crop=224, crops=True),
     "Bit": BIT,
     "CLIP": BIT,
-    "Siglip": Defaults(square=False),
+    "Siglip": Defaults(side=(224, 224), square=False),
     "Beit": Defaults(crop=224),
-    "ConvNext": Defaults(
-        side=384, square=False, mean=IMAGENET_MEAN, std=IMAGENET_STD, crop_pct=224 / 256
+    "DINOv3ViT": Defaults(
+        side=(224, 224),
+        resample=Image.Resampling.BILINEAR,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        unrounded=True,
     ),
+    "ConvNext": Defaults(side=384, square=False, crop_pct=224 / 256),
     "Pvt": Defaults(mean=IMAGENET_MEAN, std=IMAGENET_STD),
     "MobileNetV2": Defaults(
         side=256, square=False, crop=224, crops=True, resample=Image.Resampling.BILINEAR
@@ -102,7 +109,8 @@ def read_preprocessing(
             )
     own = PROCESSORS[kind]
     silent = not stored or (kind == "ViT" and family in of_model_type(family, source).one_size)
-    whole = image_size if own.square else min(image_size)
+    exact = own.square or isinstance(own.side, tuple)
+    whole = image_size if exact else min(image_size)
     size = stored.get("size", whole if silent else own.side)
     crop = stored.get("crop_size", own.crop if stored and own.crop else image_size)
     normalises = own.mean is not None and stored.get("do_normalize", True)
@@ -124,6 +132,7 @@ def read_preprocessing(
         else None,
         std=_three(stored, "image_std", own.std, SMALLEST_NUMBER, source) if normalises else None,
         bgr=own.bgr and stored.get("do_flip_channel_order", True),
+        unrounded=own.unrounded and stored.get("do_resize", True),
     )
 
 
@@ -239,6 +248,11 @@ def preprocessing_json(preprocessing: Preprocessing) -> dict[str, Any]:
                 f"resize={preprocessing.resize} with crop={preprocessing.crop} has no processor "
                 "file here; write an exact size, or a short edge and a crop."
             )
+    if preprocessing.unrounded:
+        raise UnsupportedError(
+            "Photos that are resized without rounding have no processor file here; let them be "
+            "resized as pictures."
+        )
     if preprocessing.bgr:
         raise UnsupportedError("Photos with blue first have no processor file here; use RGB.")
     return kind | {

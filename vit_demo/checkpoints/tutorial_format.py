@@ -116,6 +116,8 @@ def from_weights(weights: Weights, path: Path, source: str, names: Path | None) 
         _check_vit(tensors, source)
     parsed = timm_format.describe(stated, tensors, source)
     config = parsed.config
+    if not parsed.has_head:
+        names = None  # a backbone, whatever lies beside it
     if names is not None and names.name == class_names.CLASS_LIST:
         config = with_tanh_gelu(config)
     processor = stored_processor(path.parent, source)

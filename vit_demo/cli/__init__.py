@@ -1,4 +1,4 @@
-"""The command line: a thin face of `explain`, the method table and training."""
+"""The command line: a thin wrapper around `explain`, the method table and training."""
 
 import sys
 
@@ -16,7 +16,7 @@ from vit_demo.errors import DemoError
 
 USAGE_ERROR, INTERRUPTED = 2, 130
 
-# Options under their earlier names, by command: they work as they did, with a note.
+# Former names of options, by command; they still work, with a note.
 RENAMED = {
     "explain": {"--trust": "--faithfulness"},
     "evaluate": {"--strangers": "--ood"},
@@ -45,7 +45,7 @@ for name, command in COMMANDS.items():
 
 
 def main() -> None:
-    """Run the command line: status 0, or 2 and one line on stderr for what a user can fix."""
+    """Run the command line: exit status 0, or 2 and one line on stderr for a user's error."""
     try:
         status = app(args=_renamed(sys.argv[1:]), standalone_mode=False)
     except DemoError as error:
@@ -59,15 +59,15 @@ def main() -> None:
 
 
 def _renamed(arguments: list[str]) -> list[str]:
-    """The arguments under today's names; one line on stderr for each that has an earlier one."""
+    """Replace former names of options by the current ones, with a note on stderr for each."""
     names = RENAMED.get(arguments[0], {}) if arguments else {}
-    today = []
+    current = []
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if name in names:
             typer.echo(f"{name} is now called {names[name]}.", err=True)
-        today.append(names.get(name, name) + equals + value)
-    return today
+        current.append(names.get(name, name) + equals + value)
+    return current
 
 
 def _refuse(message: str) -> int:

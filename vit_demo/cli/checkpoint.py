@@ -1,4 +1,4 @@
-"""What several commands share: naming a checkpoint, loading it in sight, the JSON switch."""
+"""Options and loading that several commands share, with progress bars for downloads."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -28,17 +28,17 @@ CheckpointOption = Annotated[
 ]
 PickleOption = Annotated[
     bool,
-    typer.Option("--allow-pickle", help="Read pytorch_model.bin too, and only tensors from it."),
+    typer.Option("--allow-pickle", help="Also load pytorch_model.bin (only tensors are read)."),
 ]
 PreprocessingOption = Annotated[
     str | None,
     typer.Option(
         metavar="PRESET|FILE",
-        help=f"How photos are prepared: {', '.join(PRESETS)}, or a preprocessor_config.json.",
+        help=f"The preprocessing: {', '.join(PRESETS)}, or a preprocessor_config.json.",
     ),
 ]
 ClassesOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Class names: JSON, or one a line.")
+    Path | None, typer.Option(metavar="FILE", help="Class names: JSON, or one per line.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -49,9 +49,9 @@ def load_with_progress(
     preprocessing: str | None = None,
     classes: Path | None = None,
 ) -> Checkpoint:
-    """Load a checkpoint; on a terminal, what comes from the Hub shows its progress.
+    """Load a checkpoint; on a terminal, downloads from the Hub show a progress bar.
 
-    What the reader had to guess or to choose is said on stderr.
+    Everything that had to be guessed is printed on stderr.
     """
     with downloads_with_progress() as report:
         loaded = load(
@@ -61,19 +61,19 @@ def load_with_progress(
             preprocessing=preprocessing,
             classes=classes,
         )
-    _say(captions.reading_notes(loaded))
+    _print_notes(captions.reading_notes(loaded))
     return loaded
 
 
 def read_with_progress(ref: str, allow_pickle: bool = False) -> ParsedCheckpoint:
-    """Read a checkpoint to start training from, likewise."""
+    """Read a checkpoint as a start for training, with a progress bar."""
     with downloads_with_progress() as report:
-        stored, _ = read(ref, report, allow_pickle=allow_pickle)
-    _say(stored.notes)
-    return stored
+        parsed, _ = read(ref, report, allow_pickle=allow_pickle)
+    _print_notes(parsed.notes)
+    return parsed
 
 
-def _say(notes: Iterable[str]) -> None:
+def _print_notes(notes: Iterable[str]) -> None:
     console = Console(stderr=True)
     for note in notes:
         console.print(Text(note), soft_wrap=True)
@@ -81,7 +81,7 @@ def _say(notes: Iterable[str]) -> None:
 
 @contextmanager
 def downloads_with_progress() -> Iterator[Report | None]:
-    """A bar for every file that is fetched, on a terminal; None elsewhere."""
+    """A progress bar for every downloaded file on a terminal; None if there is no terminal."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

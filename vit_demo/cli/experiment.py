@@ -1,4 +1,4 @@
-"""`experiment`: is a pretrained start worth it, on the reader's own photos?"""
+"""`experiment`: compare a pretrained start with training from scratch on your own photos."""
 
 import shlex
 import sys
@@ -13,7 +13,7 @@ from rich.text import Text
 from vit_demo.cli.checkpoint import read_with_progress
 from vit_demo.cli.finetune import pairs
 from vit_demo.cli.progress import training_with_progress
-from vit_demo.evaluation.metrics import between
+from vit_demo.evaluation.metrics import format_interval
 from vit_demo.training.distributed import bfloat16_is_faster_here, joined, launcher
 from vit_demo.training.experiment import PLOT, Arm, compare
 from vit_demo.training.plan import Plan
@@ -35,13 +35,13 @@ def experiment_command(
     ] = Plan.held_out,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=NUMBER", help="Another number of the recipe."),
+        typer.Option("--set", metavar="NAME=NUMBER", help="Change a number of the recipe."),
     ] = None,
     seed: int = 0,
 ) -> None:
-    """Train one shape of model twice, pretrained and from scratch, and compare.
+    """Train one model shape twice, pretrained and from scratch, and compare.
 
-    Broken off, the same command goes on where it was.
+    After an interruption, the same command resumes the runs.
     """
     recipe = Recipe(
         head_epochs=head_epochs, epochs=epochs, bfloat16=bfloat16_is_faster_here(), seed=seed
@@ -56,8 +56,8 @@ def experiment_command(
         command=shlex.join([*launcher(), "-m", "vit_demo", *sys.argv[1:]]),
     )
     start = read_with_progress(weights)
-    with joined() as world, training_with_progress(world) as watch:
-        arms = compare(plan, start, out, watch, world)
+    with joined() as world, training_with_progress(world) as watcher_for:
+        arms = compare(plan, start, out, watcher_for, world)
     if world.is_main:
         _print_table(arms, out)
 
@@ -71,7 +71,7 @@ def _print_table(arms: tuple[Arm, Arm], out: Path) -> None:
             arm.name,
             str(len(arm.accuracies)),
             f"{arm.accuracies[-1]:.3f}",
-            between(arm.last.interval),
+            format_interval(arm.last.interval),
             f"{max(arm.accuracies):.3f}",
             f"{arm.summary['minutes']:.1f}",
         )

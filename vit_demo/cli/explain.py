@@ -1,4 +1,4 @@
-"""`explain` and `methods`: one photo, and what can be asked about it."""
+"""`explain` and `methods`: explain one photo, and list the methods."""
 
 import json
 from pathlib import Path
@@ -43,7 +43,7 @@ def explain_command(
     ] = None,
     versus: Annotated[
         str | None,
-        typer.Option(metavar="LABEL_OR_INDEX", help="Another class: why the one and not this?"),
+        typer.Option(metavar="LABEL_OR_INDEX", help="Class to compare with: why not this one?"),
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to list.")] = TOP,
     logits: Annotated[bool, typer.Option("--logits", help="Add all logits to the JSON.")] = False,
@@ -51,7 +51,7 @@ def explain_command(
         bool, typer.Option("--faithfulness", help="Measure how faithful the map is.")
     ] = False,
     smooth: Annotated[
-        bool, typer.Option("--smooth", help="Smooth the map on the sheet; the numbers stay.")
+        bool, typer.Option("--smooth", help="Smooth the map in the picture, not in the numbers.")
     ] = False,
     as_json: JsonOption = False,
     allow_pickle: PickleOption = False,
@@ -61,15 +61,15 @@ def explain_command(
         Path | None, typer.Option(help=f"Write .json, or a sheet as {suffixes(['.json'])}.")
     ] = None,
 ) -> None:
-    """Name the flower in a photo and show where the model looked."""
+    """Classify a photo and show where the model looked."""
     if out is not None:
         check_out(out)
     options = _options(option or [])
     loaded = load_with_progress(checkpoint, allow_pickle, preprocessing, classes)
-    seen = prepare(loaded, photo)
-    analysis = seen.explain(method, target, options, versus)
+    prepared = prepare(loaded, photo)
+    analysis = prepared.explain(method, target, options, versus)
     content = analysis.as_json(top, logits)
-    measured = seen.scores_vs_random(analysis) if faithfulness else None
+    measured = prepared.scores_vs_random(analysis) if faithfulness else None
     if measured:
         content["trust"] = {
             "followed": captions.tracked_probability(analysis),
@@ -88,7 +88,7 @@ def methods_command(
     as_json: JsonOption = False,
     allow_pickle: PickleOption = False,
 ) -> None:
-    """List the explanations, and which of them fit a checkpoint."""
+    """List the explanation methods, and whether they support a checkpoint."""
     loaded = load_with_progress(checkpoint, allow_pickle)
     rows = [capability.as_json() for capability in capabilities(loaded.model)]
     if as_json:
@@ -99,26 +99,26 @@ def methods_command(
     for row in rows:
         options = " ".join(f"{name}={value}" for name, value in row["options"].items())
         flags = ("yes" if row[key] else "no" for key in ("class_specific", "exact"))
-        shows = row["summary"] if row["fits"] else f"Does not fit: {row['why_not']}."
+        shows = row["summary"] if row["fits"] else f"Not supported: {row['why_not']}."
         table.add_row(row["name"], *flags, row["cost"], options or "–", shows)
     Console().print(table)
 
 
-def _options(given: list[str]) -> dict[str, str]:
+def _options(pairs: list[str]) -> dict[str, str]:
     options: dict[str, str] = {}
-    for text in given:
+    for text in pairs:
         name, equals, value = text.partition("=")
         if not equals:
-            raise OptionError(f"'{text}' lacks its value; write it like layer=3.")
+            raise OptionError(f"'{text}' has no value; write it like layer=3.")
         options[name] = value
     return options
 
 
 def check_out(out: Path) -> None:
-    """Refuse what cannot be written before any work is done."""
+    """Raise OutputError early, before the work, for a file that cannot be written."""
     check_suffix(out)
     if not out.parent.is_dir():
-        raise OutputError(f"There is no folder '{out.parent}' to write to; make it first.")
+        raise OutputError(f"There is no folder '{out.parent}' to write to; create it first.")
 
 
 def _print_analysis(
@@ -128,9 +128,9 @@ def _print_analysis(
     problem = analysis.checkpoint.model.problem
     shown = "value" if problem == "regression" else "probability"
     table = Table("", "class", shown, box=None, header_style="dim")
-    for place, prediction in enumerate(analysis.predictions[:top], start=1):
-        # Labels come from the checkpoint: text, never markup.
-        table.add_row(str(place), Text(prediction.label), f"{prediction.written(2):>7}")
+    for number, prediction in enumerate(analysis.predictions[:top], start=1):
+        # Labels come from the checkpoint and must not be parsed as markup.
+        table.add_row(str(number), Text(prediction.label), f"{prediction.written(2):>7}")
     console.print(table)
     if problem_note := captions.problem_note(analysis):
         console.print(Text(problem_note))
@@ -140,12 +140,12 @@ def _print_analysis(
         console.print(Text(small))
     rows, cols = analysis.grid
     row, col = divmod(int(analysis.heatmap.argmax()), cols)
-    most = captions.written(float(analysis.heatmap.max()), captions.in_percent(analysis))
-    evenly = "" if analysis.signed else f"; evenly {1 / (rows * cols):.2%}"
+    maximum = captions.written(float(analysis.heatmap.max()), captions.in_percent(analysis))
+    uniform = "" if analysis.signed else f"; uniform: {1 / (rows * cols):.2%}"
     console.print(
         Text(
-            f"{captions.title(analysis)} on {rows} × {cols} patches: most on row {row + 1}, "
-            f"column {col + 1} ({most}{evenly})."
+            f"{captions.title(analysis)} on {rows} × {cols} patches: maximum at row {row + 1}, "
+            f"column {col + 1} ({maximum}{uniform})."
         )
     )
     if account := captions.account(analysis):

@@ -1,4 +1,4 @@
-"""`publish`: a checkpoint's folder, on the Hub."""
+"""`publish`: upload a checkpoint's folder to the Hub."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +14,7 @@ def publish_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The checkpoint's folder.")],
     name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="The repository.")],
     private: Annotated[
-        bool, typer.Option("--private", help="For your eyes only, where it is made now.")
+        bool, typer.Option("--private", help="Make the repository private if it is created now.")
     ] = False,
 ) -> None:
     """Upload a fine-tuned checkpoint to the Hub, with its card."""

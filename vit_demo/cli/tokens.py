@@ -1,4 +1,4 @@
-"""`tokens`: what the tokens of one photo look like to the model."""
+"""`tokens`: similarity, colors and the depth lens of the tokens of one photo."""
 
 import json
 from pathlib import Path
@@ -41,19 +41,19 @@ def tokens_command(
     photo: Annotated[Path, typer.Argument(help="The photo.")],
     like: Annotated[
         str | None,
-        typer.Option(metavar="ROW,COLUMN", help="How similar all patches are to this one."),
+        typer.Option(metavar="ROW,COLUMN", help="Show how similar all patches are to this one."),
     ] = None,
     to: Annotated[
         Path | None, typer.Option(help="With --like: the patches of this second photo.")
     ] = None,
     colors: Annotated[
-        bool, typer.Option("--colors", help="Principal components of the tokens as colors.")
+        bool, typer.Option("--colors", help="Show principal components of the tokens as colors.")
     ] = False,
     lens: Annotated[
-        bool, typer.Option("--lens", help="What the head answers after each layer.")
+        bool, typer.Option("--lens", help="Show what the head predicts after each layer.")
     ] = False,
     layer: Annotated[
-        int, typer.Option(help="Tokens after this layer, from 1; −1 is the last one.")
+        int, typer.Option(help="Use the tokens after this layer, from 1; −1 is the last one.")
     ] = -1,
     checkpoint: CheckpointOption = DEFAULT,
     as_json: JsonOption = False,
@@ -64,7 +64,7 @@ def tokens_command(
         Path | None, typer.Option(help=f"Write .json, or a picture as {suffixes(['.json'])}.")
     ] = None,
 ) -> None:
-    """Show what tokens look like to the model. Rows, columns and layers are counted from 1."""
+    """Compare the tokens of a photo. Rows, columns and layers are numbered from 1."""
     if sum((like is not None, colors, lens)) != 1:
         raise OptionError("Choose one of --like ROW,COLUMN, --colors and --lens.")
     if to is not None and like is None:
@@ -73,15 +73,15 @@ def tokens_command(
         check_out(out)
     patch = _patch(like) if like is not None else None
     loaded = load_with_progress(checkpoint, allow_pickle, preprocessing, classes)
-    seen = prepare(loaded, photo)
-    loaded.check_answers(seen.traced.logits)
+    prepared = prepare(loaded, photo)
+    loaded.check_answers(prepared.traced.logits)
     if patch is not None:
-        content, figure = _similarity(seen, patch, layer, prepare(loaded, to) if to else None)
+        content, figure = _similarity(prepared, patch, layer, prepare(loaded, to) if to else None)
     elif colors:
-        content, figure = _colors(seen, layer)
+        content, figure = _colors(prepared, layer)
     else:
-        content, figure = _lens(seen)
-    content = {"checkpoint": loaded.ref, "grid": list(seen.traced.grid), **content}
+        content, figure = _lens(prepared)
+    content = {"checkpoint": loaded.ref, "grid": list(prepared.traced.grid), **content}
     if out is not None:
         write(Document(content, lambda: figure), out)
     if as_json:
@@ -96,41 +96,43 @@ def tokens_command(
 
 
 def _similarity(
-    seen: PreparedPhoto, patch: tuple[int, int], layer: int, other: PreparedPhoto | None
+    prepared: PreparedPhoto, patch: tuple[int, int], layer: int, other: PreparedPhoto | None
 ) -> tuple[dict[str, Any], Figure]:
-    shown = other or seen
+    shown = other or prepared
     row, col = patch
-    rows, cols = seen.traced.grid
+    rows, cols = prepared.traced.grid
     if row > rows or col > cols:
         raise OptionError(
             f"There is no patch in row {row}, column {col}; rows are 1 to {rows} and columns 1 to "
             f"{cols}."
         )
     heatmap = token_similarity(
-        seen.traced, (row - 1, col - 1), layer, other.traced if other else None
+        prepared.traced, (row - 1, col - 1), layer, other.traced if other else None
     )[0]
-    number = _layer_number(seen, layer)
+    number = _layer_number(prepared, layer)
     scale = ColourScale.of(heatmap)
-    box, first_box = _grid_box(shown), _grid_box(seen)
+    box, first_box = _grid_box(shown), _grid_box(prepared)
     overlay = draw_overlay(shown.prepared.photo, heatmap, box, scale, shown.prepared.box)
     ranked = rank(
-        seen.traced.logits[0],
-        seen.checkpoint.labels,
-        seen.checkpoint.calibration.temperature,
-        seen.checkpoint.problem,
+        prepared.traced.logits[0],
+        prepared.checkpoint.labels,
+        prepared.checkpoint.calibration.temperature,
+        prepared.checkpoint.problem,
     )
     where = "the second photo" if other else "this photo"
     sheet = Sheet(
         title=f"Patches of {where} like row {row}, column {col}",
         caption=f"Cosine similarity of the tokens after layer {number} to the marked patch. "
-        "Similar tokens look alike to the model; that says nothing of a class.\n"
-        f"{captions.source_of(seen.checkpoint)}",
+        "Similar tokens look alike to the model; this says nothing about a class.\n"
+        f"{captions.source_of(prepared.checkpoint)}",
         unit="cosine similarity",
-        photo=mark_patch(seen.prepared.photo, first_box, seen.traced.grid, (row - 1, col - 1)),
+        photo=mark_patch(
+            prepared.prepared.photo, first_box, prepared.traced.grid, (row - 1, col - 1)
+        ),
         overlay=overlay,
         scale=scale,
         classes=captions.class_bars(ranked),
-        class_percent=seen.checkpoint.problem != "regression",
+        class_percent=prepared.checkpoint.problem != "regression",
         percent=False,
     )
     content = {
@@ -145,30 +147,31 @@ def _similarity(
     return content, draw_sheet(sheet)
 
 
-def _colors(seen: PreparedPhoto, layer: int) -> tuple[dict[str, Any], Figure]:
-    colors = token_colors(seen.traced, layer)[0]
-    number, box = _layer_number(seen, layer), _grid_box(seen)
+def _colors(prepared: PreparedPhoto, layer: int) -> tuple[dict[str, Any], Figure]:
+    colors = token_colors(prepared.traced, layer)[0]
+    number, box = _layer_number(prepared, layer), _grid_box(prepared)
     painted = draw_patch_colors(
-        seen.prepared.photo,
+        prepared.prepared.photo,
         (colors * 255).round().to(torch.uint8).numpy(),
         box,
-        seen.prepared.box,
+        prepared.prepared.box,
         opacity=1.0,
     )
     figure = draw_token_colors(
-        seen.prepared.photo,
+        prepared.prepared.photo,
         painted,
         f"First three principal components of the tokens after layer {number}",
-        f"The colors compare the patches of this photo only. {captions.source_of(seen.checkpoint)}",
+        "The colors compare the patches of this photo only. "
+        f"{captions.source_of(prepared.checkpoint)}",
     )
     content = {"view": "colors", "layer": number, "colors": colors.tolist(), "box": list(box)}
     return content, figure
 
 
-def _lens(seen: PreparedPhoto) -> tuple[dict[str, Any], Figure]:
-    checkpoint = seen.checkpoint
+def _lens(prepared: PreparedPhoto) -> tuple[dict[str, Any], Figure]:
+    checkpoint = prepared.checkpoint
     temperature = checkpoint.calibration.temperature
-    found = depth_lens(seen.traced)
+    found = depth_lens(prepared.traced)
     compared = torch.cat([found.logits, example_lenses(checkpoint)])
     depends = depends_on_photo(compared).tolist()
     probabilities = scores(found.logits[0], checkpoint.problem, temperature)
@@ -178,8 +181,8 @@ def _lens(seen: PreparedPhoto) -> tuple[dict[str, Any], Figure]:
         [checkpoint.labels[index] for index in shown.tolist()],
         probabilities[:, shown],
         depends,
-        "What the head answers after each layer",
-        "Grey: the most likely class is the same for this photo and three examples, so it does "
+        "What the head predicts after each layer",
+        "Gray: the most likely class is the same for this photo and three examples, so it does "
         f"not depend on the photo. {captions.source_of(checkpoint)}",
     )
     content = {
@@ -227,10 +230,10 @@ def _print_similarity(content: dict[str, Any], console: Console) -> None:
         )
     )
     table = Table("row", "column", "cosine", box=None, header_style="dim")
-    for place in best.tolist():
-        if values[place].isfinite():
-            at_row, at_col = divmod(place, cols)
-            table.add_row(str(at_row + 1), str(at_col + 1), f"{float(values[place]):.3f}")
+    for index in best.tolist():
+        if values[index].isfinite():
+            at_row, at_col = divmod(index, cols)
+            table.add_row(str(at_row + 1), str(at_col + 1), f"{float(values[index]):.3f}")
     console.print(table)
 
 
@@ -241,24 +244,24 @@ def _print_lens(content: dict[str, Any], labels: tuple[str, ...], console: Conso
     )
     for layer, probabilities, depends in rows:
         best = max(range(len(labels)), key=probabilities.__getitem__)
-        note = "" if depends else "the same for the three examples"
+        note = "" if depends else "same class for the three examples"
         table.add_row(str(layer), Text(labels[best]), f"{probabilities[best]:7.2%}", note)
     console.print(table)
 
 
-def _layer_number(seen: PreparedPhoto, layer: int) -> int:
-    return seen.traced.trace.layers.index(layer_at(seen.traced, layer)) + 1
+def _layer_number(prepared: PreparedPhoto, layer: int) -> int:
+    return prepared.traced.trace.layers.index(layer_at(prepared.traced, layer)) + 1
 
 
-def _grid_box(seen: PreparedPhoto) -> tuple[float, float, float, float]:
-    return seen.prepared.grid_box(seen.traced.grid, seen.checkpoint.model.config.cell)
+def _grid_box(prepared: PreparedPhoto) -> tuple[float, float, float, float]:
+    return prepared.prepared.grid_box(prepared.traced.grid, prepared.checkpoint.model.config.cell)
 
 
 def _patch(text: str) -> tuple[int, int]:
     """Row and column of a patch, from 1, as in "6,7"."""
     row, comma, col = text.partition(",")
     if not (comma and row.strip().isdecimal() and col.strip().isdecimal()):
-        raise OptionError(f"--like={text}, but it is a row and a column from 1, such as 6,7.")
+        raise OptionError(f"--like={text}, but it must be a row and a column, such as 6,7.")
     if not (int(row) and int(col)):
-        raise OptionError(f"--like={text}, but rows and columns are counted from 1.")
+        raise OptionError(f"--like={text}, but rows and columns are numbered from 1.")
     return int(row), int(col)

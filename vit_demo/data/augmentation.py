@@ -17,17 +17,18 @@ from vit_demo.preprocess import Preprocessing
 FILL = (128, 128, 128)
 STRONGEST = 10
 
-# Fields that are called otherwise in training.json, whose keys stay.
+# Fields with different keys in training.json; its keys must not change.
 JSON_NAMES = {"num_ops": "operations", "magnitude": "strength"}
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random views of a photo: a crop of some area and aspect, a mirror image, other light.
+    """Random views of a photo: a random resized crop, a horizontal flip and color jitter.
 
-    `num_ops` changes of a random kind follow, each of `magnitude` 0 to 10 (RandAugment,
-    arXiv 1909.13719), and with probability `erase` a rectangle is greyed (random erasing,
-    arXiv 1708.04896). Colours change by up to the shares given.
+    Then `num_ops` random operations of `magnitude` 0 to 10 are applied (RandAugment, arXiv
+    1909.13719), and with probability `erase` a rectangle is filled with gray (random erasing,
+    arXiv 1708.04896). `area` is a fraction of the photo, `aspect` is width / height; `brightness`,
+    `contrast` and `saturation` are the maximum relative changes.
     """
 
     area: tuple[float, float] = (0.35, 1.0)
@@ -44,25 +45,27 @@ class Augmentation:
         for name in ("area", "aspect", "erased_area"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
-                raise ConfigError(f"{name}={low}, {high}, but it must rise, and begin above 0.")
+                raise ConfigError(
+                    f"{name}={low}, {high}, but it must be two increasing numbers above 0."
+                )
         if self.area[1] > 1:
-            raise ConfigError(f"area ends at {self.area[1]}, but a photo has no more than 1.")
+            raise ConfigError(f"area ends at {self.area[1]}, but it must not exceed 1.")
         for name in ("brightness", "contrast", "saturation", "erase"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name}={getattr(self, name)}, but it must lie in [0, 1].")
         if self.num_ops < 0 or not 0 <= self.magnitude <= STRONGEST:
             raise ConfigError(
-                f"num_ops={self.num_ops} of magnitude {self.magnitude}; "
-                f"choose 0 or more of a magnitude from 0 to {STRONGEST}."
+                f"num_ops={self.num_ops} with magnitude={self.magnitude}; choose 0 or more "
+                f"operations and a magnitude from 0 to {STRONGEST}."
             )
 
     def as_json(self) -> dict[str, Any]:
-        """Every number, under the keys of training.json."""
+        """All fields, with the keys of training.json."""
         return {JSON_NAMES.get(name, name): value for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Augmentation":
-        """Read what was written as JSON, where pairs are lists."""
+        """Read the JSON of `as_json`, in which pairs are lists."""
         names = {key: name for name, key in JSON_NAMES.items()}
         values: dict[str, Any] = {
             names.get(name, name): tuple(value) if isinstance(value, list) else value
@@ -73,19 +76,19 @@ class Augmentation:
     def __call__(
         self, photo: Image.Image, preprocessing: Preprocessing, seeded_rng: Random
     ) -> Image.Image:
-        """One random view, at the size the model reads."""
+        """One random view with the model's input size."""
         height, width = input_size(preprocessing)
         view = photo.resize(
             (width, height), preprocessing.resample, box=self._box(photo, seeded_rng)
         )
         if seeded_rng.random() < 1 / 2:
             view = ImageOps.mirror(view)
-        for change, spread in (
+        for enhancer, strength in (
             (ImageEnhance.Brightness, self.brightness),
             (ImageEnhance.Contrast, self.contrast),
             (ImageEnhance.Color, self.saturation),
         ):
-            view = change(view).enhance(seeded_rng.uniform(1 - spread, 1 + spread))
+            view = enhancer(view).enhance(seeded_rng.uniform(1 - strength, 1 + strength))
         for _ in range(self.num_ops):
             sign = seeded_rng.choice((1, -1))
             view = seeded_rng.choice(OPERATIONS)(view, sign * self.magnitude / STRONGEST)
@@ -94,52 +97,52 @@ class Augmentation:
     def _box(self, photo: Image.Image, seeded_rng: Random) -> tuple[float, float, float, float]:
         area = seeded_rng.uniform(*self.area) * photo.width * photo.height
         aspect = _ratio(self.aspect, seeded_rng)
-        across = min(math.sqrt(area * aspect), float(photo.width))
-        down = min(math.sqrt(area / aspect), float(photo.height))
-        left = seeded_rng.uniform(0.0, photo.width - across)
-        top = seeded_rng.uniform(0.0, photo.height - down)
-        return left, top, left + across, top + down
+        width = min(math.sqrt(area * aspect), float(photo.width))
+        height = min(math.sqrt(area / aspect), float(photo.height))
+        left = seeded_rng.uniform(0.0, photo.width - width)
+        top = seeded_rng.uniform(0.0, photo.height - height)
+        return left, top, left + width, top + height
 
     def _erased(self, view: Image.Image, seeded_rng: Random) -> Image.Image:
         area = seeded_rng.uniform(*self.erased_area) * view.width * view.height
         aspect = _ratio(self.aspect, seeded_rng)
-        across = min(round(math.sqrt(area * aspect)), view.width)
-        down = min(round(math.sqrt(area / aspect)), view.height)
+        width = min(round(math.sqrt(area * aspect)), view.width)
+        height = min(round(math.sqrt(area / aspect)), view.height)
         left, top = (
-            seeded_rng.randrange(view.width - across + 1),
-            seeded_rng.randrange(view.height - down + 1),
+            seeded_rng.randrange(view.width - width + 1),
+            seeded_rng.randrange(view.height - height + 1),
         )
         erased = view.copy()
-        erased.paste(FILL, (left, top, left + across, top + down))
+        erased.paste(FILL, (left, top, left + width, top + height))
         return erased
 
 
 def input_size(preprocessing: Preprocessing) -> tuple[int, int]:
-    """Height and width of what the model reads; raises DataError when they are not fixed."""
+    """Height and width of the model's input; raises DataError if they are not fixed."""
     size = preprocessing.crop or preprocessing.resize
     if not isinstance(size, tuple):
-        raise DataError("Training needs a fixed input size; give the preprocessing a crop.")
+        raise DataError("Training needs a fixed input size; add a crop to the preprocessing.")
     return size
 
 
 def _ratio(bounds: tuple[float, float], seeded_rng: Random) -> float:
-    """A ratio within bounds, such that x and 1/x are equally likely."""
+    """A ratio within bounds, log-uniform, so that x and 1/x are equally likely."""
     return math.exp(seeded_rng.uniform(*(math.log(bound) for bound in bounds)))
 
 
-def _tilted(
+def _affine(
     view: Image.Image, shear: tuple[float, float], shift: tuple[float, float]
 ) -> Image.Image:
-    """The picture leaning and moved, by parts of its own width and height."""
-    across, down = shear
-    matrix = (1, across, shift[0] * view.width, down, 1, shift[1] * view.height)
+    """Shear and translate a picture; the shift is in fractions of its width and height."""
+    shear_x, shear_y = shear
+    matrix = (1, shear_x, shift[0] * view.width, shear_y, 1, shift[1] * view.height)
     return view.transform(
         view.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=FILL
     )
 
 
-# A picture and a signed strength from −1 to 1 give another picture. The reaches at full strength
-# are the paper's.
+# Each operation takes a picture and a signed strength from −1 to 1. The ranges at full strength are
+# those of the paper.
 OPERATIONS: tuple[Callable[[Image.Image, float], Image.Image], ...] = (
     lambda view, _: view,
     lambda view, _: ImageOps.autocontrast(view),
@@ -151,10 +154,10 @@ OPERATIONS: tuple[Callable[[Image.Image, float], Image.Image], ...] = (
     lambda view, by: ImageEnhance.Contrast(view).enhance(1 + 0.9 * by),
     lambda view, by: ImageEnhance.Brightness(view).enhance(1 + 0.9 * by),
     lambda view, by: ImageEnhance.Sharpness(view).enhance(1 + 0.9 * by),
-    lambda view, by: _tilted(view, (0.3 * by, 0.0), (0.0, 0.0)),
-    lambda view, by: _tilted(view, (0.0, 0.3 * by), (0.0, 0.0)),
-    lambda view, by: _tilted(view, (0.0, 0.0), (0.3 * by, 0.0)),
-    lambda view, by: _tilted(view, (0.0, 0.0), (0.0, 0.3 * by)),
+    lambda view, by: _affine(view, (0.3 * by, 0.0), (0.0, 0.0)),
+    lambda view, by: _affine(view, (0.0, 0.3 * by), (0.0, 0.0)),
+    lambda view, by: _affine(view, (0.0, 0.0), (0.3 * by, 0.0)),
+    lambda view, by: _affine(view, (0.0, 0.0), (0.0, 0.3 * by)),
 )
 
 
@@ -165,18 +168,18 @@ def mix(
     cutmix: float,
     seeded_rng: Random,
 ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b classes"]]:
-    """Every photo mixed with another of the batch, and its target in the same proportion.
+    """Mix every photo with another one of the batch, and its target in the same proportion.
 
-    One of the two ways is chosen at random where both are asked for: all of both photos laid over
-    each other (mixup), or a rectangle of one set into the other (cutmix).
+    Mixup blends the two photos; cutmix pastes a rectangle of one into the other. If both are
+    enabled, one of them is chosen at random per batch.
     """
-    ways = [(way, alpha) for way, alpha in ((_mixup, mixup), (_cutmix, cutmix)) if alpha > 0]
-    if not ways:
+    enabled = [(mixer, alpha) for mixer, alpha in ((_mixup, mixup), (_cutmix, cutmix)) if alpha > 0]
+    if not enabled:
         return pixels, targets
-    way, alpha = seeded_rng.choice(ways)
+    mixer, alpha = seeded_rng.choice(enabled)
     share = seeded_rng.betavariate(alpha, alpha)
     others = torch.tensor(seeded_rng.sample(range(len(pixels)), len(pixels)), device=pixels.device)
-    mixed, share = way(pixels, pixels[others], share, seeded_rng)
+    mixed, share = mixer(pixels, pixels[others], share, seeded_rng)
     return mixed, share * targets + (1 - share) * targets[others]
 
 
@@ -192,12 +195,12 @@ def _cutmix(
     share: float,
     seeded_rng: Random,
 ) -> tuple[Float[Tensor, "b 3 h w"], float]:
-    """The rectangle is cut off at the edge, so the share is counted again from what was set in."""
+    """Paste a rectangle, clipped at the edges; the share is recomputed from its actual area."""
     height, width = pixels.shape[-2:]
-    down, across = (round(side * math.sqrt(1 - share)) for side in (height, width))
-    middle_row, middle_col = seeded_rng.randrange(height), seeded_rng.randrange(width)
-    top, bottom = max(middle_row - down // 2, 0), min(middle_row + (down + 1) // 2, height)
-    left, right = max(middle_col - across // 2, 0), min(middle_col + (across + 1) // 2, width)
+    rows, cols = (round(side * math.sqrt(1 - share)) for side in (height, width))
+    center_row, center_col = seeded_rng.randrange(height), seeded_rng.randrange(width)
+    top, bottom = max(center_row - rows // 2, 0), min(center_row + (rows + 1) // 2, height)
+    left, right = max(center_col - cols // 2, 0), min(center_col + (cols + 1) // 2, width)
     mixed = pixels.clone()
     mixed[:, :, top:bottom, left:right] = others[:, :, top:bottom, left:right]
     return mixed, 1 - (bottom - top) * (right - left) / (height * width)

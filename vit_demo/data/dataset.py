@@ -1,4 +1,4 @@
-"""Photos of a folder split into those to learn from and those held out, and read as pixels."""
+"""Split the photos of a folder into training and held-out photos, and read them as pixels."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from vit_demo.preprocess import Preprocessing
 
 @dataclass(frozen=True)
 class Split:
-    """Photos to learn from, and photos held out to score on; sub-folders without any photo."""
+    """Training photos and held-out photos; `empty` are sub-folders without photos."""
 
     labels: tuple[str, ...]
     training: tuple[Sample, ...]
@@ -27,7 +27,7 @@ class Split:
     empty: tuple[str, ...] = ()
 
     def counts(self, samples: Sequence[Sample]) -> dict[str, int]:
-        """How many of the samples each class has."""
+        """The number of samples of each class."""
         return {
             label: sum(index == number for _, index in samples)
             for number, label in enumerate(self.labels)
@@ -42,11 +42,11 @@ def read_split(
     fold: int = 1,
     unreadable: Collection[Path] = (),
 ) -> Split:
-    """A folder of classes, split here; or one with `train` and `val`, split by its owner.
+    """Split a folder of classes, or read the given split of a folder with `train` and `val`.
 
-    With `leave_out` the photos of one class are not there at all, and those that are `unreadable`
-    never are; for `fold` see `split`. Raises DataError when there are fewer than two classes, too
-    few photos in one of them, or the two parts name different ones.
+    `leave_out` skips the photos of one class; `unreadable` photos are skipped too. For `fold` see
+    `split`. Raises DataError if there are fewer than two classes, too few photos in one of them,
+    or different classes in the two parts.
     """
     first, *second = (part.without(unreadable) for part in parts(data, leave_out))
     if not second:
@@ -54,8 +54,8 @@ def read_split(
         return Split(first.labels, training, kept, first.empty)
     if fold != 1:
         raise DataError(
-            f"'{data}' is split already, so it has no fold {fold}; put all of its photos into one "
-            "folder per class."
+            f"'{data}' is already split into training and validation, so it has no fold {fold}; "
+            "put all of its photos into one folder per class."
         )
     return Split(first.labels, first.samples, second[0].samples, (*first.empty, *second[0].empty))
 
@@ -63,14 +63,16 @@ def read_split(
 def split(
     photos: PhotoFolder, held_out: float, seed: int, fold: int = 1
 ) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
-    """Hold out the same share of every class, chosen by `seed`: (training, held out).
+    """Hold out the same fraction of every class, chosen by `seed`: (training, held out).
 
-    The share is the `fold`-th of its size, from 1: 1 / `held_out` folds hold all, and no photo is
-    in two of them unless its class has fewer photos than there are folds. At least one photo of
-    each class is held out; raises DataError where none would be left.
+    `fold` selects one of the 1 / `held_out` folds, numbered from 1. The folds are disjoint, unless
+    a class has fewer photos than there are folds, and together contain all photos. At least one
+    photo of each class is held out; raises DataError if none would be left for training.
     """
     if not 0 < held_out < 1:
-        raise DataError(f"A held-out share of {held_out} leaves nothing; choose one like 0.1.")
+        raise DataError(
+            f"A held-out fraction of {held_out} is not between 0 and 1; choose one like 0.1."
+        )
     if not 1 <= fold <= round(1 / held_out):
         raise DataError(
             f"There is no fold {fold} of {held_out} of the photos; choose 1 to "
@@ -83,28 +85,28 @@ def split(
         own = photos.of(label)
         order = torch.randperm(len(own), generator=generator).tolist()
         share = held_out * len(own)
-        begin = min(round((fold - 1) * share), len(own) - 1)
-        end = max(begin + 1, round(fold * share))
-        if end - begin >= len(own):
+        start = min(round((fold - 1) * share), len(own) - 1)
+        end = max(start + 1, round(fold * share))
+        if end - start >= len(own):
             raise _too_few(photos, label, held_out)
-        kept += [own[i] for i in sorted(order[begin:end])]
-        training += [own[i] for i in sorted((*order[:begin], *order[end:]))]
+        kept += [own[i] for i in sorted(order[start:end])]
+        training += [own[i] for i in sorted((*order[:start], *order[end:]))]
     return tuple(training), tuple(kept)
 
 
 def _too_few(photos: PhotoFolder, label: int, held_out: float) -> DataError:
     count = len(photos.of(label))
-    lost = [path for path, number in photos.unreadable if number == label]
-    readable = f" that can be read ('{lost[0]}' cannot)" if lost else ""
+    unreadable = [path for path, number in photos.unreadable if number == label]
+    readable = f" that can be read ('{unreadable[0]}' cannot)" if unreadable else ""
     return DataError(
         f"The class '{photos.labels[label]}' has {count} {'photo' if count == 1 else 'photos'}"
-        f"{readable}, and holding out {held_out} of them leaves none to learn from; add photos or "
+        f"{readable}, and holding out {held_out} of them leaves none for training; add photos or "
         "hold out less."
     )
 
 
 class Photos(Dataset[tuple[Float[Tensor, "3 h w"], int]]):
-    """Samples as (pixels, class), exactly as in use."""
+    """Samples as (pixels, class), preprocessed as for inference."""
 
     def __init__(self, samples: Sequence[Sample], preprocessing: Preprocessing) -> None:
         self.samples = samples
@@ -119,7 +121,7 @@ class Photos(Dataset[tuple[Float[Tensor, "3 h w"], int]]):
 
 
 class Views(Dataset[tuple[Float[Tensor, "3 h w"], int]]):
-    """Random views of samples as (pixels, class), one for every (sample, epoch)."""
+    """Random views of samples as (pixels, class), indexed by (sample, epoch)."""
 
     def __init__(
         self,
@@ -136,18 +138,18 @@ class Views(Dataset[tuple[Float[Tensor, "3 h w"], int]]):
     def __getitem__(self, view: tuple[int, int]) -> tuple[Float[Tensor, "3 h w"], int]:
         index, epoch = view
         path, label = self.samples[index]
-        throws = seeded_rng(self.seed, "view", epoch, index)
-        seen = self.augmentation(read_photo(path), self.preprocessing, throws)
-        return self.preprocessing.pixels(seen)[0], label
+        rng = seeded_rng(self.seed, "view", epoch, index)
+        augmented = self.augmentation(read_photo(path), self.preprocessing, rng)
+        return self.preprocessing.pixels(augmented)[0], label
 
 
 def batches(
     count: int, batch_size: int, seed: int, epoch: int, part: int = 0, parts: int = 1
 ) -> list[list[tuple[int, int]]]:
-    """One epoch as batches of (sample, epoch), in an order of its own.
+    """The batches of (sample, epoch) of one epoch, in random order.
 
-    What is left over after the last whole batch waits for another epoch. With several `parts`,
-    each takes its share of every batch.
+    An incomplete last batch is dropped. With several `parts` (processes), each gets its share of
+    every batch.
     """
     order = seeded_rng(seed, "order", epoch).sample(range(count), count)
     whole = count - count % batch_size if count > batch_size else count

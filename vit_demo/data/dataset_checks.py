@@ -1,4 +1,4 @@
-"""Every photo looked at once: what cannot be read, and what stands on both sides of a split."""
+"""Check all photos before training: unreadable files, and duplicates across the split."""
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,18 +12,18 @@ from vit_demo.data.dataset import Split, read_split
 from vit_demo.errors import PhotoError
 from vit_demo.photo import read_photo
 
-# Rows and columns of the small picture whose light and dark edges tell photos apart.
+# Rows and columns of the difference hash.
 FINGERPRINT = 8
-# Two photos that differ in no more of its bits are taken for one.
-ALIKE = 3
+# Two photos whose hashes differ in at most this many bits are treated as duplicates.
+MAX_DIFFERING_BITS = 3
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What looking at every photo has shown.
+    """The split and the problems found in it.
 
-    `unreadable` are (file, why); they were left out before the split. `duplicates` are (held out,
-    training) pairs that look alike: such a photo is scored on what was learnt by heart.
+    `unreadable` are pairs (file, reason); they were skipped before the split. `duplicates` are
+    near-identical pairs (held out, training), which make the held-out accuracy too good.
     """
 
     split: Split
@@ -39,30 +39,28 @@ def check(
     fold: int = 1,
     threads: int = 2,
 ) -> Checked:
-    """Open every photo once, split those that can be read, find what stands on both sides.
+    """Open every photo once, split the readable ones, and find duplicates across the split.
 
-    Where all can be read, the split is that of `read_split`, which takes the same arguments and
-    raises DataError for the same reasons: here also when too few photos of a class can be read.
+    If all photos are readable, the split is that of `read_split`, which has the same arguments and
+    errors. Raises DataError also if too few photos of a class are readable.
     """
-    # What no photo could mend is refused before any is opened.
+    # Errors that do not depend on the content of the photos are raised before opening any.
     photos = read_split(data, held_out, seed, leave_out, fold)
-    everything = [path for path, _ in (*photos.training, *photos.held_out)]
+    paths = [path for path, _ in (*photos.training, *photos.held_out)]
     with ThreadPoolExecutor(threads) as pool:
-        seen = dict(zip(everything, pool.map(_fingerprint_or_reason, everything), strict=True))
-    unreadable = {
-        path: prepare for path, prepare in sorted(seen.items()) if isinstance(prepare, str)
-    }
+        results = dict(zip(paths, pool.map(_fingerprint_or_reason, paths), strict=True))
+    unreadable = {path: it for path, it in sorted(results.items()) if isinstance(it, str)}
     if unreadable:
         photos = read_split(data, held_out, seed, leave_out, fold, unreadable)
-    prints = {path: prepare for path, prepare in seen.items() if not isinstance(prepare, str)}
-    return Checked(photos, tuple(unreadable.items()), tuple(_duplicates(photos, prints)))
+    hashes = {path: it for path, it in results.items() if not isinstance(it, str)}
+    return Checked(photos, tuple(unreadable.items()), tuple(_duplicates(photos, hashes)))
 
 
-def _duplicates(photos: Split, prints: Mapping[Path, int]) -> Iterator[tuple[Path, Path]]:
-    known = np.array([prints[path] for path, _ in photos.training], dtype=np.uint64)
+def _duplicates(photos: Split, hashes: Mapping[Path, int]) -> Iterator[tuple[Path, Path]]:
+    training = np.array([hashes[path] for path, _ in photos.training], dtype=np.uint64)
     for path, _ in photos.held_out:
-        differing = np.bitwise_count(known ^ np.uint64(prints[path]))
-        if differing.min() <= ALIKE:
+        differing = np.bitwise_count(training ^ np.uint64(hashes[path]))
+        if differing.min() <= MAX_DIFFERING_BITS:
             yield path, photos.training[int(differing.argmin())][0]
 
 
@@ -75,10 +73,10 @@ def _fingerprint_or_reason(path: Path) -> int | str:
 
 
 def fingerprint(photo: Image.Image) -> int:
-    """Where a small grey copy grows lighter from left to right, one bit for each place.
+    """The difference hash: one bit for each pair of neighbors in a small grayscale copy.
 
-    Copies of one photo differ in a few bits at the most, also after scaling and saving again.
+    Copies of one photo differ in only a few bits, even after scaling and recompression.
     """
-    grey = photo.convert("L").resize((FINGERPRINT + 1, FINGERPRINT), Image.Resampling.BOX)
-    values = np.asarray(grey, dtype=np.int16)
+    gray = photo.convert("L").resize((FINGERPRINT + 1, FINGERPRINT), Image.Resampling.BOX)
+    values = np.asarray(gray, dtype=np.int16)
     return int.from_bytes(np.packbits(values[:, 1:] > values[:, :-1]).tobytes(), "big")

@@ -1,17 +1,17 @@
-"""Chance that can be repeated: every draw is a function of a seed and of what it is for.
+"""Reproducible randomness: every random generator is a function of a seed and a purpose.
 
-A run that was broken off goes on exactly as it would have, because no draw depends on the ones
-before it. Workers and processes agree for the same reason.
+No draw depends on earlier draws, so a resumed run continues exactly as if it had not been
+interrupted, and all workers and processes agree.
 """
 
 from random import Random
 
 
 def seeded_rng(seed: int, *purpose: int | str) -> Random:
-    """Dice of their own for one purpose; the same seed and purpose always throw the same."""
+    """A random generator for one purpose; the same seed and purpose give the same numbers."""
     return Random(repr((seed, *purpose)))
 
 
 def torch_seed(seed: int, *purpose: int | str) -> int:
-    """A seed for torch's own generator, for what draws inside of a model."""
+    """A seed for torch's generator, for random operations inside the model."""
     return seeded_rng(seed, *purpose).getrandbits(63)

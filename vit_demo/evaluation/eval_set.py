@@ -1,4 +1,4 @@
-"""Which photos of a folder a checkpoint is scored on, and which of them it has seen before."""
+"""Select the photos to evaluate a checkpoint on, and detect its training photos among them."""
 
 import hashlib
 import json
@@ -15,11 +15,11 @@ from vit_demo.errors import DataError, nearest
 
 @dataclass(frozen=True)
 class EvalSet:
-    """The photos to score, their classes numbered as the checkpoint numbers them.
+    """The photos to evaluate, with the class numbers of the checkpoint.
 
-    `unknown` counts the photos of classes that the checkpoint does not know, which are the
-    `ood`; `missing` the held-out photos that are not in the folder. `trained_on` of the
-    samples were learnt from, as far as `choose` can tell; None where it cannot.
+    `unknown` counts the photos of classes that the checkpoint does not know; `ood` are these
+    photos. `missing` is the number of held-out photos that are not in the folder. `trained_on` is
+    the number of samples that are training photos, None if `choose` cannot tell.
     """
 
     folder: Path
@@ -32,17 +32,17 @@ class EvalSet:
 
 
 def summary_of(folder: Path) -> Path | None:
-    """The summary of the run that wrote a checkpoint; the best epoch's lies a folder higher."""
-    for place in (folder, *([folder.resolve().parent] if folder.resolve().name == BEST else [])):
-        if (place / SUMMARY).exists():
-            return place / SUMMARY
+    """The summary file of a checkpoint's training run; for the best epoch it is one level up."""
+    for parent in (folder, *([folder.resolve().parent] if folder.resolve().name == BEST else [])):
+        if (parent / SUMMARY).exists():
+            return parent / SUMMARY
     return None
 
 
 def trained_in(folder: Path) -> Path | None:
-    """The folder of photos that a checkpoint learnt in, as its run was given it, if that is known.
+    """The data folder of a checkpoint's training run, as it was given, or None if unknown.
 
-    A relative one is taken from where this process runs, as it was taken from where the run did.
+    A relative path is relative to the current directory.
     """
     path = summary_of(folder)
     data = read_json(path, f"'{folder}'").get("data") if path else None
@@ -50,19 +50,21 @@ def trained_in(folder: Path) -> Path | None:
 
 
 def held_out_photos(folder: Path) -> frozenset[str]:
-    """The photos, as "class/file.jpg", that a checkpoint's training left out to score itself on.
+    """The photos held out from a checkpoint's training, as "class/file.jpg".
 
-    Raises DataError where the checkpoint's folder has no such list.
+    Raises DataError if the checkpoint's folder has no such list.
     """
     path = summary_of(folder)
     try:
         names = json.loads(path.read_text(encoding="utf-8"))["held_out_photos"] if path else None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"'{path}' lists no held-out photos ({error!r}); mend the file.") from error
+        raise DataError(
+            f"'{path}' has no valid list of held-out photos ({error!r}); repair the file."
+        ) from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise DataError(
-            f"'{folder}' has no {SUMMARY} that lists held-out photos; leave out --held-out, and "
-            "score it on photos that it has not learnt from."
+            f"'{folder}' has no {SUMMARY} with a list of held-out photos; leave --held-out out, "
+            "and evaluate it on photos that it was not trained on."
         )
     return frozenset(names)
 
@@ -72,18 +74,18 @@ def choose(
     labels: Sequence[str],
     listed: frozenset[str] = frozenset(),
     held_out: bool = False,
-    learnt_in: Path | None = None,
+    training_folder: Path | None = None,
 ) -> EvalSet:
-    """Find the photos of a folder of classes, matched to a checkpoint's `labels` by name.
+    """Select the photos of a folder of classes, matched to a checkpoint's `labels` by name.
 
-    `listed` are the checkpoint's held-out photos; with `held_out` only they are chosen. A folder
-    that holds some of them is the one that it learnt in, so that it learnt from all others there.
-    A folder that holds none may be another one, a part or a copy of that one: its files are then
-    compared, byte by byte, with those that were learnt from, if `learnt_in` still holds them. A
-    copy that was saved anew passes for another photo. Without a list nothing is known, and
-    nothing counted.
+    `listed` are the checkpoint's held-out photos; with `held_out` only they are selected. If the
+    folder contains some of them, it is the training folder, so all other photos in it are training
+    photos. Otherwise it may be a different folder, or a part or copy of the training folder: its
+    files are then compared by hash with the training photos, if these are still in
+    `training_folder`. A recompressed copy is not detected. Without a list, training photos are not
+    counted.
 
-    Raises DataError where no class is known, where a label is ambiguous, or where nothing is left.
+    Raises DataError if no class is known, a label is ambiguous, or no photo is left.
     """
     photos = scan_all(folder)
     known = _match(photos, labels, folder)
@@ -94,14 +96,14 @@ def choose(
     if held_out and not kept:
         raise DataError(
             f"None of the {len(listed)} held-out photos is in '{folder}'; name the folder that "
-            "the checkpoint was trained on, or leave out --held-out."
+            "the checkpoint was trained on, or leave --held-out out."
         )
     return EvalSet(
         folder=folder,
         samples=kept if held_out else samples,
         unknown=dict(unknown),
         held_out=held_out,
-        trained_on=_trained_on(samples, kept, listed, learnt_in) if not held_out else 0,
+        trained_on=_trained_on(samples, kept, listed, training_folder) if not held_out else 0,
         missing=len(listed.difference(names)) if held_out else 0,
         ood=tuple(path for path, label in photos.samples if label not in known),
     )
@@ -111,27 +113,27 @@ def _trained_on(
     samples: Sequence[Sample],
     kept: Sequence[Sample],
     listed: frozenset[str],
-    learnt_in: Path | None,
+    training_folder: Path | None,
 ) -> int | None:
     if kept or not listed:
         return len(samples) - len(kept) if kept else 0
-    learnt = _learnt_from(learnt_in, listed) if learnt_in is not None else None
-    if learnt is None:
+    training = _training_photos(training_folder, listed) if training_folder is not None else None
+    if training is None:
         return None
     files = [path for path, _ in samples if path.is_file()]
-    # Only files of one size can be the same, and few others are of one size.
+    # Hash only training files with a matching size: identical files have the same size.
     sizes = {path.stat().st_size for path in files}
-    alike = [path for path in learnt if path.is_file() and path.stat().st_size in sizes]
-    known = set(_digests(alike))
+    candidates = [path for path in training if path.is_file() and path.stat().st_size in sizes]
+    known = set(_digests(candidates))
     return sum(digest in known for digest in _digests(files))
 
 
-def _learnt_from(folder: Path, listed: frozenset[str]) -> list[Path] | None:
-    """The photos of a folder that are not `listed`; None for one that holds none that are."""
+def _training_photos(folder: Path, listed: frozenset[str]) -> list[Path] | None:
+    """The photos of a folder that are not `listed`; None if none of the `listed` is in it."""
     try:
         photos = scan_all(folder)
     except DataError:
-        # It has been moved, or emptied, since the run.
+        # The folder was moved or emptied after the run.
         return None
     names = relative_names(photos.samples, folder)
     if listed.isdisjoint(names):
@@ -141,19 +143,19 @@ def _learnt_from(folder: Path, listed: frozenset[str]) -> list[Path] | None:
 
 
 def _digests(paths: Iterable[Path]) -> Iterator[bytes]:
-    """What tells the contents of files apart; a file that cannot be opened is passed over."""
+    """The hashes of files; files that cannot be opened are skipped."""
     for path in paths:
         with suppress(OSError):
             yield hashlib.sha256(path.read_bytes()).digest()
 
 
 def _match(photos: PhotoFolder, labels: Sequence[str], folder: Path) -> dict[int, int]:
-    """From the folder's number of a class to the checkpoint's."""
+    """Map the folder's class numbers to those of the checkpoint."""
     for name in photos.labels:
         if labels.count(name) > 1:
             raise DataError(
                 f"The checkpoint has {labels.count(name)} classes called '{name}', so its photos "
-                f"cannot be judged; take that folder out of '{folder}'."
+                f"cannot be scored; remove that sub-folder from '{folder}'."
             )
     known = {
         number: labels.index(name) for number, name in enumerate(photos.labels) if name in labels

@@ -1,4 +1,4 @@
-"""A checkpoint's answers on a folder of photos, and what they are worth."""
+"""Evaluate a checkpoint's predictions on a folder of photos."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -29,24 +29,24 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Mistake:
-    """A photo that was called something else, and how surely."""
+    """A misclassified photo, with the predicted class and its probability."""
 
     photo: Path
     truth: str
-    said: str
+    predicted: str
     confidence: float
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """All answers of a checkpoint on some photos, and their figures.
+    """All predictions of a checkpoint on some photos, and their scores.
 
-    `raw` judges the probabilities of the logits as they are, `in_use` those with the temperature
-    that the checkpoint states, `cross_fitted` those with a temperature that each photo had no
-    part in. `temperature`, the one that was asked for or else fitted on all photos, and
-    `unsure_below` are to be stored; they and `cross_fitted` are None where the photos settle none.
-    `ood` compares photos of classes that the checkpoint does not know, where they were asked
-    for and there are some; with `temperature`, or where there is none, the one in use.
+    `raw` is the reliability of the uncalibrated probabilities, `in_use` with the temperature
+    stored in the checkpoint, `cross_fitted` with temperatures fitted on other photos than they are
+    applied to. `temperature` (the given one, or else fitted on all photos) and `unsure_below` can
+    be stored; they and `cross_fitted` are None if no temperature can be fitted. `ood` compares
+    confidences with photos of unknown classes, if requested and if there are any, at `temperature`
+    or else at the stored one.
     """
 
     checkpoint: Checkpoint = field(repr=False)
@@ -63,62 +63,62 @@ class Evaluation:
 
     @property
     def truth(self) -> Int[Tensor, " photos"]:
-        """The class of every photo."""
+        """The true class of every photo."""
         return torch.tensor([label for _, label in self.samples])
 
     @property
-    def said(self) -> Int[Tensor, " photos"]:
-        """The class that the checkpoint finds likeliest."""
+    def predicted(self) -> Int[Tensor, " photos"]:
+        """The predicted class of every photo."""
         return self.logits.argmax(dim=-1)
 
     @property
     def accuracy(self) -> Share:
-        """The share of the photos that are named rightly."""
-        return Share(int((self.said == self.truth).sum()), len(self.samples))
+        """The accuracy on all photos."""
+        return Share(int((self.predicted == self.truth).sum()), len(self.samples))
 
     @property
     def temperature_helps(self) -> bool:
-        """Whether temperatures fitted on some of the photos made the others' answers likelier."""
+        """Whether temperatures fitted on some of the photos reduce the loss on the others."""
         return self.cross_fitted is not None and self.cross_fitted.loss < self.raw.loss
 
     @property
     def unsure_answers(self) -> Share | None:
-        """The share of the wrong answers below `unsure_below`; None where that is None."""
+        """The share of wrong predictions below `unsure_below`; None if there is no threshold."""
         if self.temperature is None or self.unsure_below is None:
             return None
-        wrong = self.logits[self.said != self.truth].double()
-        found = scores(wrong, self.checkpoint.problem, self.temperature)
-        below = found.max(dim=-1).values < self.unsure_below
+        wrong = self.logits[self.predicted != self.truth].double()
+        probabilities = scores(wrong, self.checkpoint.problem, self.temperature)
+        below = probabilities.max(dim=-1).values < self.unsure_below
         return Share(int(below.sum()), len(wrong))
 
     @property
     def classes(self) -> tuple[int, ...]:
-        """The classes that occur, as truth or as answer."""
-        return tuple(sorted({*self.truth.tolist(), *self.said.tolist()}))
+        """The classes that occur as true or predicted class."""
+        return tuple(sorted({*self.truth.tolist(), *self.predicted.tolist()}))
 
     def share(self, label: int) -> Share:
-        """How many photos of one class are named rightly."""
+        """The accuracy on the photos of one class."""
         own = self.truth == label
-        return Share(int((self.said[own] == label).sum()), int(own.sum()))
+        return Share(int((self.predicted[own] == label).sum()), int(own.sum()))
 
     def confusion(self) -> Int[Tensor, "classes classes"]:
-        """Photos by class (rows) and answer (columns), both in the order of `classes`."""
-        counts = Counter(zip(self.truth.tolist(), self.said.tolist(), strict=True))
+        """Photos by true class (rows) and predicted class (columns), in the order of `classes`."""
+        counts = Counter(zip(self.truth.tolist(), self.predicted.tolist(), strict=True))
         classes = self.classes
-        return torch.tensor([[counts[true, said] for said in classes] for true in classes])
+        return torch.tensor([[counts[true, other] for other in classes] for true in classes])
 
     def mistakes(self) -> tuple[Mistake, ...]:
-        """All wrong answers, the surest first, with probabilities as in use."""
+        """All wrong predictions, most confident first, with calibrated probabilities."""
         source = self.checkpoint
-        found = scores(self.logits, source.problem, source.calibration.temperature)
-        best = found.max(dim=-1)
+        probabilities = scores(self.logits, source.problem, source.calibration.temperature)
+        best = probabilities.max(dim=-1)
         labels = self.checkpoint.labels
         wrong = [
-            Mistake(path, labels[true], labels[said], confidence)
-            for (path, true), said, confidence in zip(
+            Mistake(path, labels[true], labels[predicted], confidence)
+            for (path, true), predicted, confidence in zip(
                 self.samples, best.indices.tolist(), best.values.tolist(), strict=True
             )
-            if said != true
+            if predicted != true
         ]
         return tuple(sorted(wrong, key=lambda mistake: -mistake.confidence))
 
@@ -130,23 +130,26 @@ def evaluate(
     ood: bool = False,
     temperature: float | None = None,
 ) -> Evaluation:
-    """Run the checkpoint on the chosen photos; `report` hears how many of how many are done.
+    """Run the checkpoint on the chosen photos; calls `report` with (photos done, total).
 
-    With `ood` it is run on the photos of classes that it does not know, too. With a
-    `temperature`, that one is weighed and not the fitted one. Photos that cannot be read are left
-    out and listed. Raises DataError where none can be, CheckpointError where the answers are no
-    numbers, UnsupportedError for a checkpoint that names no class of several.
+    With `ood` it also runs on the photos of unknown classes. A given `temperature` is evaluated
+    instead of the fitted one. Unreadable photos are skipped and listed. Raises DataError if no
+    photo can be read, CheckpointError if the logits are not finite, UnsupportedError for a
+    checkpoint that is not a classifier of several classes.
     """
     check_scorable(checkpoint)
-    # A stranger has no class of the checkpoint's; the number beside it is never looked at.
+    # Photos of unknown classes have no class number; the 0 is not used.
     unknown = [(path, 0) for path in chosen.ood] if ood else []
     total = len(chosen.samples) + len(unknown)
 
-    def on(done: int, _: int) -> None:
+    def report_done(done: int, _: int) -> None:
         if report is not None:
             report(done, total)
 
-    samples, unreadable, logits = _answers(checkpoint, chosen.samples, on)
+    def report_ood_done(done: int, total: int) -> None:
+        report_done(len(chosen.samples) + done, total)
+
+    samples, unreadable, logits = _predict(checkpoint, chosen.samples, report_done)
     if not samples:
         raise DataError(
             f"None of the {len(unreadable)} photos in '{chosen.folder}' can be read: "
@@ -155,62 +158,65 @@ def evaluate(
     truth = torch.tensor([label for _, label in samples])
     problem = checkpoint.problem
     fitted = fit_temperature(logits, truth) if problem == "single_label" else None
-    fair = None if fitted is None else cross_fitted(logits, truth, folds(len(samples)))
+    crossed = None if fitted is None else cross_fitted(logits, truth, folds(len(samples)))
     temperature = fitted if temperature is None else temperature
-    stated = checkpoint.calibration.temperature
-    _, missed, met = _answers(checkpoint, unknown, lambda d, t: on(len(chosen.samples) + d, t))
-    weighed = temperature or stated
+    stored = checkpoint.calibration.temperature
+    _, unreadable_ood, ood_logits = _predict(checkpoint, unknown, report_ood_done)
+    scale = temperature or stored
+    compared = None
+    if len(ood_logits):
+        compared = ood_report(
+            confidence(logits, scale, problem), confidence(ood_logits, scale, problem)
+        )
     return Evaluation(
         checkpoint=checkpoint,
         chosen=chosen,
         samples=samples,
-        unreadable={**unreadable, **missed},
+        unreadable={**unreadable, **unreadable_ood},
         logits=logits,
         raw=reliability(log_scores(logits.double(), problem), truth),
-        in_use=reliability(log_scores(logits.double() / stated, problem), truth),
-        cross_fitted=None if fair is None else reliability(fair, truth),
+        in_use=reliability(log_scores(logits.double() / stored, problem), truth),
+        cross_fitted=None if crossed is None else reliability(crossed, truth),
         temperature=temperature,
         unsure_below=unsure_threshold(logits, truth, temperature, problem) if temperature else None,
-        ood=ood_report(confidence(logits, weighed, problem), confidence(met, weighed, problem))
-        if len(met)
-        else None,
+        ood=compared,
     )
 
 
 def check_scorable(checkpoint: Checkpoint) -> None:
-    """Raise UnsupportedError for a checkpoint that names no class of several."""
+    """Raise UnsupportedError for a checkpoint that is not a classifier of several classes."""
     if checkpoint.problem == "regression" or len(checkpoint.labels) == 1:
-        what = "a number" if checkpoint.problem == "regression" else "one class alone"
+        what = "predicts a number" if checkpoint.problem == "regression" else "has only one class"
         raise UnsupportedError(
-            f"'{checkpoint.ref}' gives {what}, and photos in folders of classes cannot score that; "
-            "choose a checkpoint that tells two classes or more apart."
+            f"'{checkpoint.ref}' {what}, so it cannot be scored on photos in folders of classes; "
+            "choose a classifier with two or more classes."
         )
 
 
 def log_scores(
     logits: Float[Tensor, "photos classes"], problem: Problem
 ) -> Float[Tensor, "photos classes"]:
-    """Logarithms of the probabilities that are shown."""
+    """Logarithms of the displayed probabilities."""
     return logsigmoid(logits) if problem == "multi_label" else logits.log_softmax(dim=-1)
 
 
-def _answers(
+def _predict(
     checkpoint: Checkpoint, samples: Sequence[Sample], report: Report | None
 ) -> tuple[tuple[Sample, ...], dict[Path, str], Float[Tensor, "photos classes"]]:
-    """The photos that can be read, why others cannot, and the logits.
+    """The readable photos, the reasons why others are not readable, and the logits.
 
-    One photo at a time: the numbers are then those of `explain`, to the last bit, and photos may
-    differ in size.
+    Runs one photo at a time, so that the numbers equal those of `explain` bit for bit and photos
+    can differ in size.
     """
     photos = Photos(samples, checkpoint.preprocessing)
     read: list[Sample] = []
     unreadable: dict[Path, str] = {}
     logits = [torch.empty(0, len(checkpoint.labels))]
     with torch.inference_mode():
-        for place, sample in enumerate(samples):
+        for number, sample in enumerate(samples):
             try:
-                pixels, _ = photos[place]
-                answer = checkpoint.model(pixels[None])
+                pixels, _ = photos[number]
+                output = checkpoint.model(pixels[None])
             except PhotoError as error:
                 unreadable[sample[0]] = str(error)
             except ConfigError as error:
@@ -218,9 +224,9 @@ def _answers(
                 unreadable[sample[0]] = f"'{sample[0]}' cannot be scored: {error}"
             else:
                 read.append(sample)
-                logits.append(answer)
+                logits.append(output)
             if report is not None:
-                report(place + 1, len(samples))
-    answers = torch.cat(logits)
-    checkpoint.check_answers(answers)
-    return tuple(read), unreadable, answers
+                report(number + 1, len(samples))
+    all_logits = torch.cat(logits)
+    checkpoint.check_answers(all_logits)
+    return tuple(read), unreadable, all_logits

@@ -1,6 +1,6 @@
-"""How good, and how honest, a set of answers is: shares with intervals, and calibration.
+"""Accuracy with confidence intervals, and calibration; pure functions.
 
-Pure functions; `photos` is the axis of scored photos, `classes` that of the checkpoint's classes.
+photos   scored photos      classes   classes of the checkpoint
 """
 
 import math
@@ -22,44 +22,44 @@ RESAMPLES = 2000
 Interval = tuple[float, float]
 
 
-def between(interval: Sequence[float]) -> str:
-    """An interval in words."""
+def format_interval(interval: Sequence[float]) -> str:
+    """An interval as text: "0.123 to 0.456"."""
     low, high = interval
     return f"{low:.3f} to {high:.3f}"
 
 
 @dataclass(frozen=True)
 class Share:
-    """So many of so many."""
+    """A proportion: `right` of `total`."""
 
     right: int
     total: int
 
     def __post_init__(self) -> None:
         if not 0 <= self.right <= self.total:
-            raise ConfigError(f"{self.right} of {self.total} is no share.")
+            raise ConfigError(f"{self.right} of {self.total} is not a proportion.")
 
     @property
     def value(self) -> float:
-        """The share itself; not a number where there is nothing to share."""
+        """The proportion as a number; NaN if the total is 0."""
         return self.right / self.total if self.total else math.nan
 
     @property
     def interval(self) -> Interval:
-        """95 % by Wilson's score (1927), which stays within 0 and 1 and needs no large numbers."""
+        """The 95 % Wilson score interval (1927), which stays in [0, 1] even for small totals."""
         if not self.total:
             return 0.0, 1.0
         z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
         widened = 1 + z * z / self.total
-        centre = self.value + z * z / (2 * self.total)
-        spread = self.value * (1 - self.value) / self.total + (z / (2 * self.total)) ** 2
-        half = z * math.sqrt(spread)
-        return max(0.0, (centre - half) / widened), min(1.0, (centre + half) / widened)
+        center = self.value + z * z / (2 * self.total)
+        variance = self.value * (1 - self.value) / self.total + (z / (2 * self.total)) ** 2
+        half = z * math.sqrt(variance)
+        return max(0.0, (center - half) / widened), min(1.0, (center + half) / widened)
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Photos whose confidence lies in (low, high]: how sure the answers were, how often right."""
+    """Photos with a confidence in (low, high]: their mean confidence and their accuracy."""
 
     low: float
     high: float
@@ -70,7 +70,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Reliability:
-    """Expected calibration error with its interval, the loss, and the bins behind them."""
+    """Expected calibration error with its interval, the loss, and the bins."""
 
     error: float
     interval: Interval
@@ -81,14 +81,14 @@ class Reliability:
 def reliability(
     log_probabilities: Float[Tensor, "photos classes"], truth: Int[Tensor, " photos"], seed: int = 0
 ) -> Reliability:
-    """How well stated confidence and accuracy agree (Guo et al. 2017, arXiv 1706.04599).
+    """How well confidence and accuracy agree (Guo et al. 2017, arXiv 1706.04599).
 
-    `loss` is the mean negative log-likelihood in nats. `seed` decides the resampling.
+    `loss` is the mean negative log-likelihood in nats. `seed` determines the bootstrap resamples.
     """
     best = log_probabilities.double().max(dim=-1)
     confidence, right = best.values.exp(), best.indices == truth
-    chosen = rearrange(truth, "photos -> photos 1")
-    loss = -float(log_probabilities.double().gather(1, chosen).mean())
+    target = rearrange(truth, "photos -> photos 1")
+    loss = -float(log_probabilities.double().gather(1, target).mean())
     return Reliability(
         error=calibration_error(confidence, right),
         interval=bootstrapped(confidence, right, seed),
@@ -98,20 +98,20 @@ def reliability(
 
 
 def place_in_bins(confidence: Float[Tensor, " photos"]) -> Int[Tensor, " photos"]:
-    """Which of the BINS bins of equal width, (low, high], each confidence falls into."""
+    """The index of each confidence's bin, of BINS bins (low, high] of equal width."""
     inner = torch.linspace(0, 1, BINS + 1, dtype=torch.float64)[1:-1]
     return torch.bucketize(confidence.double(), inner)
 
 
 def binned(confidence: Float[Tensor, " photos"], right: Bool[Tensor, " photos"]) -> Iterator[Bin]:
-    """The bins that hold photos, from unsure to sure."""
-    places = place_in_bins(confidence)
-    for place in range(BINS):
-        inside = places == place
+    """The non-empty bins, by increasing confidence."""
+    indices = place_in_bins(confidence)
+    for index in range(BINS):
+        inside = indices == index
         if inside.any():
             yield Bin(
-                low=place / BINS,
-                high=(place + 1) / BINS,
+                low=index / BINS,
+                high=(index + 1) / BINS,
                 photos=int(inside.sum()),
                 confidence=float(confidence[inside].double().mean()),
                 accuracy=float(right[inside].double().mean()),
@@ -121,10 +121,10 @@ def binned(confidence: Float[Tensor, " photos"], right: Bool[Tensor, " photos"])
 def calibration_error(
     confidence: Float[Tensor, " photos"], right: Bool[Tensor, " photos"]
 ) -> float:
-    """Expected calibration error: Σ over bins of (photos in it / photos) · |accuracy − confidence|.
+    """Expected calibration error: Σ over bins of (share of photos) · |accuracy − confidence|.
 
-    Guo et al. 2017 (arXiv 1706.04599), eq. 3. A bin's share cancels its means' denominators, so
-    the sums of (right − confidence) suffice.
+    Guo et al. 2017 (arXiv 1706.04599), eq. 3. The weight of a bin cancels the denominators of its
+    means, so the sums of (right − confidence) suffice.
     """
     gaps = right.double() - confidence.double()
     sums = torch.zeros(BINS, dtype=torch.float64).index_add(0, place_in_bins(confidence), gaps)
@@ -134,10 +134,10 @@ def calibration_error(
 def bootstrapped(
     confidence: Float[Tensor, " photos"], right: Bool[Tensor, " photos"], seed: int
 ) -> Interval:
-    """95 % of the calibration errors of RESAMPLES draws of as many photos, with replacement.
+    """The 95 % bootstrap interval of the calibration error, from RESAMPLES resamples.
 
-    The error is a sum of absolute values, so that chance alone keeps it above zero, and a draw's
-    twice over: the interval says how far it may lie off, not whether it is zero.
+    The error is a sum of absolute values, so sampling noise alone makes it positive, and resampling
+    adds noise again. The interval shows the uncertainty, not whether the error is zero.
     """
     generator = torch.Generator().manual_seed(seed)
     photos = len(confidence)

@@ -1,7 +1,7 @@
-"""Classes that a checkpoint does not know: is it less sure of them than of those it names?
+"""Out-of-distribution photos: is the model less confident on classes that it does not know?
 
-Hendrycks & Gimpel 2017 (arXiv 1610.02136): the confidence of the likeliest class is the plainest
-sign. `known` and `ood` are axes of photos.
+The score is the maximum softmax probability (Hendrycks & Gimpel 2017, arXiv 1610.02136). `known`
+and `ood` are axes of photos.
 """
 
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ from vit_demo.predictions import Problem, scores
 
 @dataclass(frozen=True)
 class OodReport:
-    """Mean confidence in photos of known classes and of unknown ones, and how they part.
+    """Mean confidence on photos of known and unknown classes, and how well it separates them.
 
-    `auroc` is the chance that a known photo is surer than a stranger (the area under the ROC
-    curve; ½ is guessing). At `threshold` both kinds together are told apart best: so many
-    strangers lie `below`, so many known photos are `kept`.
+    `auroc` is the area under the ROC curve: the probability that a photo of a known class has a
+    higher confidence than one of an unknown class (½ is chance). `threshold` separates them best:
+    `below` is the share of unknown photos below it, `kept` the share of known photos above it.
     """
 
     known: float
@@ -32,23 +32,23 @@ class OodReport:
     kept: Share
 
 
-def ood_report(known: Float[Tensor, " known"], ood: Float[Tensor, " strangers"]) -> OodReport:
-    """Compare the confidences of two kinds of photos; raises ConfigError where one is missing.
+def ood_report(known: Float[Tensor, " known"], ood: Float[Tensor, " ood"]) -> OodReport:
+    """Compare the confidences on known and unknown classes; ConfigError if one set is empty.
 
-    The threshold is Youden's: where the share of strangers below it and the share of known photos
-    from it upwards have the largest sum. It lies half-way between two photos.
+    The threshold maximizes Youden's index: the sum of the share of unknown photos below it and the
+    share of known photos from it upwards. It is half-way between two confidences.
     """
     if not len(known) or not len(ood):
-        raise ConfigError("Known photos and strangers are both needed to compare them.")
+        raise ConfigError("Photos of known and of unknown classes are both needed to compare them.")
     values = torch.cat([known, ood]).double().unique()
-    between = torch.cat([values[:1], (values[1:] + values[:-1]) / 2])
-    below = _count_below(ood, between) / len(ood)
-    kept = 1 - _count_below(known, between) / len(known)
-    threshold = float(between[(below + kept).argmax()])
+    thresholds = torch.cat([values[:1], (values[1:] + values[:-1]) / 2])
+    below = _count_below(ood, thresholds) / len(ood)
+    kept = 1 - _count_below(known, thresholds) / len(known)
+    threshold = float(thresholds[(below + kept).argmax()])
     return OodReport(
         known=float(known.double().mean()),
         ood=float(ood.double().mean()),
-        auroc=_share_in_order(known, ood),
+        auroc=_auroc(known, ood),
         threshold=threshold,
         below=Share(int((ood < threshold).sum()), len(ood)),
         kept=Share(int((known >= threshold).sum()), len(known)),
@@ -60,12 +60,12 @@ def confidence(
     temperature: float,
     problem: Problem = "single_label",
 ) -> Float[Tensor, " photos"]:
-    """The probability of the likeliest class."""
+    """The probability of the most likely class."""
     return scores(logits.double(), problem, temperature).amax(dim=-1)
 
 
-def _share_in_order(known: Float[Tensor, " known"], ood: Float[Tensor, " strangers"]) -> float:
-    """How many of all pairs have the known photo above the stranger; equal ones count half."""
+def _auroc(known: Float[Tensor, " known"], ood: Float[Tensor, " ood"]) -> float:
+    """The fraction of pairs in which the known photo has more confidence; ties count half."""
     below = _count_below(ood, known.double())
     not_above = _count_below(ood, known.double(), with_equal=True)
     return float((below + not_above).mean()) / (2 * len(ood))

@@ -1,4 +1,4 @@
-"""An evaluation as one JSON object, and as pictures in a folder."""
+"""An evaluation as a JSON object and as pictures in a folder."""
 
 import json
 from collections import Counter
@@ -7,7 +7,7 @@ from typing import Any
 
 from vit_demo.errors import OutputError
 from vit_demo.evaluation.evaluate import Evaluation, Mistake
-from vit_demo.evaluation.metrics import BINS, Reliability, Share, between
+from vit_demo.evaluation.metrics import BINS, Reliability, Share, format_interval
 from vit_demo.evaluation.temperature import FOLDS
 from vit_demo.figures.scores import Panel, Tile, draw_confusion, draw_contact_sheet
 from vit_demo.figures.scores import draw_reliability as draw_panels
@@ -17,13 +17,15 @@ from vit_demo.photo import read_photo
 SCORES, CONFUSION = "evaluation.json", "confusion.png"
 RELIABILITY, MISTAKES = "reliability.png", "mistakes.png"
 
-# On one contact sheet, and how large its photos are, in pixels.
+# Maximum number of photos on a contact sheet, and their size in pixels.
 MOST_MISTAKES, THUMBNAIL = 12, 360
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:
-    """All figures. Shares are of one, intervals 95 %, losses in nats; `confusion` has the true
-    classes in rows and the answers in columns."""
+    """All scores. Shares are fractions, intervals are 95 % intervals, losses are in nats.
+
+    `confusion` has the true classes in rows and the predicted classes in columns.
+    """
     source, chosen = evaluation.checkpoint, evaluation.chosen
     return {
         "checkpoint": {
@@ -64,12 +66,13 @@ def _share(share: Share) -> dict[str, Any]:
 
 
 def _classes(evaluation: Evaluation) -> list[dict[str, Any]]:
-    """Every class that was looked for, with what its photos were mistaken for, the most first."""
+    """Every true class, with the classes that it was confused with, most frequent first."""
     labels = evaluation.checkpoint.labels
     wrong: dict[int, Counter[str]] = {label: Counter() for label in evaluation.truth.tolist()}
-    for true, said in zip(evaluation.truth.tolist(), evaluation.said.tolist(), strict=True):
-        if true != said:
-            wrong[true][labels[said]] += 1
+    pairs = zip(evaluation.truth.tolist(), evaluation.predicted.tolist(), strict=True)
+    for true, predicted in pairs:
+        if true != predicted:
+            wrong[true][labels[predicted]] += 1
     return [
         {"label": labels[label]}
         | _share(evaluation.share(label))
@@ -79,13 +82,13 @@ def _classes(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 
 def _calibration(evaluation: Evaluation) -> dict[str, Any]:
-    stated, fair = evaluation.checkpoint.calibration, evaluation.cross_fitted
+    stored, crossed = evaluation.checkpoint.calibration, evaluation.cross_fitted
     return {
         "bins": BINS,
         "folds": FOLDS,
         "raw": _reliability(evaluation.raw),
-        "in_use": stated.as_json() | _reliability(evaluation.in_use),
-        "cross_fitted": None if fair is None else _reliability(fair),
+        "in_use": stored.as_json() | _reliability(evaluation.in_use),
+        "cross_fitted": None if crossed is None else _reliability(crossed),
         "temperature": evaluation.temperature,
         "unsure_below": evaluation.unsure_below,
         "doubted": None if evaluation.unsure_answers is None else _share(evaluation.unsure_answers),
@@ -93,15 +96,15 @@ def _calibration(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _ood(evaluation: Evaluation) -> dict[str, Any] | None:
-    met = evaluation.ood
-    return met and {
+    report = evaluation.ood
+    return report and {
         "classes": dict(evaluation.chosen.unknown),
-        "confidence": met.ood,
-        "confidence_in_known": met.known,
-        "told_apart": met.auroc,
-        "threshold": met.threshold,
-        "below": _share(met.below),
-        "kept": _share(met.kept),
+        "confidence": report.ood,
+        "confidence_in_known": report.known,
+        "told_apart": report.auroc,
+        "threshold": report.threshold,
+        "below": _share(report.below),
+        "kept": _share(report.kept),
     }
 
 
@@ -117,27 +120,28 @@ def _mistake(mistake: Mistake, folder: Path) -> dict[str, Any]:
     return {
         "photo": mistake.photo.relative_to(folder).as_posix(),
         "true": mistake.truth,
-        "said": mistake.said,
+        "said": mistake.predicted,
         "confidence": mistake.confidence,
     }
 
 
 def save_report(evaluation: Evaluation, folder: Path) -> list[str]:
-    """Write the figures as JSON and PNG into `folder`; the names of the files.
+    """Write the scores as JSON and the figures as PNG into `folder`; returns the file names.
 
-    A contact sheet is among them where there are mistakes. Raises OutputError where the folder
+    A contact sheet of mistakes is included if there are any. Raises OutputError if the folder
     cannot be written to.
     """
     make_folder(folder)
     save_confusion(evaluation, folder)
-    panels = [Panel(_words("logits as they are", evaluation.raw), evaluation.raw.bins)]
+    panels = [Panel(_panel_title("uncalibrated", evaluation.raw), evaluation.raw.bins)]
     if evaluation.cross_fitted is not None:
-        fair = evaluation.cross_fitted
-        panels.append(Panel(_words("with a fitted temperature, cross-fitted", fair), fair.bins))
+        crossed = evaluation.cross_fitted
+        title = _panel_title("fitted temperature, cross-fitted", crossed)
+        panels.append(Panel(title, crossed.bins))
     save_figure(draw_panels(panels), folder / RELIABILITY)
     worst = evaluation.mistakes()[:MOST_MISTAKES]
     if worst:
-        title = f"{len(worst)} of {len(evaluation.mistakes())} mistakes, the surest first"
+        title = f"{len(worst)} of {len(evaluation.mistakes())} mistakes, most confident first"
         save_figure(draw_contact_sheet(title, [_tile(m) for m in worst]), folder / MISTAKES)
     (folder / SCORES).write_text(
         json.dumps(as_json(evaluation), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
@@ -152,21 +156,22 @@ def save_confusion(evaluation: Evaluation, folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make sure that there is a folder to write to; raises OutputError where there cannot be."""
+    """Create the output folder if needed; raises OutputError if that is not possible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"'{folder}' cannot be made ({error.strerror}); name a folder that can be written to."
+            f"'{folder}' cannot be created ({error.strerror}); name a folder that can be written "
+            "to."
         ) from error
 
 
-def _words(title: str, scored: Reliability) -> str:
-    return f"{title}\ncalibration error {scored.error:.3f} ({between(scored.interval)})"
+def _panel_title(title: str, scored: Reliability) -> str:
+    return f"{title}\ncalibration error {scored.error:.3f} ({format_interval(scored.interval)})"
 
 
 def _tile(mistake: Mistake) -> Tile:
     photo = read_photo(mistake.photo)
     photo.thumbnail((THUMBNAIL, THUMBNAIL))
-    words = f"is {mistake.truth}\nsaid {mistake.said}, {mistake.confidence:.0%}"
+    words = f"true: {mistake.truth}\npredicted: {mistake.predicted}, {mistake.confidence:.0%}"
     return Tile(photo, f"{words}\n{mistake.photo.name[:36]}")

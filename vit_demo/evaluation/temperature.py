@@ -1,7 +1,7 @@
-"""One number that makes probabilities honest: the temperature, found and then judged fairly.
+"""Temperature scaling: fit the temperature, and measure its effect by cross-fitting.
 
-Guo et al. 2017 (arXiv 1706.04599): divide all logits by T > 0 and choose the T that makes the
-held-out answers likeliest. It changes no answer, only how sure it sounds.
+Guo et al. 2017 (arXiv 1706.04599): divide all logits by the T > 0 that minimizes the loss on
+held-out photos. This changes the probabilities, not the predicted classes.
 """
 
 from collections.abc import Sequence
@@ -15,41 +15,41 @@ from vit_demo.predictions import Problem, scores
 
 FOLDS = 5
 
-# Beyond these a temperature says that the likelihood has no maximum, not what it is.
+# A minimum outside this range means that the likelihood has no maximum.
 COLDEST, HOTTEST = 0.01, 100.0
 
-# Halvings of the interval between them: down to the last bit of a float64.
+# Bisection steps of this range, down to the precision of a float64.
 HALVINGS = 60
 
-# The share of rightly named photos that stay above the threshold of doubt. That a low confidence
-# betrays wrong and unknown alike: Hendrycks & Gimpel 2017, arXiv 1610.02136.
+# The share of correctly classified photos that stay above the threshold. Low confidence indicates
+# wrong predictions and unknown classes: Hendrycks & Gimpel 2017, arXiv 1610.02136.
 KEPT = 0.95
 
 
 def fit_temperature(
     logits: Float[Tensor, "photos classes"], truth: Int[Tensor, " photos"]
 ) -> float | None:
-    """The T that minimises the mean negative log-likelihood of softmax(logits / T).
+    """The T that minimizes the mean negative log-likelihood of softmax(logits / T).
 
-    In 1/T the loss is convex, so its slope changes sign once and bisection finds where. None
-    where it never does: every photo is named rightly (colder is always better), or the names are
-    no better than chance (hotter is).
+    The loss is convex in 1/T, so its derivative changes sign once, and bisection finds the minimum.
+    None if it has none: all photos are classified correctly (a lower T is always better), or the
+    predictions are no better than chance (a higher T is).
     """
     exact = logits.double()
-    own = exact.gather(1, rearrange(truth, "photos -> photos 1")).mean()
+    true_logit = exact.gather(1, rearrange(truth, "photos -> photos 1")).mean()
 
-    def slope(temperature: Float[Tensor, ""]) -> float:
-        """d loss / d (1/T): the logits expected under the probabilities, less the true ones."""
+    def derivative(temperature: Float[Tensor, ""]) -> float:
+        """d loss / d (1/T): the mean expected logit minus the mean true logit."""
         probabilities = (exact / temperature).softmax(dim=-1)
-        return float((probabilities * exact).sum(dim=-1).mean() - own)
+        return float((probabilities * exact).sum(dim=-1).mean() - true_logit)
 
     cold, hot = torch.tensor([COLDEST, HOTTEST], dtype=torch.float64).log()
-    all_right = own >= exact.max(dim=-1).values.mean()
-    if all_right or slope(cold.exp()) <= 0 or slope(hot.exp()) >= 0:
+    all_right = true_logit >= exact.max(dim=-1).values.mean()
+    if all_right or derivative(cold.exp()) <= 0 or derivative(hot.exp()) >= 0:
         return None
     for _ in range(HALVINGS):
         middle = (cold + hot) / 2
-        if slope(middle.exp()) > 0:
+        if derivative(middle.exp()) > 0:
             cold = middle
         else:
             hot = middle
@@ -57,9 +57,9 @@ def fit_temperature(
 
 
 def folds(photos: int, count: int = FOLDS, seed: int = 0) -> list[Int[Tensor, " _"]]:
-    """Every photo in exactly one of `count` folds, chosen by `seed`, of sizes that differ by one.
+    """A random partition of the photos into `count` folds, whose sizes differ by at most one.
 
-    With fewer photos than folds each photo is one.
+    With fewer photos than folds, each photo is a fold of its own.
     """
     order = torch.randperm(photos, generator=torch.Generator().manual_seed(seed))
     return list(order.tensor_split(min(count, photos)))
@@ -70,10 +70,10 @@ def cross_fitted(
     truth: Int[Tensor, " photos"],
     parts: Sequence[Int[Tensor, " _"]],
 ) -> Float[Tensor, "photos classes"]:
-    """Log-probabilities, each photo's with the temperature fitted on the other folds.
+    """Log-probabilities of each photo with the temperature fitted on the other folds.
 
-    So no photo is judged by a number that it helped to choose. Where the others settle no
-    temperature, the logits stay as they are.
+    So no photo is scored with a temperature that was fitted on it. If no temperature can be fitted
+    on the other folds, the logits are used uncalibrated.
     """
     calibrated = logits.double().log_softmax(dim=-1)
     for part in parts:
@@ -91,7 +91,7 @@ def unsure_threshold(
     temperature: float,
     problem: Problem = "single_label",
 ) -> float | None:
-    """The confidence that 95 % of the rightly named photos reach; None where none is right."""
+    """The confidence that 95 % of the correctly classified photos reach; None if there are none."""
     best = scores(logits.double(), problem, temperature).max(dim=-1)
     right = best.values[best.indices == truth]
     return float(right.quantile(1 - KEPT)) if len(right) else None

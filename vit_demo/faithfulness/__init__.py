@@ -1,4 +1,4 @@
-"""Is the map telling the truth? Deletion, insertion, SaCo and randomisation, beside noise."""
+"""Faithfulness of a map: deletion, insertion, SaCo and randomization, compared with noise."""
 
 from vit_demo.faithfulness.benchmark import Benchmark, Mean, benchmark, compared
 from vit_demo.faithfulness.curves import Curve

@@ -1,6 +1,6 @@
-"""Many photos: which method tells the truth best, by how much, and at what cost.
+"""Benchmark on many photos: which method is the most faithful, by how much, and at what cost.
 
-photos   the photos of a study      points   shares of the patches, from none to all
+photos   the photos of a benchmark   points   fractions of the patches, from 0 to 1
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,14 +38,14 @@ from vit_demo.photo import read_photo
 
 CONFIDENCE, RESAMPLES = 0.95, 2000
 
-# In forward passes; what costs more is too slow to be the first map that a visitor sees.
+# In forward passes; slower methods are not suitable for the first map that a visitor sees.
 QUICK_COST = 4.0
 
-# Every other map is also set against this one, the best known of them.
-USUAL = DEFAULT_METHOD
+# The best-known method; every other method is compared with it and with the control.
+BASELINE = DEFAULT_METHOD
 
-# Photos that a half must have for a choice made on the one to be judged on the other.
-FEWEST_IN_A_HALF = 5
+# Minimum number of photos in each half when one half selects a method and the other reports it.
+MIN_HALF = 5
 
 Report = Callable[[int, int], None]
 Interval = tuple[float, float]
@@ -53,10 +53,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over photos, and where 95 % of the means of resampled photos lie.
-
-    One photo alone has no interval.
-    """
+    """A mean over photos with its 95 % bootstrap interval; None for a single photo."""
 
     value: float
     interval: Interval | None
@@ -64,7 +61,7 @@ class Mean:
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """One photo: every method's marks and its seconds, and those of a plain forward pass."""
+    """One photo: scores and seconds of every method, and seconds of a plain forward pass."""
 
     photo: Path
     scores: Mapping[str, FaithfulnessScores]
@@ -84,16 +81,16 @@ class Benchmark:
 
     @property
     def methods(self) -> list[str]:
-        """What was compared, in the order of the table of methods."""
+        """The compared methods, in the order of METHODS."""
         return list(self.records[0].scores)
 
     @property
     def steps(self) -> int:
-        """The steps of a curve: fewer than asked for on a grid with fewer patches."""
+        """The steps of a curve; a grid with few patches has fewer steps than requested."""
         return max(len(record.scores[CONTROL].deletion.shares) for record in self.records) - 1
 
     def figures(self, method: str, figure: str) -> Float[Tensor, " photos"]:
-        """One figure of one method on every photo."""
+        """One score of one method on every photo."""
         values = [record.scores[method].figure(figure) for record in self.records]
         return torch.tensor(values, dtype=torch.float64)
 
@@ -102,24 +99,24 @@ class Benchmark:
         return bootstrapped(self.figures(method, figure))
 
     def difference(self, method: str, other: str, figure: str) -> Mean:
-        """By how much a method's figure is higher than another's on the same photos (paired)."""
+        """The mean difference of one score between two methods on the same photos (paired)."""
         return bootstrapped(self.figures(method, figure) - self.figures(other, figure))
 
     def cost(self, method: str) -> float:
-        """Seconds for a map over those of a plain forward pass, both medians over the photos."""
+        """Median seconds for a map divided by median seconds for a plain forward pass."""
         plain = median(record.plain for record in self.records)
         return median(record.seconds[method] for record in self.records) / plain
 
     @property
     def quick(self) -> list[str]:
-        """The methods that are cheap enough to be drawn at once; the control is none of them."""
+        """The methods that cost at most QUICK_COST, without the control."""
         names = (name for name in self.methods if name != CONTROL)
         return [name for name in names if self.cost(name) <= QUICK_COST]
 
     def curve(self, method: str, figure: str) -> Float[Tensor, "2 points"]:
-        """The mean deletion or insertion curve: shares of the patches, and probabilities.
+        """The mean deletion or insertion curve: fractions of the patches, and probabilities.
 
-        Photos on grids of other sizes have other shares; between them a line is drawn.
+        Curves from grids of different sizes are interpolated linearly to the same fractions.
         """
         shares = np.linspace(0, 1, self.steps + 1)
         curves = (getattr(record.scores[method], figure) for record in self.records)
@@ -127,26 +124,25 @@ class Benchmark:
         return torch.from_numpy(np.stack([shares, np.mean(lines, axis=0)]))
 
     def halves(self, seed: int = 0) -> tuple["Benchmark", "Benchmark"] | None:
-        """The photos by halves, drawn by `seed`: one to choose on, the other to report.
+        """A random split into two halves: one to select a method, the other to report its scores.
 
-        None where there are too few for either.
+        None if there are too few photos.
         """
         count = len(self.records) // 2
-        if count < FEWEST_IN_A_HALF:
+        if count < MIN_HALF:
             return None
-        drawn = torch.Generator().manual_seed(seed)
-        order = torch.randperm(len(self.records), generator=drawn).tolist()
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(self.records), generator=generator).tolist()
         first, second = (
-            tuple(self.records[place] for place in sorted(part))
+            tuple(self.records[number] for number in sorted(part))
             for part in (order[:count], order[count:])
         )
         return replace(self, records=first), replace(self, records=second)
 
     def ranked(self, among: Sequence[str] | None = None) -> list[str]:
-        """Methods from the most faithful to the least, by their summed ranks in all figures.
+        """Methods from the most to the least faithful, by the sum of their ranks in all scores.
 
-        Equal values share their ranks, and equal sums are told apart by cost. The control takes
-        no part.
+        Equal values share their ranks; ties in the sum are broken by cost. The control is excluded.
         """
         names = [n for n in (self.methods if among is None else among) if n != CONTROL]
         ranks = dict.fromkeys(names, 0.0)
@@ -161,7 +157,7 @@ class Benchmark:
 
 
 def bootstrapped(values: Float[Tensor, " photos"], seed: int = 0) -> Mean:
-    """The mean, and the quantiles of the means of RESAMPLES draws of as many, with replacement."""
+    """The mean with a bootstrap interval: quantiles of the means of RESAMPLES resamples."""
     if len(values) == 1:
         return Mean(float(values[0]), None)
     generator = torch.Generator().manual_seed(seed)
@@ -173,18 +169,18 @@ def bootstrapped(values: Float[Tensor, " photos"], seed: int = 0) -> Mean:
 
 
 def compared(checkpoint: Checkpoint, names: Sequence[str] | None = None) -> list[Method]:
-    """The methods to compare, in the table's order: those named, or all that fit the checkpoint.
+    """The methods to compare, in table order: the named ones, or all that support the checkpoint.
 
-    The control and the usual one are always among them. Raises MethodError for a name that there
-    is not, or a method that does not fit.
+    The control and the baseline are always included. Raises MethodError for an unknown method or
+    one that does not support the checkpoint.
     """
-    reasons = {able.method.name: able.unsupported_reason for able in capabilities(checkpoint.model)}
+    reasons = {it.method.name: it.unsupported_reason for it in capabilities(checkpoint.model)}
     if names is None:
         return [method for name, method in METHODS.items() if reasons[name] is None]
     for name in names:
         if reason := reasons[find_method(name).name]:
-            raise MethodError(f"'{name}' does not fit this checkpoint: {reason}.")
-    return [method for name, method in METHODS.items() if name in {*names, USUAL, CONTROL}]
+            raise MethodError(f"'{name}' does not support this checkpoint: {reason}.")
+    return [method for name, method in METHODS.items() if name in {*names, BASELINE, CONTROL}]
 
 
 def benchmark(
@@ -196,47 +192,49 @@ def benchmark(
     options: Mapping[str, Options] | None = None,
     bfloat16: bool = False,
 ) -> Benchmark:
-    """Every method's marks on every photo, for the class that the model finds likeliest.
+    """The scores of every method on every photo, for the top class.
 
-    `options` are those of some methods, by name; for `bfloat16` see `MaskedClassifier`. A photo
-    that cannot be read, or of which a method finds no map at all, is left out and reported.
-    Raises DataError when none is left, CheckpointError for one whose answers are no numbers.
+    `options` maps names of methods to their options; for `bfloat16` see `MaskedClassifier`. A
+    photo that cannot be read, or for which a method gives no map, is skipped and reported. Raises
+    DataError if no photo is left, CheckpointError for a checkpoint whose logits are not finite.
     """
-    given: dict[str, Options] = {
+    complete: dict[str, Options] = {
         method.name: method.options((options or {}).get(method.name, {}), checkpoint.model)
         for method in methods
     }
     records: list[Record] = []
     unusable, drops = {}, False
-    for place, photo in enumerate(photos):
-        given[CONTROL] = {"seed": place}
+    for number, photo in enumerate(photos):
+        complete[CONTROL] = {"seed": number}
         try:
             if not records:
-                # The first pass of anything is slow; it is made twice, and timed the second time.
-                _maps(checkpoint, photo, methods, given)
-            traced, maps, seconds, plain = _maps(checkpoint, photo, methods, given)
-            case = MaskedClassifier(
+                # Warm up: the first passes are slow, so the first photo is timed the second time.
+                _maps(checkpoint, photo, methods, complete)
+            traced, maps, seconds, plain = _maps(checkpoint, photo, methods, complete)
+            classifier = MaskedClassifier(
                 traced,
                 int(traced.logits.argmax()),
                 temperature=checkpoint.calibration.temperature,
                 bfloat16=bfloat16,
             )
-            drops = case.drops
-            records.append(Record(photo, score_one_map(case, maps, steps), seconds, plain))
+            drops = classifier.drops
+            records.append(Record(photo, score_one_map(classifier, maps, steps), seconds, plain))
         except (PhotoError, MethodError) as error:
             unusable[photo] = str(error)
         if report:
-            report(place + 1, len(photos))
+            report(number + 1, len(photos))
     if not records:
-        told = "".join(f" {reason}" for reason in list(unusable.values())[:1])
-        raise DataError(f"There is no photo to try these maps on; change either.{told}")
+        first = "".join(f" {reason}" for reason in list(unusable.values())[:1])
+        raise DataError(
+            f"None of the photos can be used with these methods; change one of them.{first}"
+        )
     return Benchmark(checkpoint.ref, tuple(records), unusable, drops, bfloat16)
 
 
 def _maps(
     checkpoint: Checkpoint, photo: Path, methods: Sequence[Method], options: Mapping[str, Options]
 ) -> tuple[TracedPass, dict[str, Float[Tensor, "rows cols"]], dict[str, float], float]:
-    """A plain pass, then every method's map; how long each took, and how long the plain pass."""
+    """The traced pass, every method's map and its seconds, and the seconds of a plain pass."""
     model, pixels = checkpoint.model, checkpoint.preprocessing(read_photo(photo)).pixels
     start = perf_counter()
     with torch.no_grad():
@@ -247,9 +245,9 @@ def _maps(
     maps, seconds = {}, {}
     for method in methods:
         start = perf_counter()
-        asked = method.run_with_trace(model, pixels)
+        own_pass = method.run_with_trace(model, pixels)
         try:
-            maps[method.name] = method(asked, target, options[method.name])[0]
+            maps[method.name] = method(own_pass, target, options[method.name])[0]
         except MethodError as error:
             raise MethodError(f"{photo.name}, {method.name}: {error}") from error
         seconds[method.name] = perf_counter() - start

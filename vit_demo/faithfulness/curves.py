@@ -1,6 +1,6 @@
-"""Deletion and insertion: does the class go with the patches that a map calls important?
+"""Deletion and insertion: does the probability depend on the patches that a map ranks highest?
 
-maps    several maps of one photo      points   shares of the patches, from none to all
+maps    several maps of one photo      points   fractions of the patches, from 0 to 1
 """
 
 from dataclasses import dataclass
@@ -19,39 +19,39 @@ Maps = Float[Tensor, "maps rows cols"]
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """The class's probability while a growing share of the patches is taken away, or given."""
+    """The class's probability as a growing fraction of the patches is deleted or inserted."""
 
     shares: Float[Tensor, " points"]
     probabilities: Float[Tensor, " points"]
 
     @property
     def area(self) -> float:
-        """The area under the curve by the trapezoid rule, from no patch to all of them."""
+        """The area under the curve by the trapezoid rule."""
         return float(torch.trapezoid(self.probabilities.double(), self.shares.double()))
 
 
-def deletion(case: MaskedClassifier, maps: Maps, steps: int) -> list[Curve]:
-    """Take the most important patches first; the smaller the area, the better the map.
+def deletion(classifier: MaskedClassifier, maps: Maps, steps: int) -> list[Curve]:
+    """Delete the most important patches first; a smaller area means a better map.
 
-    RISE (arXiv 1806.07421); in a Vision Transformer by leaving tokens out, where the model can.
+    RISE (arXiv 1806.07421). Tokens are dropped if the model can drop them.
     """
     masks = _steps(maps, steps)
-    return _curves(case.deleted(_flat(masks)), masks)
+    return _curves(classifier.deleted(_flat(masks)), masks)
 
 
-def insertion(case: MaskedClassifier, maps: Maps, steps: int) -> list[Curve]:
-    """Give the most important patches first, into the blurred photo; a larger area is better.
+def insertion(classifier: MaskedClassifier, maps: Maps, steps: int) -> list[Curve]:
+    """Insert the most important patches into the blurred photo first; a larger area is better.
 
     RISE (arXiv 1806.07421).
     """
     masks = _steps(maps, steps)
-    return _curves(case.blurred(~_flat(masks)), masks)
+    return _curves(classifier.blurred(~_flat(masks)), masks)
 
 
 def ranking(heatmap: Float[Tensor, "rows cols"], seed: int = 0) -> Int[Tensor, " patches"]:
-    """The patches by falling value.
+    """The patches in descending order of their values.
 
-    Between equal values chance decides, by `seed`: reading order would favour the top of a photo.
+    Ties are broken randomly by `seed`; row-major order would favor the top of the photo.
     """
     values = heatmap.flatten()
     shuffled = torch.randperm(len(values), generator=torch.Generator().manual_seed(seed))
@@ -60,21 +60,21 @@ def ranking(heatmap: Float[Tensor, "rows cols"], seed: int = 0) -> Int[Tensor, "
 
 
 def nested(ranked: Int[Tensor, " patches"], steps: int) -> Masks:
-    """The first patches of a ranking: none, then a step more each time, at last all of them."""
+    """Nested sets of the top-ranked patches, from none to all in equal steps."""
     patches = len(ranked)
-    place = torch.empty_like(ranked)
-    place[ranked] = torch.arange(patches, device=ranked.device)
-    return place < _counts(patches, steps).to(ranked.device)[:, None]
+    rank = torch.empty_like(ranked)
+    rank[ranked] = torch.arange(patches, device=ranked.device)
+    return rank < _counts(patches, steps).to(ranked.device)[:, None]
 
 
 def _steps(maps: Maps, steps: int) -> Bool[Tensor, "maps points patches"]:
     if steps < 1:
-        raise ConfigError(f"steps={steps}, but at least 1 is needed.")
+        raise ConfigError(f"steps={steps}, but it must be 1 or more.")
     return torch.stack([nested(ranking(heatmap), steps) for heatmap in maps])
 
 
 def _counts(patches: int, steps: int) -> Int[Tensor, " points"]:
-    """So many steps of as equal counts as can be; small grids have fewer."""
+    """The number of patches after each step; a small grid has fewer steps."""
     return torch.linspace(0, patches, min(steps, patches) + 1).round().long()
 
 
@@ -86,5 +86,5 @@ def _curves(
     probabilities: Float[Tensor, " all"], masks: Bool[Tensor, "maps points patches"]
 ) -> list[Curve]:
     shares = masks[0].double().mean(dim=-1).cpu()
-    apart = rearrange(probabilities, "(maps points) -> maps points", maps=len(masks))
-    return [Curve(shares, line.cpu()) for line in apart]
+    by_map = rearrange(probabilities, "(maps points) -> maps points", maps=len(masks))
+    return [Curve(shares, values.cpu()) for values in by_map]

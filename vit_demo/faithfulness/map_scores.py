@@ -1,4 +1,4 @@
-"""The three figures that say how far a map tells the truth, for several maps of one photo."""
+"""The three faithfulness scores (deletion, insertion, SaCo) for several maps of one photo."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,26 +13,26 @@ from vit_demo.faithfulness.curves import Curve, deletion, insertion
 from vit_demo.faithfulness.masked_classifier import MaskedClassifier
 from vit_demo.faithfulness.saco import GROUPS, saco
 
-# Steps of a curve; ten are enough for one photo at a glance. A test that nobody has asked for has
-# fewer still, and as many groups for SaCo.
+# Steps of a curve: in a benchmark, in the quick test of one map, and in the automatic test of the
+# page, which uses the same number of groups for SaCo.
 STEPS, QUICK_STEPS, AUTOMATIC_STEPS = 20, 10, 5
 
-# The control, and the seed of the one that a single map is held against: another than the default,
-# so that the control itself can be asked about too.
+# The control method, and the seed of the control for a single map. It differs from the method's
+# default seed, so that the control can be tested against another random map.
 CONTROL, CONTROL_SEED = "random", 1
 
-# The figures by name, and whether more of it is better.
+# The scores by name, and whether higher is better.
 FIGURES = {"deletion": False, "insertion": True, "saco": True}
 
 
 def deleting(drops: bool) -> str:
     """What deletion does to a patch, in words."""
-    return "tokens left out" if drops else "patches in the photo's mean colour"
+    return "tokens dropped" if drops else "patches in the photo's mean color"
 
 
 @dataclass(frozen=True, eq=False)
 class FaithfulnessScores:
-    """What one map was worth on one photo: two curves, and SaCo's coefficient."""
+    """The scores of one map on one photo: two curves and the SaCo coefficient."""
 
     deletion: Curve
     insertion: Curve
@@ -40,13 +40,13 @@ class FaithfulnessScores:
 
     def figure(self, name: str) -> float:
         """One of FIGURES, as a number."""
-        found = getattr(self, name)
-        return found.area if isinstance(found, Curve) else found
+        score = getattr(self, name)
+        return score.area if isinstance(score, Curve) else score
 
 
 @dataclass(frozen=True, eq=False)
 class ScoresVsRandom:
-    """A map's marks, and beside them those of noise."""
+    """The scores of a map, and those of a random map for comparison."""
 
     scores: FaithfulnessScores
     control: FaithfulnessScores
@@ -55,16 +55,16 @@ class ScoresVsRandom:
 
     @property
     def steps(self) -> int:
-        """How many steps the curves have: fewer than asked for on a grid with fewer patches."""
+        """The steps of the curves; a grid with few patches has fewer steps than requested."""
         return len(self.scores.deletion.shares) - 1
 
     def better(self, name: str) -> bool:
-        """Whether the map does better than noise in one of FIGURES."""
+        """Whether the map is better than noise in one of FIGURES."""
         mine, noise = self.scores.figure(name), self.control.figure(name)
         return mine > noise if FIGURES[name] else mine < noise
 
     def as_json(self) -> dict[str, Any]:
-        """Every figure of the map and of the control."""
+        """Every score of the map and of the control."""
         return {
             "deletion": deleting(self.drops),
             "steps": self.steps,
@@ -83,29 +83,31 @@ class ScoresVsRandom:
 
 
 def score_one_map(
-    case: MaskedClassifier,
+    classifier: MaskedClassifier,
     maps: Mapping[str, Float[Tensor, "rows cols"]],
     steps: int = STEPS,
     groups: int = GROUPS,
 ) -> dict[str, FaithfulnessScores]:
-    """Every figure of every map of one photo; all maps go through the model together."""
+    """Every score of every map of one photo; the maps share batches."""
     stacked = torch.stack(list(maps.values())).float()
-    lines = zip(
-        deletion(case, stacked, steps),
-        insertion(case, stacked, steps),
-        saco(case, stacked, groups),
+    columns = zip(
+        deletion(classifier, stacked, steps),
+        insertion(classifier, stacked, steps),
+        saco(classifier, stacked, groups),
         strict=True,
     )
-    return {name: FaithfulnessScores(*line) for name, line in zip(maps, lines, strict=True)}
+    return {name: FaithfulnessScores(*row) for name, row in zip(maps, columns, strict=True)}
 
 
 def scores_vs_random(
-    case: MaskedClassifier,
+    classifier: MaskedClassifier,
     heatmap: Float[Tensor, "rows cols"],
     steps: int = QUICK_STEPS,
     groups: int = GROUPS,
 ) -> ScoresVsRandom:
-    """The quick form for one map: its marks and those of one noise map."""
-    noise = METHODS[CONTROL](case.traced, torch.tensor([case.target]), {"seed": CONTROL_SEED})[0]
-    scores = score_one_map(case, {"map": heatmap, CONTROL: noise}, steps, groups)
-    return ScoresVsRandom(scores["map"], scores[CONTROL], case.drops, case.bfloat16)
+    """The quick test of one map: its scores and those of one random map."""
+    noise = METHODS[CONTROL](
+        classifier.traced, torch.tensor([classifier.target]), {"seed": CONTROL_SEED}
+    )[0]
+    scores = score_one_map(classifier, {"map": heatmap, CONTROL: noise}, steps, groups)
+    return ScoresVsRandom(scores["map"], scores[CONTROL], classifier.drops, classifier.bfloat16)

@@ -1,6 +1,6 @@
-"""One photo before a model: how probable a class stays while parts of the photo are hidden.
+"""The probability of a class while parts of a photo are masked.
 
-masks   sets of patches to hide, each tried apart
+masks   sets of patches to mask, each in a pass of its own
 """
 
 from collections.abc import Callable
@@ -32,14 +32,14 @@ Probabilities = Float[Tensor, " masks"]
 
 @dataclass(frozen=True, eq=False)
 class MaskedClassifier:
-    """A watched photo (a batch of one), and the class whose probability is followed.
+    """A traced photo (a batch of one) and the class whose probability is measured.
 
-    With `versus` it is the probability of the one class as against the other alone. A regression
-    has no probabilities: its number is followed, or the difference of two. `temperature`
-    is the checkpoint's own, so that the probabilities are those that everybody is shown. With
-    `bfloat16` the passes with hidden patches are made in half precision: faster where the
-    processor has it, and a little coarser, for every map alike. With `between`, which is called
-    after each, sets go through the model one at a time; what it raises ends the work.
+    With `versus` it is the probability of the one class against the other, without the rest. For a
+    regression it is the predicted value, or the difference of two. `temperature` is the
+    checkpoint's own, so the probabilities equal the displayed ones. With `bfloat16` the masked
+    passes run in bfloat16: faster on hardware that supports it and less precise, equally for every
+    map. With `between`, the masks go through the model one at a time and `between` is called after
+    each; an exception that it raises stops the work.
     """
 
     traced: TracedPass
@@ -52,19 +52,19 @@ class MaskedClassifier:
     def __post_init__(self) -> None:
         if not self.traced.logits.isfinite().all():
             raise CheckpointError(
-                "The checkpoint answers with infinite values or none at all, so its weights are "
-                "damaged and no map of it can be put to the test; choose another checkpoint."
+                "The checkpoint's logits are infinite or NaN, so its weights are damaged and its "
+                "maps cannot be tested; choose another checkpoint."
             )
 
     @property
     def patches(self) -> int:
-        """How many patches there are to hide."""
+        """The number of patches."""
         rows, cols = self.traced.grid
         return rows * cols
 
     @cached_property
     def drops(self) -> bool:
-        """Whether patches can be left out, down to none of them: the read-out lives on prefixes."""
+        """Whether all patches can be dropped, because the head reads only prefix tokens."""
         if not self.traced.model.drops_tokens:
             return False
         last = self.traced.trace.flows[-1] if self.traced.trace.flows else None
@@ -73,9 +73,9 @@ class MaskedClassifier:
         return int(last.index.max()) < last.tokens - self.patches
 
     def deleted(self, masks: Masks) -> Probabilities:
-        """The class's probability without each set of patches.
+        """The class's probability with each set of patches deleted.
 
-        They are left out where the model allows it, else they get the photo's mean colour.
+        Their tokens are dropped if possible, otherwise they get the photo's mean color.
         """
         traced = self.traced
         if not self.drops:
@@ -88,7 +88,7 @@ class MaskedClassifier:
         )
 
     def greyed(self, masks: Masks) -> Probabilities:
-        """The class's probability with each set of patches in the photo's mean colour."""
+        """The class's probability with each set of patches in the photo's mean color."""
         return self._replaced(masks, mean_colour(self.traced.pixels))
 
     def blurred(self, masks: Masks) -> Probabilities:
@@ -112,7 +112,7 @@ class MaskedClassifier:
 
     @property
     def _tokens_per_batch(self) -> int | None:
-        """So few that a batch is one set, where others may be waiting for the model."""
+        """With `between`, one mask per batch, because other visitors may be waiting."""
         return None if self.between is None else 1
 
     def _of_each(
@@ -120,19 +120,20 @@ class MaskedClassifier:
         masks: Masks,
         logits_of: Callable[[Bool[Tensor, "sets patches"]], Float[Tensor, "sets classes"]],
     ) -> Probabilities:
-        """What is hidden twice is run once, and the whole photo has been run already."""
-        once, places = masks.unique(dim=0, return_inverse=True)
-        known = self.traced.logits.detach()
-        logits = known.repeat(len(once), 1)
-        hides = once.any(dim=1)
-        half = torch.autocast(known.device.type, torch.bfloat16, enabled=self.bfloat16)
-        if hides.any():
-            with torch.no_grad(), half:
-                logits[hides] = logits_of(once[hides].to(known.device)).to(known)
+        """Run each distinct mask once; the logits of the unmasked photo are known already."""
+        distinct, inverse = masks.unique(dim=0, return_inverse=True)
+        unmasked = self.traced.logits.detach()
+        logits = unmasked.repeat(len(distinct), 1)
+        nonempty = distinct.any(dim=1)
+        autocast = torch.autocast(unmasked.device.type, torch.bfloat16, enabled=self.bfloat16)
+        if nonempty.any():
+            with torch.no_grad(), autocast:
+                masked = logits_of(distinct[nonempty].to(unmasked.device))
+                logits[nonempty] = masked.to(unmasked)
         problem = self.traced.model.problem
         if self.versus is None:
-            return scores(logits, problem, self.temperature)[places, self.target]
+            return scores(logits, problem, self.temperature)[inverse, self.target]
         pair = logits[:, [self.target, self.versus]]
         if problem == "regression":
-            return (pair[:, 0] - pair[:, 1])[places]
-        return scores(pair, "single_label", self.temperature)[places, 0]
+            return (pair[:, 0] - pair[:, 1])[inverse]
+        return scores(pair, "single_label", self.temperature)[inverse, 0]

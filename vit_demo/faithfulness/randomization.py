@@ -1,4 +1,4 @@
-"""Randomisation: a map that shows what a model learnt must change when that is taken away."""
+"""Model randomization: a map that depends on the weights must change when they are randomized."""
 
 import re
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from vit_demo.errors import ConfigError, MethodError, nearest
 from vit_demo.explanations import Method, Options
 from vit_demo.models import Classifier
 
-# What a parameter belongs to: the innermost numbered part of its name, or else the first word.
+# The part of a parameter: its name up to the last numbered component, or else the first component.
 NUMBERED = re.compile(r"^(.*\.\d+)\.")
 
 
 @dataclass(frozen=True)
 class MapSimilarity:
-    """How like the first map is the one after everything up to `part` was made random.
+    """Similarity of the original map to the map after all parts up to `part` were randomized.
 
-    `value` is Spearman's rank correlation over the patches; None where nothing of a map was left.
+    `value` is Spearman's rank correlation over the patches; None if there was no map.
     """
 
     part: str
@@ -29,10 +29,10 @@ class MapSimilarity:
 
 
 def parts_of(model: nn.Module) -> list[str]:
-    """The parts of a model that hold parameters, the last declared first: "head", "norm" …
+    """The parts of a model with parameters, in reverse order of declaration: "head", "norm" …
 
-    That is from the head down, but for what a model declares out of its order. What is no
-    parameter, like the statistics of a batch norm, is never forgotten.
+    For most models this is the order from the head down. Buffers, such as the statistics of a
+    batch norm, are not randomized.
     """
     ordered: dict[str, None] = {}
     for name, _ in model.named_parameters():
@@ -49,26 +49,26 @@ def randomize_cascade(
     parts: Sequence[str] | None = None,
     seed: int = 0,
 ) -> list[MapSimilarity]:
-    """The map again and again, while the parts are made random one after the other, head first.
+    """Recompute the map while the parts are randomized one after the other, from the head down.
 
-    Adebayo et al. 2018, arXiv 1810.03292: 1 means that the map does not depend on what was learnt
-    there. The model itself is left alone; a copy is changed. `parts` says after which of
-    `parts_of` to look, all if left out. Raises ConfigError for a part that the model has not.
+    Adebayo et al. 2018, arXiv 1810.03292: a similarity of 1 means that the map does not depend on
+    the randomized weights. The model is not changed; a copy is. `parts` selects after which of
+    `parts_of` the map is computed, by default all. Raises ConfigError for an unknown part.
     """
     known = parts_of(model)
     for part in parts or ():
         if part not in known:
             raise ConfigError(f"The model has no part '{part}'; {nearest(part, known)}")
-    asked = torch.tensor([target])
-    before = method(method.run_with_trace(model, pixels), asked, options)[0]
+    classes = torch.tensor([target])
+    before = method(method.run_with_trace(model, pixels), classes, options)[0]
     changed = deepcopy(model)
     generator = torch.Generator().manual_seed(seed)
     found = []
     for part in known:
-        _randomise(changed, part, generator)
+        _randomize(changed, part, generator)
         if parts is None or part in parts:
             try:
-                after = method(method.run_with_trace(changed, pixels), asked, options)[0]
+                after = method(method.run_with_trace(changed, pixels), classes, options)[0]
             except MethodError:
                 found.append(MapSimilarity(part, None))
             else:
@@ -79,7 +79,7 @@ def randomize_cascade(
 def rank_correlation(
     one: Float[Tensor, "rows cols"], other: Float[Tensor, "rows cols"]
 ) -> float | None:
-    """Spearman's: how alike two maps order the patches, from −1 to 1; None for an even map."""
+    """Spearman's rank correlation of two maps, from −1 to 1; None for a constant map."""
     ranks = torch.stack([_ranks(one.flatten()), _ranks(other.flatten())])
     if (ranks.amin(dim=1) == ranks.amax(dim=1)).any():
         return None
@@ -87,10 +87,10 @@ def rank_correlation(
 
 
 def _ranks(values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """Places by value; equal values share the mean of theirs."""
-    _, places, counts = values.unique(return_inverse=True, return_counts=True)
+    """Ranks by value; equal values share the mean of their ranks."""
+    _, inverse, counts = values.unique(return_inverse=True, return_counts=True)
     last = counts.cumsum(dim=0).double()
-    return (last - (counts - 1) / 2)[places]
+    return (last - (counts - 1) / 2)[inverse]
 
 
 def _part(name: str) -> str:
@@ -98,11 +98,11 @@ def _part(name: str) -> str:
     return numbered[1] if numbered else name.split(".")[0]
 
 
-def _randomise(model: nn.Module, part: str, generator: torch.Generator) -> None:
-    """Noise of each tensor's own mean and spread: what was learnt goes, the scale stays."""
+def _randomize(model: nn.Module, part: str, generator: torch.Generator) -> None:
+    """Replace each tensor by noise with the same mean and standard deviation."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if _part(name) == part:
                 noise = torch.randn(parameter.shape, generator=generator).to(parameter)
-                spread, mean = torch.std_mean(parameter.float(), correction=0)
-                parameter.copy_(mean + spread * noise)
+                std, mean = torch.std_mean(parameter.float(), correction=0)
+                parameter.copy_(mean + std * noise)

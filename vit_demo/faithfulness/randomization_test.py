@@ -1,4 +1,4 @@
-"""Randomisation over many photos: which maps stay the same though the model has forgotten."""
+"""Randomization on many photos: which maps stay the same although the weights are random."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class RandomizationResult:
-    """After everything up to `part` was made random: the mean likeness to the first maps.
+    """The mean similarity to the original maps after all parts up to `part` were randomized.
 
-    Photos where nothing of a map was left do not count; None where there was none.
+    Photos without a map do not count; None if there was no photo with a map.
     """
 
     part: str
@@ -35,31 +35,31 @@ def randomization_test(
     report: Report | None = None,
     options: Mapping[str, Options] | None = None,
 ) -> dict[str, list[RandomizationResult]]:
-    """The cascade of every method on every photo, for the class that is likeliest at first.
+    """The cascade of every method on every photo, for the top class of the original model.
 
-    `options` are those of some methods, by name. Each photo has noise of its own; where a method
-    finds no map of it, it does not count. Raises PhotoError for one that cannot be read.
+    `options` maps names of methods to their options. Each photo has its own random weights. A photo
+    for which a method gives no map does not count. Raises PhotoError for one that cannot be read.
     """
     model = checkpoint.model
     found: dict[str, list[list[float | None]]] = {method.name: [] for method in methods}
-    for place, photo in enumerate(photos):
+    for number, photo in enumerate(photos):
         pixels = checkpoint.preprocessing(read_photo(photo)).pixels
         target = int(run_with_trace(model, pixels).logits.argmax())
         for method in methods:
-            told = method.options((options or {}).get(method.name, {}), model)
+            complete = method.options((options or {}).get(method.name, {}), model)
             try:
-                steps = randomize_cascade(method, model, pixels, target, told, seed=place)
+                steps = randomize_cascade(method, model, pixels, target, complete, seed=number)
             except MethodError:
                 continue
             found[method.name].append([step.value for step in steps])
         if report:
-            report(place + 1, len(photos))
+            report(number + 1, len(photos))
     return {name: _means(model, lines) for name, lines in found.items()}
 
 
 def _means(model: nn.Module, lines: Sequence[Sequence[float | None]]) -> list[RandomizationResult]:
     means = []
-    for place, part in enumerate(parts_of(model)):
-        known = [value for line in lines if (value := line[place]) is not None]
-        means.append(RandomizationResult(part, fmean(known) if known else None, len(known)))
+    for number, part in enumerate(parts_of(model)):
+        values = [value for line in lines if (value := line[number]) is not None]
+        means.append(RandomizationResult(part, fmean(values) if values else None, len(values)))
     return means

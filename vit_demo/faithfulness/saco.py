@@ -1,6 +1,6 @@
-"""SaCo: do patches with more salience really weigh more?
+"""SaCo: do patches with more salience have more effect on the probability?
 
-maps   several maps of one photo      groups   equal parts of a photo's patches
+maps   several maps of one photo      groups   groups of a photo's patches, of equal size
 """
 
 import torch
@@ -20,12 +20,13 @@ def salience_weighted(
 ) -> float:
     """The salience-guided faithfulness coefficient, in [−1, 1] (Wu et al., CVPR 2024).
 
-    For every pair of groups the difference in salience counts for the map where the group with
-    more salience has at least the effect of the other one, else against it. 0 for an even map,
-    which claims nothing. Raises ConfigError for groups that do not stand by falling salience.
+    Each pair of groups contributes its difference in salience: positively if the group with more
+    salience has at least the effect of the other one, otherwise negatively. The result is
+    normalized to [−1, 1]; it is 0 for a uniform map. Raises ConfigError for groups that are not
+    sorted by descending salience.
     """
     if (salience.diff() > 0).any():
-        raise ConfigError("The groups do not stand by falling salience; sort them first.")
+        raise ConfigError("The groups are not in order of descending salience; sort them first.")
     first, second = torch.triu_indices(len(salience), len(salience), offset=1)
     claimed = (salience[first] - salience[second]).double()
     kept = torch.where(effect[first] >= effect[second], claimed, -claimed)
@@ -33,19 +34,19 @@ def salience_weighted(
     return float(kept.sum() / total) if total > 0 else 0.0
 
 
-def saco(case: MaskedClassifier, maps: Maps, groups: int = GROUPS) -> list[float]:
-    """The coefficient of each map: groups by falling salience, each hidden alone.
+def saco(classifier: MaskedClassifier, maps: Maps, groups: int = GROUPS) -> list[float]:
+    """The coefficient of each map, from groups of patches by descending salience.
 
-    The patches of a group get the photo's mean colour; its effect is the fall of the class's
-    probability, its salience the mean over its patches, since a group may have one more than
-    another. Small grids have fewer groups.
+    Each group is masked alone, with the photo's mean color. Its effect is the decrease in the
+    class's probability; its salience is the mean over its patches, because group sizes can differ
+    by one. A small grid has fewer groups.
     """
     rankings = [ranking(heatmap) for heatmap in maps]
     masks = torch.stack([_parts(nested(ranked, groups)) for ranked in rankings])
-    nothing = torch.zeros_like(masks[0, :1])
+    unmasked = torch.zeros_like(masks[0, :1])
     flat = rearrange(masks, "maps groups patches -> (maps groups) patches")
-    whole, *rest = case.greyed(torch.cat([nothing, flat])).split([1, len(flat)])
-    effects = rearrange(whole - rest[0], "(maps groups) -> maps groups", maps=len(maps))
+    whole, masked = classifier.greyed(torch.cat([unmasked, flat])).split([1, len(flat)])
+    effects = rearrange(whole - masked, "(maps groups) -> maps groups", maps=len(maps))
     return [
         salience_weighted(_means(mask, heatmap), effect)
         for mask, heatmap, effect in zip(masks, maps, effects, strict=True)
@@ -55,11 +56,11 @@ def saco(case: MaskedClassifier, maps: Maps, groups: int = GROUPS) -> list[float
 def _means(
     masks: Bool[Tensor, "groups patches"], heatmap: Float[Tensor, "rows cols"]
 ) -> Float[Tensor, " groups"]:
-    """The mean of each group; what rounding makes a little larger than the one before is not."""
+    """The mean of each group, made non-increasing, since rounding can break the order."""
     sums = masks.double() @ heatmap.flatten().double()
     return (sums / masks.sum(dim=1)).cummin(dim=0).values
 
 
 def _parts(masks: Bool[Tensor, "points patches"]) -> Bool[Tensor, "groups patches"]:
-    """What each step of a nested selection adds to the one before."""
+    """The patches that each step of a nested selection adds to the previous one."""
     return masks[1:] & ~masks[:-1]

@@ -1,9 +1,9 @@
-"""A study as numbers, for JSON and for tables: every figure beside noise and beside rollout."""
+"""A benchmark as numbers for JSON and tables: every score, compared with noise and rollout."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vit_demo.faithfulness.benchmark import USUAL, Benchmark, Mean
+from vit_demo.faithfulness.benchmark import BASELINE, Benchmark, Mean
 from vit_demo.faithfulness.map_scores import CONTROL, FIGURES, deleting
 from vit_demo.faithfulness.randomization_test import RandomizationResult
 
@@ -11,7 +11,7 @@ from vit_demo.faithfulness.randomization_test import RandomizationResult
 def as_json(
     whole: Benchmark, randomization_test: Mapping[str, Sequence[RandomizationResult]]
 ) -> dict[str, Any]:
-    """The study, with the choice made on one half of its photos and judged on the other."""
+    """The benchmark; its `choice` is made on one half of the photos and scored on the other."""
     content: dict[str, Any] = {
         "checkpoint": whole.ref,
         "photos": len(whole.records),
@@ -23,12 +23,12 @@ def as_json(
         "curves": {figure: _curves(whole, figure) for figure in ("deletion", "insertion")},
     }
     if halves := whole.halves():
-        choosing, judging = halves
+        selection, report = halves
         content["choice"] = {
-            "photos": [len(choosing.records), len(judging.records)],
-            "ranked": choosing.ranked(),
-            "quick": choosing.ranked(whole.quick),
-            "methods": _methods(judging),
+            "photos": [len(selection.records), len(report.records)],
+            "ranked": selection.ranked(),
+            "quick": selection.ranked(whole.quick),
+            "methods": _methods(report),
         }
     if randomization_test:
         content["randomised"] = {
@@ -52,14 +52,14 @@ def _methods(study: Benchmark) -> dict[str, Any]:
 
 
 def _curves(study: Benchmark, figure: str) -> dict[str, list[float]]:
-    """The mean curves: shares of the patches, and each method's probabilities there."""
+    """The mean curves: fractions of the patches, and each method's probabilities there."""
     curves = {name: study.curve(name, figure).tolist() for name in study.methods}
     shares, _ = curves[CONTROL]
-    return {"shares": shares, **{name: heights for name, (_, heights) in curves.items()}}
+    return {"shares": shares, **{name: values for name, (_, values) in curves.items()}}
 
 
 def _figure(study: Benchmark, name: str, figure: str) -> dict[str, Any]:
-    others = {f"less_{other}": other for other in (CONTROL, USUAL) if other != name}
+    others = {f"less_{other}": other for other in (CONTROL, BASELINE) if other != name}
     return {
         **_mean(study.mean(name, figure)),
         **{

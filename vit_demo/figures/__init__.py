@@ -1,4 +1,4 @@
-"""Pictures of maps: they take a heatmap and a photo and know nothing of models."""
+"""Drawing: figures take heatmaps, photos and numbers, and know nothing about models."""
 
 from vit_demo.figures.colour import ColourScale
 from vit_demo.figures.overlay import draw_overlay

@@ -1,4 +1,4 @@
-"""Numbers → colours, and what the colours stand for."""
+"""Values → colors, and the scale of the color bar."""
 
 import sys
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from matplotlib.colors import to_hex
 from torch import Tensor
 
-# Perceptually uniform, readable without colour vision; the second one has a neutral middle.
+# Perceptually uniform and readable for color-blind people; the second one has a neutral middle.
 SEQUENTIAL, DIVERGING = "inferno", "PuOr_r"
 
 PERCENTILE = 99.0
@@ -18,11 +18,11 @@ PERCENTILE = 99.0
 
 @dataclass(frozen=True)
 class ColourScale:
-    """The values at the two ends of the colour bar.
+    """The values at the two ends of the color bar.
 
-    The upper end is a percentile of the map rather than its maximum: one very hot patch would
-    otherwise leave the rest without colour. The numbers themselves are never changed; `clipped`
-    patches lie beyond the end and are drawn in its colour.
+    The upper end is a percentile of the map instead of its maximum, because one very large value
+    would make all other patches look the same. The values are not changed; `clipped` patches are
+    beyond the end and have its color.
     """
 
     low: float
@@ -37,7 +37,7 @@ class ColourScale:
         signed: bool = False,
         percentile: float = PERCENTILE,
     ) -> "ColourScale":
-        """The scale that suits one map; a signed one is symmetric about zero."""
+        """The scale for one map; for a signed map it is symmetric about zero."""
         values = heatmap.abs() if signed else heatmap
         high = float(torch.quantile(values.flatten().double(), percentile / 100))
         low = -high if signed else float(values.min())
@@ -45,16 +45,16 @@ class ColourScale:
 
     @property
     def colormap(self) -> str:
-        """Its name in matplotlib."""
+        """The name of the colormap in matplotlib."""
         return DIVERGING if self.signed else SEQUENTIAL
 
     def colours(self, values: Float[Tensor, "rows cols"]) -> UInt8[np.ndarray, "rows cols 3"]:
         """RGB of every value."""
-        spread = max(self.high - self.low, sys.float_info.min)
-        placed = ((values.double() - self.low) / spread).clamp(0, 1)
-        return mpl.colormaps[self.colormap](placed.numpy(), bytes=True)[..., :3]
+        span = max(self.high - self.low, sys.float_info.min)
+        normalized = ((values.double() - self.low) / span).clamp(0, 1)
+        return mpl.colormaps[self.colormap](normalized.numpy(), bytes=True)[..., :3]
 
     def stops(self, count: int) -> list[str]:
-        """`count` colours from end to end, as #rrggbb."""
+        """`count` colors from low to high, as #rrggbb."""
         colormap = mpl.colormaps[self.colormap]
         return [to_hex(colormap(i / (count - 1))) for i in range(count)]

@@ -1,4 +1,4 @@
-"""How training went: one run, or several side by side."""
+"""Training curves: one run, or several for comparison."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -15,15 +15,15 @@ Points = Sequence[tuple[int, float]]
 
 WIDTH_INCHES, HEIGHT_INCHES = 7.2, 4.0
 
-# From one line of words to the next, in heights of a line.
+# Distance between two lines of text, in heights of a line.
 LINE_SPACING = 1.2
 
-# Where a comparison ends above 100 %, so that two scores of 100 % find room there.
+# The top of the comparison's y-axis, above 100 %, so that the labels of two perfect scores fit.
 HEADROOM = 1.14
 
 
 def save_curves(losses: Points, accuracies: Points, path: Path) -> None:
-    """Loss of every step, and the share of held-out photos named rightly, over the steps."""
+    """Plot the training loss and the held-out accuracy over the steps."""
     figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout="constrained")
     FigureCanvasAgg(figure)
     left = figure.add_subplot()
@@ -32,7 +32,7 @@ def save_curves(losses: Points, accuracies: Points, path: Path) -> None:
     left.set_ylabel("training loss", color=QUIET)
     right = left.twinx()
     right.plot(*zip(*accuracies, strict=True), color=BAR, marker="o")
-    right.set_ylabel("held-out photos named rightly", color=BAR)
+    right.set_ylabel("held-out accuracy", color=BAR)
     right.yaxis.set_major_formatter(PercentFormatter(1))
     right.set_ylim(top=1)
     for axes in (left, right):
@@ -41,9 +41,9 @@ def save_curves(losses: Points, accuracies: Points, path: Path) -> None:
 
 
 def draw_comparison(accuracies: Mapping[str, Sequence[float]]) -> Figure:
-    """Share of held-out photos named rightly after each epoch, one line for every run.
+    """Held-out accuracy after each epoch, one line per run.
 
-    Every line's last score stands at its end; no score is written over another.
+    The last accuracy is written at the end of each line, without overlaps.
     """
     figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout="constrained")
     FigureCanvasAgg(figure)
@@ -53,35 +53,35 @@ def draw_comparison(accuracies: Mapping[str, Sequence[float]]) -> Figure:
         axes.plot(range(1, last + 1), line, color=colour, marker="o")
         axes.text(last, line[-1], f"{name} {line[-1]:.1%}", ha="right", va="bottom", color=colour)
     axes.set_xlabel("epoch", color=INK)
-    axes.set_ylabel("held-out photos named rightly", color=INK)
+    axes.set_ylabel("held-out accuracy", color=INK)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_ylim(0, HEADROOM)
     axes.spines[["top", "right"]].set_visible(False)
     figure.draw_without_rendering()
-    _part(axes)
+    _separate_labels(axes)
     return figure
 
 
-def _part(axes: Axes) -> None:
-    """Lift all words off the points that they belong to, and push them apart."""
+def _separate_labels(axes: Axes) -> None:
+    """Move all labels above their points and away from each other."""
     to_data = axes.transData.inverted()
     boxes = [text.get_window_extent().transformed(to_data) for text in axes.texts]
     gap = LINE_SPACING * max(box.height for box in boxes)
-    wanted = [box.y0 + gap / 2 for box in boxes]
-    for text, place in zip(axes.texts, spread(wanted, gap, axes.get_ylim()[1] - gap), strict=True):
-        text.set_y(place)
+    above = [box.y0 + gap / 2 for box in boxes]
+    for text, y in zip(axes.texts, spread(above, gap, axes.get_ylim()[1] - gap), strict=True):
+        text.set_y(y)
 
 
-def spread(places: Sequence[float], gap: float, highest: float) -> list[float]:
-    """Places at least `gap` apart and none above `highest`, in the order of those given.
+def spread(positions: Sequence[float], gap: float, highest: float) -> list[float]:
+    """Move positions so that they differ by at least `gap` and none exceeds `highest`.
 
-    They are pushed up where they are too close, and down again where the room above ends.
+    Positions that are too close are pushed up, then down again from `highest`.
     """
-    order = sorted(range(len(places)), key=lambda number: places[number])
-    apart = list(places)
+    order = sorted(range(len(positions)), key=lambda number: positions[number])
+    spaced = list(positions)
     for lower, upper in pairwise(order):
-        apart[upper] = max(apart[upper], apart[lower] + gap)
+        spaced[upper] = max(spaced[upper], spaced[lower] + gap)
     for above, number in enumerate(reversed(order)):
-        apart[number] = min(apart[number], highest - above * gap)
-    return apart
+        spaced[number] = min(spaced[number], highest - above * gap)
+    return spaced

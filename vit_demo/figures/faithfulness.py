@@ -1,4 +1,4 @@
-"""Faithfulness as one picture: deletion and insertion curves, SaCo, and what forgetting changes."""
+"""The faithfulness figure: deletion and insertion curves, SaCo, and the randomization test."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,10 @@ from vit_demo.figures.sheet import INK, QUIET
 
 PANEL_WIDTH, HEIGHT = 4.6, 3.6
 
-# An even number of panels stands in pairs, an odd one in rows of three.
+# An even number of panels is arranged in two columns, an odd one in three.
 PAIR, ROW = 2, 3
 
-# Okabe & Ito's colours, told apart by every eye; noise is always grey and dashed.
+# The color-blind safe palette of Okabe & Ito; noise is always gray and dashed.
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
@@ -42,7 +42,7 @@ class Lines:
 
 @dataclass(frozen=True)
 class Steps:
-    """A panel of values at named places, by method; None where there is no value."""
+    """A panel of values at named steps, by method; None for a missing value."""
 
     title: str
     up: str
@@ -63,7 +63,7 @@ Panel = Lines | Steps | Spans
 
 
 def draw_faithfulness(panels: Sequence[Panel], noise: str) -> Figure:
-    """All panels side by side; a method has the same colour in each, and `noise` is grey."""
+    """Draw all panels; a method has the same color in each, and `noise` is gray."""
     across = min(len(panels), ROW if len(panels) % PAIR else PAIR)
     down = math.ceil(len(panels) / across)
     size = (PANEL_WIDTH * across, HEIGHT * down)
@@ -92,7 +92,7 @@ def _styles(panels: Sequence[Panel], noise: str) -> dict[str, Style]:
     for panel in panels:
         names |= dict.fromkeys(panel.spans if isinstance(panel, Spans) else panel.lines)
     others = (name for name in names if name != noise)
-    styles = {name: Style(COLOURS[place % len(COLOURS)]) for place, name in enumerate(others)}
+    styles = {name: Style(COLOURS[number % len(COLOURS)]) for number, name in enumerate(others)}
     return {**styles, noise: Style(QUIET, "--")}
 
 
@@ -113,10 +113,10 @@ def _draw_steps(axes: Axes, panel: Steps, styles: Mapping[str, Style]) -> None:
 
 
 def _draw_spans(axes: Axes, panel: Spans, styles: Mapping[str, Style]) -> None:
-    for place, (name, (mean, (low, high))) in enumerate(panel.spans.items()):
+    for y, (name, (mean, (low, high))) in enumerate(panel.spans.items()):
         colour = styles[name].colour
-        axes.plot((low, high), (place, place), color=colour, linewidth=3, alpha=0.5)
-        axes.plot(mean, place, marker="o", color=colour)
+        axes.plot((low, high), (y, y), color=colour, linewidth=3, alpha=0.5)
+        axes.plot(mean, y, marker="o", color=colour)
     axes.axvline(0, color=QUIET, linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(panel.spans)), list(panel.spans))
     axes.invert_yaxis()

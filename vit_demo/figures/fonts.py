@@ -1,4 +1,4 @@
-"""Words in every script: fonts of this machine for letters that the figures' own font lacks."""
+"""Fallback fonts: system fonts for characters that the figures' own font does not have."""
 
 from collections.abc import Collection, Iterable
 from contextlib import suppress
@@ -14,10 +14,10 @@ from matplotlib.font_manager import (
 )
 from matplotlib.text import Text
 
-# The Unicode Consortium's font, which comes with matplotlib: a box that tells the script.
+# The Unicode Consortium's font, included in matplotlib: it draws a box with the script's name.
 LAST_RESORT = "Last Resort High-Efficiency"
 
-# Families that write Chinese, and mostly Japanese and Korean as well: the better drawn first.
+# Font families with Chinese characters, most with Japanese and Korean too, in order of preference.
 FAMILIES = (
     "Noto Sans CJK SC",
     "Noto Sans SC",
@@ -37,15 +37,16 @@ FAMILIES = (
     LAST_RESORT,
 )
 
-# The weights that figures use: matplotlib logs a complaint for a font that lacks the one asked for.
+# The weights that figures use; matplotlib logs a warning if a font lacks the requested weight.
 WEIGHTS = (400, 700)
-LENT = "vit_demo: "
+# Prefix of the names under which fallback fonts are registered with matplotlib.
+PREFIX = "vit_demo: "
 
 
 def add_fallback_fonts(figure: Figure) -> None:
-    """Let other fonts write what a text's own font cannot; texts that lack nothing stay as is.
+    """Add fallback fonts to texts whose own font lacks a character; other texts are not changed.
 
-    Where no font of the machine can, a box stands for the letter, without a warning of matplotlib.
+    If no installed font has the character, a box is drawn, without a warning from matplotlib.
     """
     lacking = [text for text in figure.findobj(Text) if isinstance(text, Text) and lacks(text)]
     if lacking:
@@ -55,27 +56,27 @@ def add_fallback_fonts(figure: Figure) -> None:
 
 
 def lacks(text: Text) -> bool:
-    """Whether there is a letter in it that its own font cannot write."""
+    """Whether the text has a character that its own font does not have."""
     font = get_font(fontManager.findfont(text.get_fontproperties()))
     letters = {letter for letter in text.get_text() if not letter.isspace()}
     return any(not font.get_char_index(ord(letter)) for letter in letters)
 
 
 def preferred(installed: Collection[str]) -> list[str]:
-    """Those of the families that are installed, the better drawn first."""
+    """The installed families, in order of preference."""
     return [family for family in FAMILIES if family in installed]
 
 
 def faces(entries: Iterable[FontEntry], family: str) -> list[FontEntry]:
-    """One face of a family for every weight that figures use, under a name of our own.
+    """One face of a family for every weight that figures use, under a prefixed name.
 
-    A face of the nearest weight stands in for one that the family has not.
+    If the family lacks a weight, the face with the nearest weight is used.
     """
     own = [entry for entry in entries if entry.name == family]
     return [
         replace(
             min(own, key=lambda entry: abs(_weight(entry) - weight)),
-            name=LENT + family,
+            name=PREFIX + family,
             style="normal",
             variant="normal",
             stretch="normal",
@@ -87,22 +88,22 @@ def faces(entries: Iterable[FontEntry], family: str) -> list[FontEntry]:
 
 
 def _registered() -> list[str]:
-    """The names under which matplotlib finds the lent fonts, the last resort at the end."""
+    """The names under which matplotlib finds the fallback fonts, the last resort at the end."""
     if not set(preferred(fontManager.get_font_names())) - {LAST_RESORT}:
-        _look_again()
+        _add_new_fonts()
     installed = fontManager.get_font_names()
     families = preferred(installed)
     for family in families:
-        if LENT + family not in installed:
+        if PREFIX + family not in installed:
             fontManager.ttflist.extend(faces(fontManager.ttflist, family))
-    return [LENT + family for family in families]
+    return [PREFIX + family for family in families]
 
 
-def _look_again() -> None:
-    """Find fonts that were installed after matplotlib had written its list of them."""
+def _add_new_fonts() -> None:
+    """Add fonts that were installed after matplotlib created its font list."""
     known = {entry.fname for entry in fontManager.ttflist}
     for path in sorted(set(findSystemFonts()) - known):
-        # A file that is no font, or a broken one, writes no letters: what is left says so.
+        # Ignore broken font files; the remaining fonts are enough, or the last resort is used.
         with suppress(OSError, RuntimeError):
             fontManager.addfont(path)
 

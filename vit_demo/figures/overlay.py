@@ -1,4 +1,4 @@
-"""A map laid over the photo that it belongs to."""
+"""A map drawn over its photo."""
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -10,11 +10,11 @@ from vit_demo.figures.colour import ColourScale
 Box = tuple[float, float, float, float]
 Pixels = tuple[int, int, int, int]
 
-# Longer side of a drawn picture, in pixels: sharp on a projector, quick to send.
+# Longer side of a drawn picture in pixels: sharp on a projector, and small enough to send quickly.
 LONG_SIDE = 1024
 
-# The photo keeps some of its own colour under the map, and outside the map becomes a shadow.
-SATURATION, UNSEEN = 0.35, 0.25
+# Color saturation of the photo under the map, and brightness of the photo outside the map.
+SATURATION, BRIGHTNESS_OUTSIDE = 0.35, 0.25
 FRAME = (150, 150, 150)
 
 
@@ -28,9 +28,9 @@ def draw_overlay(
     smooth: bool = False,
     long_side: int = LONG_SIDE,
 ) -> Image.Image:
-    """Colour the part of the photo inside `box` (in its pixels) by the values of its patches.
+    """Color the part of the photo inside `box` (in pixels of the photo) by the patch values.
 
-    See `draw_patch_colors` for the rest.
+    The other parameters are those of `draw_patch_colors`.
     """
     colours = scale.colours(heatmap)
     return draw_patch_colors(photo, colours, box, seen, opacity, smooth, long_side)
@@ -45,12 +45,11 @@ def draw_patch_colors(
     smooth: bool = False,
     long_side: int = LONG_SIDE,
 ) -> Image.Image:
-    """Lay one RGB color per patch over the part of the photo inside `box` (in its pixels).
+    """Draw one RGB color per patch over the part of the photo inside `box` (in its pixels).
 
-    Patches at the edge may reach beyond what the model has `seen` of the photo (`box`, if left
-    out): they keep their size and are cut off there. What lies outside was never seen: it is dark,
-    behind a thin frame. Patches keep their edges unless `smooth` is asked for: they are what the
-    model reads.
+    `seen` is the part of the photo in the model's input (default `box`). Padded patches can extend
+    beyond it; they keep their size and are clipped. The photo outside is darkened, behind a thin
+    frame. Patches have sharp edges unless `smooth`, because the model has one value per patch.
     """
     zoom = long_side / max(photo.size)
     base = photo.resize((round(photo.width * zoom), round(photo.height * zoom)))
@@ -59,17 +58,17 @@ def draw_patch_colors(
     size = max(right - left, 1), max(bottom - top, 1)
     resample = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
     colours = Image.fromarray(colors).resize(size, resample)
-    inner = _inner((left, top, left + size[0], top + size[1]), seen, zoom)
+    inner = _clipped((left, top, left + size[0], top + size[1]), seen, zoom)
     colours = colours.crop((inner[0] - left, inner[1] - top, inner[2] - left, inner[3] - top))
-    drawn = ImageEnhance.Brightness(base).enhance(UNSEEN)
+    drawn = ImageEnhance.Brightness(base).enhance(BRIGHTNESS_OUTSIDE)
     drawn.paste(Image.blend(base.crop(inner), colours, opacity), inner[:2])
     frame = (inner[0] - 1, inner[1] - 1, inner[2], inner[3])
     ImageDraw.Draw(drawn).rectangle(frame, outline=FRAME)
     return drawn
 
 
-def _inner(drawn: Pixels, seen: Box | None, zoom: float) -> Pixels:
-    """The part of what would be drawn that was also seen, in drawn pixels."""
+def _clipped(drawn: Pixels, seen: Box | None, zoom: float) -> Pixels:
+    """The intersection of the drawn box with `seen`, in drawn pixels."""
     if seen is None:
         return drawn
     left, top, right, bottom = (round(edge * zoom) for edge in seen)

@@ -1,8 +1,8 @@
-"""The photo as the model reads it: cut into patches."""
+"""The model's input, cut into patches."""
 
 from PIL import Image
 
-# Zoom of the model's small picture, and the gap between two patches, in drawn pixels.
+# Zoom of the model's input, and the gap between two patches in drawn pixels.
 ZOOM, GAP = 4, 3
 
 
@@ -13,11 +13,10 @@ def draw_patches(
     zoom: int = ZOOM,
     gap: int = GAP,
 ) -> Image.Image:
-    """The very pixels that the model is given, every patch of its (rows, columns) a tile.
+    """The exact pixels of the model's input, one tile per patch of the (rows, columns) grid.
 
-    Pixels are not smoothed. Where a patch reaches beyond the picture, because the model pads it,
-    there is nothing to draw; where pixels are left over, the model does not read them. Both are
-    transparent, and so are the gaps.
+    Pixels are enlarged without smoothing. Padding beyond the picture and the gaps are transparent;
+    pixels that belong to no patch are not drawn, because the model does not read them.
     """
     rows, cols = grid
     tile = patch_size * zoom

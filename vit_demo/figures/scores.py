@@ -1,4 +1,4 @@
-"""Pictures of how a checkpoint scores: who was taken for whom, how honest, the worst mistakes."""
+"""Evaluation figures: confusion matrix, reliability diagrams and contact sheets of photos."""
 
 import math
 from collections.abc import Sequence
@@ -14,21 +14,21 @@ from torch import Tensor
 
 from vit_demo.figures.sheet import BAR, INK, QUIET
 
-# Inches. A matrix of a thousand classes still has to be a picture, so its cells grow small.
+# Inches. The side is limited, so a matrix of a thousand classes has small cells.
 CELL, LEAST_SIDE, MOST_SIDE, MARGIN = 0.62, 3.0, 16.0, 1.7
 
-# Above so many classes, numbers and names would only be dust.
+# With more classes than this, numbers and names would be unreadable.
 MOST_NUMBERED, MOST_NAMED = 25, 60
 
 PANEL, HEADROOM = 4.4, 1.25
 TILE_WIDTH, TILE_HEIGHT, TILES_ACROSS = 2.6, 3.1, 4
-# The heading has to fit above a single photo.
+# Minimum width in inches, so that the title fits above a single photo.
 LEAST_SHEET = 3.6
 
 
 @runtime_checkable
 class Bar(Protocol):
-    """Photos of like confidence, in (low, high]."""
+    """One bin of a reliability diagram: photos with a confidence in (low, high]."""
 
     @property
     def low(self) -> float: ...
@@ -44,7 +44,7 @@ class Bar(Protocol):
 
 @dataclass(frozen=True)
 class Panel:
-    """One reliability diagram: what is judged, the figure, and its bars."""
+    """One reliability diagram: its title and its bins."""
 
     title: str
     bars: Sequence[Bar]
@@ -52,14 +52,14 @@ class Panel:
 
 @dataclass(frozen=True)
 class Tile:
-    """One photo of a contact sheet, and the words under it."""
+    """One photo of a contact sheet, and the text under it."""
 
     photo: Image.Image
     words: str
 
 
 def draw_confusion(labels: Sequence[str], counts: Int[Tensor, "classes classes"]) -> Figure:
-    """Photos by class (rows) and answer (columns); colours are shares of a row."""
+    """Photos by true class (rows) and predicted class (columns); colors are shares of a row."""
     side = min(max(CELL * len(labels), LEAST_SIDE), MOST_SIDE)
     figure = _figure(side + MARGIN, side + MARGIN)
     axes = figure.add_subplot()
@@ -67,12 +67,12 @@ def draw_confusion(labels: Sequence[str], counts: Int[Tensor, "classes classes"]
     axes.imshow(shares.numpy(), cmap="Oranges", vmin=0, vmax=1)
     axes.xaxis.set_ticks_position("top")
     axes.xaxis.set_label_position("top")
-    axes.set_xlabel("said", color=QUIET)
-    axes.set_ylabel("is", color=QUIET)
-    places = range(len(labels)) if len(labels) <= MOST_NAMED else ()
-    names = [labels[place] for place in places]
-    axes.set_xticks(places, names, rotation=40, ha="left", color=INK, parse_math=False)
-    axes.set_yticks(places, names, color=INK, parse_math=False)
+    axes.set_xlabel("predicted", color=QUIET)
+    axes.set_ylabel("true", color=QUIET)
+    ticks = range(len(labels)) if len(labels) <= MOST_NAMED else ()
+    names = [labels[number] for number in ticks]
+    axes.set_xticks(ticks, names, rotation=40, ha="left", color=INK, parse_math=False)
+    axes.set_yticks(ticks, names, color=INK, parse_math=False)
     axes.tick_params(length=0)
     if len(labels) <= MOST_NUMBERED:
         _write_counts(axes, counts, shares.tolist())
@@ -91,7 +91,7 @@ def _write_counts(
 
 
 def draw_reliability(panels: Sequence[Panel]) -> Figure:
-    """How often answers of each confidence are right; honest ones lie on the diagonal."""
+    """Accuracy by confidence; perfectly calibrated predictions are on the diagonal."""
     figure = _figure(PANEL * len(panels), PANEL * HEADROOM)
     for number, panel in enumerate(panels, start=1):
         axes = figure.add_subplot(1, len(panels), number)
@@ -115,14 +115,14 @@ def draw_reliability(panels: Sequence[Panel]) -> Figure:
                 color=QUIET,
             )
         axes.set(xlim=(0, 1), ylim=(0, 1.06), xlabel="confidence", aspect="equal")
-        axes.set_ylabel("share named rightly" if number == 1 else "")
+        axes.set_ylabel("accuracy" if number == 1 else "")
         axes.set_title(panel.title, fontsize=10, color=INK, parse_math=False)
         axes.tick_params(colors=QUIET, labelsize=8)
     return figure
 
 
 def draw_contact_sheet(title: str, tiles: Sequence[Tile]) -> Figure:
-    """Photos in rows, each over its words."""
+    """A grid of photos, each with its text below."""
     across = max(1, min(len(tiles), TILES_ACROSS))
     rows = max(1, math.ceil(len(tiles) / across))
     figure = _figure(max(TILE_WIDTH * across, LEAST_SHEET), TILE_HEIGHT * rows + 0.5)
@@ -136,7 +136,7 @@ def draw_contact_sheet(title: str, tiles: Sequence[Tile]) -> Figure:
 
 
 def _figure(width: float, height: float) -> Figure:
-    """An empty white page, in inches."""
+    """An empty white figure; width and height in inches."""
     figure = Figure(figsize=(width, height), facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     return figure

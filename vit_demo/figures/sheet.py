@@ -1,4 +1,4 @@
-"""One sheet that explains itself: the photo, the map with its colour bar, the likeliest classes."""
+"""A self-explanatory slide: the photo, the map with its color bar, and the top classes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ from vit_demo.figures.fonts import add_fallback_fonts
 # A 16:9 slide; at this density a PNG is 1920 × 1080.
 WIDTH_INCHES, HEIGHT_INCHES, DOTS_PER_INCH = 12.8, 7.2, 150
 
-# In parts of the sheet's width and height; the caption is broken after LINE letters.
+# In fractions of the sheet's width and height; the caption is wrapped after LINE characters.
 LEFT, TOP, GAP, PICTURE_WIDTH, PICTURE_HEIGHT = 0.03, 0.84, 0.025, 0.36, 0.61
 LINE = 150
 
-# So that the numbers under the bar of a tall photo do not run into each other.
+# Minimum width of the color bar, so that its tick labels do not overlap.
 NARROWEST_BAR = 0.24
 
 INK, QUIET, BAR = "#1f2430", "#667085", "#c2410c"
@@ -32,10 +32,10 @@ INK, QUIET, BAR = "#1f2430", "#667085", "#c2410c"
 
 @dataclass(frozen=True)
 class Sheet:
-    """What stands on the sheet, in words and pictures ready to be placed.
+    """The texts and pictures of a sheet.
 
     `percent` says whether the map's values are shares, `class_percent` whether those of the
-    classes are: other numbers have no bar.
+    classes are; other values have no bar.
     """
 
     title: str
@@ -50,7 +50,7 @@ class Sheet:
 
 
 def draw_sheet(sheet: Sheet) -> Figure:
-    """Lay the sheet out."""
+    """Draw the sheet."""
     figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), facecolor="white")
     FigureCanvasAgg(figure)
     width, height = _picture_size(sheet.photo)
@@ -69,7 +69,7 @@ def draw_sheet(sheet: Sheet) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure in the format of the file's suffix; OutputError where that cannot be."""
+    """Write a figure in the format of the file's suffix; OutputError if it cannot be written."""
     add_fallback_fonts(figure)
     try:
         figure.savefig(path, dpi=DOTS_PER_INCH)
@@ -80,7 +80,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def _picture_size(photo: Image.Image) -> tuple[float, float]:
-    """Width and height of a picture on the sheet, as large as its place allows."""
+    """Width and height of a picture on the sheet, as large as possible."""
     slide = WIDTH_INCHES / HEIGHT_INCHES
     height = PICTURE_WIDTH * slide * photo.height / photo.width
     if height <= PICTURE_HEIGHT:
@@ -110,13 +110,13 @@ def _draw_colour_bar(figure: Figure, axes: Axes, sheet: Sheet) -> None:
 
 
 def _draw_classes(axes: Axes, classes: Sequence[tuple[str, float]], percent: bool) -> None:
-    places = range(len(classes))
+    rows = range(len(classes))
     if percent:
-        axes.barh(places, [probability for _, probability in classes], height=0.28, color=BAR)
-        axes.barh(places, [1] * len(classes), height=0.28, color="#eef0f3", zorder=0)
-    for place, (label, value) in zip(places, classes, strict=True):
-        axes.text(0, place - 0.25, label, fontsize=12, color=INK, parse_math=False)
+        axes.barh(rows, [probability for _, probability in classes], height=0.28, color=BAR)
+        axes.barh(rows, [1] * len(classes), height=0.28, color="#eef0f3", zorder=0)
+    for row, (label, value) in zip(rows, classes, strict=True):
+        axes.text(0, row - 0.25, label, fontsize=12, color=INK, parse_math=False)
         number = f"{value:.1%}" if percent else f"{value:.4g}"
-        axes.text(1, place - 0.25, number, fontsize=12, color=INK, ha="right")
+        axes.text(1, row - 0.25, number, fontsize=12, color=INK, ha="right")
     axes.set(xlim=(0, 1), ylim=(max(5, len(classes)) - 0.8, -0.45))
     axes.set_axis_off()

@@ -1,4 +1,4 @@
-"""Pictures of tokens: their colors over the photo, one patch marked, and the head after each layer.
+"""Figures of tokens: their colors over the photo, one marked patch, and the depth lens.
 
 layers   layers that the head can read
 """
@@ -20,14 +20,14 @@ COLORS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
 GREY = "#e4e7ec"
 MARK = (255, 230, 0)
 
-# A line round a patch is this share of the photo's longer side.
+# Width of the frame around a patch, as a fraction of the photo's longer side.
 MARK_WIDTH = 0.006
 
 
 def mark_patch(
     photo: Image.Image, box: Box, grid: tuple[int, int], patch: tuple[int, int]
 ) -> Image.Image:
-    """A copy of the photo with a frame round one patch (row, column) of the grid inside `box`."""
+    """A copy of the photo with a frame around one patch (row, column) of the grid inside `box`."""
     left, top, right, bottom = box
     (rows, cols), (row, col) = grid, patch
     across, down = (right - left) / cols, (bottom - top) / rows
@@ -42,8 +42,8 @@ def mark_patch(
 def draw_token_colors(photo: Image.Image, colored: Image.Image, title: str, caption: str) -> Figure:
     """The photo and the colors of its tokens, side by side."""
     figure = _figure(title, caption)
-    for place, picture in enumerate((photo, colored), start=1):
-        axes = figure.add_subplot(1, 2, place)
+    for number, picture in enumerate((photo, colored), start=1):
+        axes = figure.add_subplot(1, 2, number)
         axes.imshow(picture)
         axes.set_axis_off()
     return figure
@@ -57,7 +57,7 @@ def draw_depth_lens(
     title: str,
     caption: str,
 ) -> Figure:
-    """One line per class over the layers; grey behind layers whose answer is always the same."""
+    """One line per class over the layers; layers that do not depend on the photo are gray."""
     figure = _figure(title, caption)
     axes = figure.add_subplot()
     for layer, differs in zip(layers, depends, strict=True):
@@ -72,7 +72,7 @@ def draw_depth_lens(
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.spines[["top", "right"]].set_visible(False)
-    # Labels come from the checkpoint: text, never mathematics.
+    # Labels come from the checkpoint and must not be parsed as math text.
     for text in figure.legend(loc="outside right upper", frameon=False).get_texts():
         text.set_parse_math(False)
     return figure

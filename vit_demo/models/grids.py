@@ -58,10 +58,12 @@ def _spans(length: int, side: int, stride: int, start: int) -> Int[Tensor, "out 
     return torch.where((span >= 0) & (span < length), span, PADDING)
 
 
-def resize_sharing(old: Grid, new: Grid, device: torch.device) -> LinearMixing:
+def resize_sharing(
+    old: Grid, new: Grid, device: torch.device, corners: bool = False
+) -> LinearMixing:
     """Bilinear resizing: every output is a stated mix of at most four inputs."""
-    row_share, rows = _bilinear(old[0], new[0])
-    col_share, cols = _bilinear(old[1], new[1])
+    row_share, rows = _bilinear(old[0], new[0], corners)
+    col_share, cols = _bilinear(old[1], new[1], corners)
     index = rows[:, None, :, None] * old[1] + cols[None, :, None, :]
     share = row_share[:, None, :, None] * col_share[None, :, None, :]
     return LinearMixing(
@@ -72,22 +74,30 @@ def resize_sharing(old: Grid, new: Grid, device: torch.device) -> LinearMixing:
 
 
 def _bilinear(
-    old: int, new: int
+    old: int, new: int, corners: bool
 ) -> tuple[Float[Tensor, "new children"], Int[Tensor, "new children"]]:
     """Shares and numbers of the two neighbours along one axis, read off resizing itself."""
     neighbours = 2
-    resized = functional.interpolate(torch.eye(old)[None], size=new, mode="linear")[0]
+    resized = functional.interpolate(
+        torch.eye(old)[None], size=new, mode="linear", align_corners=corners
+    )[0]
     shares, numbers = resized.T.topk(min(neighbours, old), dim=1)
     return shares, numbers
 
 
 def resized(
-    features: Float[Tensor, "b c h w"], size: Grid, trace: Trace | None = None
+    features: Float[Tensor, "b c h w"],
+    size: Grid,
+    trace: Trace | None = None,
+    corners: bool = False,
 ) -> Float[Tensor, "b c rows cols"]:
-    """Features on a grid of another size, bilinearly, and the flow of that if anyone watches."""
+    """Features on a grid of another size, bilinearly, and the flow of that if anyone watches.
+
+    `corners` says whether the middles of the outermost places stay where they are, or their edges.
+    """
     grid = (features.shape[2], features.shape[3])
     if grid == size:
         return features
     if trace is not None:
-        trace.record(resize_sharing(grid, size, features.device))
-    return functional.interpolate(features, size=size, mode="bilinear", align_corners=False)
+        trace.record(resize_sharing(grid, size, features.device, corners))
+    return functional.interpolate(features, size=size, mode="bilinear", align_corners=corners)

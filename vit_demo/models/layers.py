@@ -6,6 +6,7 @@ d   token width      heads        attention heads
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -14,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vit_demo.trace import Attention, Trace
+from vit_demo.trace import Attention, Bias, Trace
 
 Gelu = Literal["exact", "tanh", "quick"]
 Activation = Gelu | Literal["silu"]
@@ -75,13 +76,25 @@ class UnfoldPatchEmbedding(nn.Module):
         return self.proj(patches)
 
 
+@dataclass(frozen=True, eq=False)
+class Positions:
+    """What attention knows of where tokens stand: a bias on its scores, or a rotation of both.
+
+    `rotate` is applied to queries and to keys.
+    """
+
+    bias: Bias | None = None
+    rotate: Callable[[Tensor], Tensor] | None = None
+
+
 class SelfAttention(nn.Module):
     """Multi-head self-attention over all tokens, with one projection for query, key and value.
 
     The heads together may be wider or narrower than the tokens; `proj` brings them back. Groups of
     tokens that attend apart come as a larger batch, (b groups); `index` then says, for the trace,
     which token of the whole each of them is. With `qk_norm_eps` every head's queries and keys are
-    normalised before they meet.
+    normalised before they meet, by root mean squares alone with `rms_norm`. `norm` stands between
+    attention and the last projection.
     """
 
     def __init__(
@@ -94,15 +107,20 @@ class SelfAttention(nn.Module):
         dropout: float,
         qk_norm_eps: float | None = None,
         proj_bias: bool = True,
+        rms_norm: bool = False,
+        norm: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.heads = heads
         self.attention_dropout = attention_dropout
         self.qkv = nn.Linear(width, 3 * heads * head_width, bias=qkv_bias)
         self.q_norm, self.k_norm = (
-            nn.Identity() if qk_norm_eps is None else nn.LayerNorm(head_width, eps=qk_norm_eps)
+            nn.Identity()
+            if qk_norm_eps is None
+            else (nn.RMSNorm if rms_norm else nn.LayerNorm)(head_width, eps=qk_norm_eps)
             for _ in ("query", "key")
         )
+        self.norm = norm or nn.Identity()
         self.proj = nn.Linear(heads * head_width, width, bias=proj_bias)
         self.proj_drop = nn.Dropout(dropout)
 
@@ -112,6 +130,7 @@ class SelfAttention(nn.Module):
         trace: Trace | None = None,
         index: Int[Tensor, "groups n"] | None = None,
         read: int | None = None,
+        positions: Positions | None = None,
     ) -> Float[Tensor, "b n d"]:
         """With `read`, only the queries of so many tokens in front leave a graph."""
         # Cut before it is rearranged: so the backward pass joins the three slopes in one copy.
@@ -120,10 +139,17 @@ class SelfAttention(nn.Module):
             for part in self.qkv(tokens).chunk(3, dim=-1)
         )
         query, key = self.q_norm(query), self.k_norm(key)
+        bias, rotate = (None, None) if positions is None else (positions.bias, positions.rotate)
+        if rotate is not None:
+            query, key = rotate(query), rotate(key)
         dropout = self.attention_dropout if self.training else 0.0
+        added = None if bias is None else bias.rows(slice(None))
 
         def attend(query: Float[Tensor, "b heads q d"]) -> Float[Tensor, "b heads q d"]:
-            return functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+            mask = None if added is None else added[:, :, : query.shape[2]]
+            return functional.scaled_dot_product_attention(
+                query, key, value, attn_mask=mask, dropout_p=dropout
+            )
 
         attn_output = attend(query) if read is None else graph_of_first(attend, query, read)
         if trace is not None:
@@ -138,41 +164,64 @@ class SelfAttention(nn.Module):
                     index=index,
                     tokens=index.numel(),
                     scale=query.shape[-1] ** -0.5,
+                    bias=bias,
                 )
             )
-        return self.proj_drop(self.proj(rearrange(attn_output, "b heads n d -> b n (heads d)")))
+        together = rearrange(attn_output, "b heads n d -> b n (heads d)")
+        return self.proj_drop(self.proj(self.norm(together)))
 
 
 class Mlp(nn.Module):
-    """Two linear layers with an activation between, applied to every token alone."""
+    """Two linear layers with an activation between, applied to every token alone.
+
+    `norm` stands before the second.
+    """
 
     def __init__(
-        self, width: int, hidden: int, activation: Activation, dropout: float, bias: bool = True
+        self,
+        width: int,
+        hidden: int,
+        activation: Activation,
+        dropout: float,
+        bias: bool = True,
+        norm: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.fc1 = nn.Linear(width, hidden, bias=bias)
         self.act = _activation(activation)
         self.drop1 = nn.Dropout(dropout)
+        self.norm = norm or nn.Identity()
         self.fc2 = nn.Linear(hidden, width, bias=bias)
         self.drop2 = nn.Dropout(dropout)
 
     def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        return self.drop2(self.fc2(self.drop1(self.act(self.fc1(tokens)))))
+        return self.drop2(self.fc2(self.norm(self.drop1(self.act(self.fc1(tokens))))))
 
 
 class SwiGlu(nn.Module):
-    """An MLP whose first layer is two: SiLU of one half gates the other (arXiv 2002.05202)."""
+    """An MLP whose first layer is two: SiLU of one half gates the other (arXiv 2002.05202).
 
-    def __init__(self, width: int, hidden: int, dropout: float, bias: bool = True) -> None:
+    `norm` stands before the last layer.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        dropout: float,
+        bias: bool = True,
+        norm: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.fc1 = nn.Linear(width, 2 * hidden, bias=bias)
         self.drop1 = nn.Dropout(dropout)
+        self.norm = norm or nn.Identity()
         self.fc2 = nn.Linear(hidden, width, bias=bias)
         self.drop2 = nn.Dropout(dropout)
 
     def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         gate, value = self.fc1(tokens).chunk(2, dim=-1)
-        return self.drop2(self.fc2(self.drop1(functional.silu(gate) * value)))
+        return self.drop2(self.fc2(self.norm(self.drop1(functional.silu(gate) * value))))
 
 
 class QuickGelu(nn.Module):

@@ -127,6 +127,14 @@ class SwinConfig(ModelConfig):
         """The model of this shape, with fresh weights."""
         return Swin(self)
 
+    def block(self, stage: int, drop_path: float) -> nn.Module:
+        """One block of a stage."""
+        return SwinBlock(self, stage, drop_path)
+
+    def merging(self, stage: int) -> nn.Module:
+        """The patch merging at the start of a stage."""
+        return PatchMerging(self.width_of(stage - 1))
+
     def width_of(self, stage: int) -> int:
         """Token width in a stage."""
         return self.width * 2**stage
@@ -209,12 +217,18 @@ class PatchMerging(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "b n d"], grid: Grid, trace: Trace | None = None
     ) -> Float[Tensor, "b m e"]:
-        plane = rearrange(tokens, "b (rows cols) d -> b rows cols d", rows=grid[0])
-        plane = functional.pad(plane, (0, 0, 0, grid[1] % 2, 0, grid[0] % 2))
-        squares = rearrange(plane, "b (rows p) (cols q) d -> b (rows cols) (q p d)", p=2, q=2)
-        if trace is not None:
-            trace.record(square_sharing(grid, 2, stride=2, start=0, device=tokens.device))
-        return self.reduction(self.norm(squares))
+        return self.reduction(self.norm(squares_of(tokens, grid, trace)))
+
+
+def squares_of(
+    tokens: Float[Tensor, "b n d"], grid: Grid, trace: Trace | None = None
+) -> Float[Tensor, "b m four_d"]:
+    """Two by two neighbouring tokens side by side."""
+    plane = rearrange(tokens, "b (rows cols) d -> b rows cols d", rows=grid[0])
+    plane = functional.pad(plane, (0, 0, 0, grid[1] % 2, 0, grid[0] % 2))
+    if trace is not None:
+        trace.record(square_sharing(grid, 2, stride=2, start=0, device=tokens.device))
+    return rearrange(plane, "b (rows p) (cols q) d -> b (rows cols) (q p d)", p=2, q=2)
 
 
 class SwinStage(nn.Module):
@@ -225,8 +239,8 @@ class SwinStage(nn.Module):
         self.config = config
         self.stage = stage
         if stage:
-            self.downsample = PatchMerging(config.width_of(stage - 1))
-        self.blocks = nn.ModuleList(SwinBlock(config, stage, rate) for rate in drop_paths)
+            self.downsample = config.merging(stage)
+        self.blocks = nn.ModuleList(config.block(stage, rate) for rate in drop_paths)
 
     def forward(
         self, tokens: Float[Tensor, "b n d"], grid: Grid, trace: Trace | None = None

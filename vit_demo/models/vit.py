@@ -11,7 +11,7 @@ Parameter names are timm's, so that weights move between the libraries.
     d   token width      rows, cols   the patch grid
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -42,6 +42,7 @@ from vit_demo.models.layers import (
     Mlp,
     PatchDropout,
     PatchEmbedding,
+    Positions,
     Representation,
     SelfAttention,
     SwiGlu,
@@ -56,7 +57,8 @@ FinalNorm = Literal["tokens", "pooled", "none"]
 COUNTS = ("classes", "width", "depth", "heads", "mlp_width", "channels")
 FLAGS = (
     *("qkv_bias", "distilled", "class_token", "prefix_positions", "antialias", "pre_norm"),
-    *("qk_norm", "swiglu", "patch_norm", "proj_bias", "rms_norm"),
+    *("qk_norm", "swiglu", "patch_norm", "proj_bias", "rms_norm", "post_norm", "positions"),
+    *("attn_norm", "mlp_norm", "mlp_layer_scale", "pool_prefix"),
 )
 RATES = ("dropout", "attention_dropout", "drop_path", "patch_dropout")
 
@@ -79,11 +81,16 @@ class ViTConfig(ModelConfig):
     `layer_scale` is its initial value, or None for a model without. `pre_norm` is CLIP's: a norm
     before the first block, and patches without bias (arXiv 2103.00020). AIMv2 (arXiv 2411.14402)
     has a norm on its patches, `patch_norm`, leaves out the biases after attention and in the MLP,
-    `proj_bias`, and has RMS norms everywhere, `rms_norm` (arXiv 1910.07467).
+    `proj_bias`, and has RMS norms everywhere, `rms_norm` (arXiv 1910.07467). `post_norm` says that
+    a block's norms stand behind its attention and its MLP, as in Swin V2 (arXiv 2111.09883);
+    `positions`, whether positions are added to the patches. `attn_norm` and `mlp_norm` are norms
+    inside: after attention, and before the last layer of the MLP (arXiv 2210.06423). Without
+    `mlp_layer_scale` only attention has a layer scale.
 
     `pooling` says what the head reads: the class token, the mean of the patches, DINOv2's both
-    side by side, or SigLIP's attention of a learned query to the patches; `final_norm` whether the
-    last norm stands before pooling, after it, or nowhere.
+    side by side, or SigLIP's attention of a learned query to the patches, with `pool_prefix` to all
+    tokens; left out, its `pool_heads` and `pool_mlp_width` are those of the blocks. `final_norm`
+    says whether the last norm stands before pooling, after it, or nowhere.
     `patch_dropout` is the share of the patches that are left out while training
     (arXiv 2208.07220).
     `representation` is the width of the tanh layer before the head ("pre-logits"), which the
@@ -115,6 +122,14 @@ class ViTConfig(ModelConfig):
     patch_norm: bool = False
     proj_bias: bool = True
     rms_norm: bool = False
+    post_norm: bool = False
+    positions: bool = True
+    attn_norm: bool = False
+    mlp_norm: bool = False
+    mlp_layer_scale: bool = True
+    pool_prefix: bool = False
+    pool_heads: int | None = None
+    pool_mlp_width: int | None = None
     pooling: Pooling = "class"
     final_norm: FinalNorm = "tokens"
     dropout: float = 0.0
@@ -148,11 +163,10 @@ class ViTConfig(ModelConfig):
                 "A distilled model reads its two tokens; "
                 'choose pooling="class" and final_norm="tokens".'
             )
-        if self.rms_norm and self.qk_norm:
-            raise ConfigError("rms_norm and qk_norm do not go together; choose one of them.")
-        if self.pooling == "attention" and self.width % self.heads:
+        pool_heads = self.pool_heads or self.heads
+        if self.pooling == "attention" and self.width % pool_heads:
             raise ConfigError(
-                f"Attention pooling shares a width of {self.width} among {self.heads} heads, which "
+                f"Attention pooling shares a width of {self.width} among {pool_heads} heads, which "
                 "is not even; choose a multiple."
             )
 
@@ -164,7 +178,7 @@ class ViTConfig(ModelConfig):
             check_flag(name, getattr(self, name))
         for name in ("layer_norm_eps", *RATES):
             check_share(name, getattr(self, name))
-        for name in ("head_width", "representation"):
+        for name in ("head_width", "representation", "pool_heads", "pool_mlp_width"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name))
         if isinstance(self.registers, int) and self.registers < 0:
@@ -273,43 +287,64 @@ def resample_positions(
 
 
 class Block(nn.Module):
-    """One encoder block: z' = MSA(LN(z)) + z, then z = MLP(LN(z')) + z'  [eqs. 2 and 3]."""
+    """One encoder block: z' = MSA(LN(z)) + z, then z = MLP(LN(z')) + z'  [eqs. 2 and 3].
+
+    With `post_norm`, z' = LN(MSA(z)) + z, then z = LN(MLP(z')) + z'.
+    """
 
     def __init__(self, config: ViTConfig, drop_path: float) -> None:
         super().__init__()
         width = config.width
+        head_width = config.head_width or width // config.heads
+        self.post_norm = config.post_norm
         self.norm1 = _norm(width, config)
         self.attn = SelfAttention(
             width,
             config.heads,
-            config.head_width or width // config.heads,
+            head_width,
             config.qkv_bias,
             config.attention_dropout,
             config.dropout,
             qk_norm_eps=config.layer_norm_eps if config.qk_norm else None,
             proj_bias=config.proj_bias,
+            rms_norm=config.rms_norm,
+            norm=_norm(config.heads * head_width, config, config.attn_norm),
         )
         self.norm2 = _norm(width, config)
+        inner = _norm(config.mlp_width, config, config.mlp_norm)
         self.mlp = (
-            SwiGlu(width, config.mlp_width, config.dropout, config.proj_bias)
+            SwiGlu(width, config.mlp_width, config.dropout, config.proj_bias, inner)
             if config.swiglu
-            else Mlp(width, config.mlp_width, config.gelu, config.dropout, config.proj_bias)
+            else Mlp(width, config.mlp_width, config.gelu, config.dropout, config.proj_bias, inner)
         )
         scale = config.layer_scale
         self.ls1 = nn.Identity() if scale is None else LayerScale(width, scale)
-        self.ls2 = nn.Identity() if scale is None else LayerScale(width, scale)
+        self.ls2 = (
+            LayerScale(width, scale)
+            if scale is not None and config.mlp_layer_scale
+            else nn.Identity()
+        )
         self.drop_path = DropPath(drop_path)
 
     def forward(
-        self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None, read: int | None = None
+        self,
+        tokens: Float[Tensor, "b n d"],
+        trace: Trace | None = None,
+        read: int | None = None,
+        positions: Positions | None = None,
     ) -> Float[Tensor, "b n d"]:
         """With `read`, only so many tokens in front leave a graph: no other one is read later."""
-        tokens = tokens + self.drop_path(self.ls1(self.attn(self.norm1(tokens), trace, read=read)))
+        if self.post_norm:
+            attended = self.norm1(self.attn(tokens, trace, None, read, positions))
+        else:
+            attended = self.attn(self.norm1(tokens), trace, None, read, positions)
+        tokens = tokens + self.drop_path(self.ls1(attended))
         return self.feed(tokens) if read is None else graph_of_first(self.feed, tokens, read)
 
     def feed(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
         """z = MLP(LN(z')) + z', each token alone."""
-        return tokens + self.drop_path(self.ls2(self.mlp(self.norm2(tokens))))
+        fed = self.norm2(self.mlp(tokens)) if self.post_norm else self.mlp(self.norm2(tokens))
+        return tokens + self.drop_path(self.ls2(fed))
 
 
 class VisionTransformer(Classifier[ViTConfig]):
@@ -332,7 +367,8 @@ class VisionTransformer(Classifier[ViTConfig]):
         )
         for name, count in config.prefix_tokens.items():
             setattr(self, name, nn.Parameter(torch.zeros(1, count, width)))
-        self.pos_embed = nn.Parameter(torch.zeros(1, config.placed_prefix + rows * cols, width))
+        if config.positions:
+            self.pos_embed = nn.Parameter(torch.zeros(1, config.placed_prefix + rows * cols, width))
         self.pos_drop = nn.Dropout(config.dropout)
         self.patch_drop = PatchDropout(config.patch_dropout, config.prefix)
         self.norm_pre = _norm(width, config, config.pre_norm)
@@ -342,11 +378,11 @@ class VisionTransformer(Classifier[ViTConfig]):
         self.attn_pool = (
             AttentionPool(
                 width,
-                config.heads,
-                config.mlp_width,
+                config.pool_heads or config.heads,
+                config.pool_mlp_width or config.mlp_width,
                 config.gelu,
                 _norm(width, config),
-                config.prefix,
+                0 if config.pool_prefix else config.prefix,
             )
             if config.pooling == "attention"
             else nn.Identity()
@@ -379,18 +415,22 @@ class VisionTransformer(Classifier[ViTConfig]):
             )
         patches = self.patch_embed(pixels)
         grid = (patches.shape[1], patches.shape[2])
-        positions = resample_positions(
-            self.pos_embed, config.placed_prefix, config.grid, grid, config.antialias
+        positions = (
+            resample_positions(
+                self.pos_embed, config.placed_prefix, config.grid, grid, config.antialias
+            )
+            if config.positions
+            else None
         )
         tokens = rearrange(patches, "b rows cols d -> b (rows cols) d")
-        if not config.prefix_positions:
+        if positions is not None and not config.prefix_positions:
             tokens = tokens + positions
         prefix = [
             repeat(getattr(self, name), "1 count d -> b count d", b=len(pixels))
             for name in config.prefix_tokens
         ]
         tokens = torch.cat([*prefix, tokens], dim=1)
-        if config.prefix_positions:
+        if positions is not None and config.prefix_positions:
             tokens = tokens + positions
         if trace is not None:
             trace.begin(grid)
@@ -401,14 +441,23 @@ class VisionTransformer(Classifier[ViTConfig]):
         self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
     ) -> Float[Tensor, "b classes"]:
         """Blocks and head, for the tokens that `embed` made or for some of them."""
+        return self.read(self._run_blocks(tokens, trace), trace)
+
+    def _run_blocks(
+        self,
+        tokens: Float[Tensor, "b n d"],
+        trace: Trace | None,
+        positions: Sequence[Positions] | None = None,
+    ) -> Float[Tensor, "b n d"]:
+        """All blocks in turn, each with its own of the `positions`."""
         only_prefix = self.config.pooling == "class" and trace is not None and trace.gradients
         last = len(self.blocks) - 1
         for number, block in enumerate(self.blocks):
             read = self.config.prefix if only_prefix and number == last else None
-            tokens = block(tokens, trace, read)
+            tokens = block(tokens, trace, read, positions[number] if positions else None)
             if trace is not None:
                 trace.record_hidden_state(tokens)
-        return self.read(tokens, trace)
+        return tokens
 
     def read(
         self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
@@ -454,7 +503,9 @@ class VisionTransformer(Classifier[ViTConfig]):
             case _:
                 return {0: 0.5, **dict.fromkeys(patches, 0.5 / len(patches))}
 
-    def patch_positions(self) -> Float[Tensor, "n d"]:
+    def patch_positions(self) -> Float[Tensor, "n d"] | None:
+        if not self.config.positions:
+            return None
         return self.pos_embed[0, self.config.placed_prefix :].detach()
 
     def patch_kernel(self) -> Float[Tensor, "d channels p q"]:
@@ -466,6 +517,12 @@ class VisionTransformer(Classifier[ViTConfig]):
 
     @classmethod
     def no_linear_read_out(cls, config: ViTConfig | None = None) -> str | None:
+        if config is not None and config.post_norm:
+            return (
+                "its norms stand behind attention and MLPs, so its logits are no sum over patches"
+            )
+        if config is not None and config.attn_norm:
+            return "its attention has a norm inside, so its logits are no sum over patches"
         if config is not None and config.representation:
             return "its head has a tanh layer, so its logits are no sum over patches"
         if config is not None and config.pooling == "attention":

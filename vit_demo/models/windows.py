@@ -119,12 +119,27 @@ class WindowAttention(nn.Module):
         self.heads = heads
         self.window = window
         self.attention_dropout = attention_dropout
-        offsets = (2 * window[0] - 1) * (2 * window[1] - 1)
-        self.relative_position_bias_table = nn.Parameter(torch.zeros(offsets, heads))
-        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+        self.add_bias()
         self.qkv = nn.Linear(width, 3 * width, bias=qkv_bias)
         self.proj = nn.Linear(width, width)
         self.proj_drop = nn.Dropout(dropout)
+
+    def add_bias(self) -> None:
+        """The parameters that `by_offset` reads."""
+        offsets = (2 * self.window[0] - 1) * (2 * self.window[1] - 1)
+        self.relative_position_bias_table = nn.Parameter(torch.zeros(offsets, self.heads))
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+
+    def by_offset(self, windows: Windows) -> Float[Tensor, "slots slots heads"]:
+        """What is added to the scores of every pair of slots."""
+        offsets = relative_offsets(windows.size, self.window, windows.index.device)
+        return self.relative_position_bias_table[offsets]
+
+    def compared(
+        self, query: Float[Tensor, "bg heads n d"], key: Float[Tensor, "bg heads n d"]
+    ) -> tuple[Float[Tensor, "bg heads n d"], Float[Tensor, "bg heads n d"], float | None]:
+        """Queries and keys as they are multiplied, and the scale; None for that of their width."""
+        return query, key, None
 
     def forward(
         self,
@@ -140,6 +155,7 @@ class WindowAttention(nn.Module):
             three=3,
             heads=self.heads,
         )
+        query, key, scale = self.compared(query, key)
         bias = self.bias(windows)
         attn_output = functional.scaled_dot_product_attention(
             query,
@@ -147,6 +163,7 @@ class WindowAttention(nn.Module):
             value,
             attn_mask=repeat(bias, "groups ... -> (b groups) ...", b=query.shape[0] // len(bias)),
             dropout_p=self.attention_dropout if self.training else 0.0,
+            scale=scale,
         )
         if trace is not None:
             trace.record(
@@ -157,7 +174,7 @@ class WindowAttention(nn.Module):
                     attn_output,
                     index=windows.index,
                     tokens=tokens.shape[1],
-                    scale=query.shape[-1] ** -0.5,
+                    scale=query.shape[-1] ** -0.5 if scale is None else scale,
                     bias=bias,
                 )
             )
@@ -171,10 +188,7 @@ class WindowAttention(nn.Module):
 
         One group stands for all where nothing was shifted.
         """
-        offsets = relative_offsets(windows.size, self.window, windows.index.device)
-        by_offset = rearrange(
-            self.relative_position_bias_table[offsets], "query key heads -> 1 heads query key"
-        )
+        by_offset = rearrange(self.by_offset(windows), "query key heads -> 1 heads query key")
         if windows.apart is None:
             return by_offset
         return by_offset.masked_fill(windows.apart[:, None], float("-inf"))

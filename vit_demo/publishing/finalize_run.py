@@ -1,4 +1,4 @@
-"""What a finished run is worth: scored, calibrated and described in its own folder."""
+"""Evaluate, calibrate and describe the checkpoint of a finished run."""
 
 from pathlib import Path
 
@@ -11,11 +11,10 @@ from vit_demo.training.plan import Plan
 
 
 def finalize_run(plan: Plan, out: Path, report: Report | None = None) -> Evaluation:
-    """Score the checkpoint that a run left in `out` on the photos it held out, by its own list.
+    """Evaluate the checkpoint of a run in `out` on its held-out photos, and write the model card.
 
-    A temperature is stored where these photos settle one that holds for others too, and the model
-    card is written. The weights are those on the disk, in half precision, read as everybody will
-    read them.
+    A fitted temperature is stored if it improves the loss in cross-fitting. The evaluated weights
+    are the saved ones in float16, loaded like any other checkpoint.
     """
     checkpoint = load_folder(out)
     chosen = choose(Path(plan.data), checkpoint.labels, held_out_photos(out), held_out=True)

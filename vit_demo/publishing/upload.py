@@ -1,7 +1,7 @@
-"""A checkpoint's folder → a repository on the Hub, in one commit, by the Hub's own client.
+"""Upload a checkpoint's folder to a Hub repository, in one commit, with the Hub's own client.
 
-The access token comes from where that client looks for it (HF_TOKEN, `hf auth login`) and is
-never an argument. What goes wrong is one sentence: `refused` puts the client's faults into words.
+The client finds the access token itself (HF_TOKEN, `hf auth login`); it is never an argument.
+`refused` turns the client's errors into one-sentence errors of this package.
 """
 
 import re
@@ -25,24 +25,24 @@ from vit_demo.evaluation.report import CONFUSION, RELIABILITY
 from vit_demo.publishing.model_card import CARD
 from vit_demo.training.run import CURVES
 
-# What makes up a checkpoint and its story. Anything else in the folder stays here.
+# The files that are uploaded; other files in the folder are not.
 PUBLISHED = (CARD, CONFIG, PROCESSOR, WEIGHTS, SUMMARY, CURVES, CONFUSION, RELIABILITY)
 NEEDED = (CARD, CONFIG, WEIGHTS)
 
-# What both layouts call classes that nobody has named.
+# Default names of unnamed classes in both layouts.
 UNNAMED = re.compile(r"(LABEL|class)_\d+")
 
 KIND = "image-classification"
 ANSWER_SECONDS = 8.0
 
-# Besides these the client raises ValueError for a card that the Hub refuses, and RuntimeError
-# round an upload that broke off.
+# The client also raises ValueError for a card that the Hub refuses; RuntimeError wraps an upload
+# that was interrupted.
 FAULTS = (httpx2.HTTPError, httpx2.InvalidURL, OSError, RuntimeError)
 
 
 @dataclass(frozen=True)
 class Published:
-    """Where a checkpoint now lies."""
+    """A published checkpoint."""
 
     address: str
     commit: str
@@ -51,23 +51,23 @@ class Published:
 
 
 def publish(folder: Path, name: str, private: bool = False) -> Published:
-    """Upload a checkpoint's folder as the repository `owner/name`, which is made if need be.
+    """Upload a checkpoint's folder as the repository `owner/name`, which is created if needed.
 
-    Raises PublishError for a folder that is no whole checkpoint with labels and a card and for a
-    name that is taken by something else, AccessError without a token or the right to write,
-    UnreachableError without an answer, CheckpointError for a name that cannot be one.
+    Raises PublishError for a folder without a complete checkpoint, labels and a card, and for a
+    name that is in use for something else; AccessError without a token or write access;
+    UnreachableError if the Hub does not answer; CheckpointError for an invalid name.
     """
     repo = HubReference(name).repo
     files = check_folder(folder)
     if get_token() is None:
         raise AccessError(
-            f"There is no access token to publish with; {LOG_IN}, with a token that may write."
+            f"Publishing needs an access token; {LOG_IN}, with a token that has write access."
         )
     logging.set_verbosity_error()
     disable_progress_bars()
     api = HfApi()
     with refused(repo):
-        _make_room(api, repo, private)
+        _ensure_repository(api, repo, private)
         additions = [CommitOperationAdd(path_in_repo=n, path_or_fileobj=folder / n) for n in files]
         commit = api.create_commit(repo, additions, commit_message="Upload an image classifier")
     return Published(
@@ -79,9 +79,9 @@ def publish(folder: Path, name: str, private: bool = False) -> Published:
 
 
 def check_folder(folder: Path) -> tuple[str, ...]:
-    """The files to upload; raises PublishError unless they make a checkpoint worth publishing."""
+    """The files to upload; raises PublishError if the checkpoint is not complete."""
     if not folder.is_dir():
-        raise PublishError(f"There is no folder '{folder}'; name one that holds a checkpoint.")
+        raise PublishError(f"There is no folder '{folder}'; name one with a checkpoint.")
     for name in NEEDED:
         if not (folder / name).is_file():
             step = "; write one with: python -m vit_demo evaluate --card" if name == CARD else ""
@@ -91,16 +91,16 @@ def check_folder(folder: Path) -> tuple[str, ...]:
     labels = load_folder(folder).labels
     if all(UNNAMED.fullmatch(label) for label in labels):
         raise PublishError(
-            f"'{folder}' does not name its {len(labels)} classes, so nobody would know what it "
-            f"says; write their names into {CONFIG}."
+            f"'{folder}' does not name its {len(labels)} classes, so its predictions would have no "
+            f"meaning; write the names into {CONFIG}."
         )
     if not (folder / CARD).read_text(encoding="utf-8", errors="replace").strip():
-        raise PublishError(f"'{folder / CARD}' is empty; say what the checkpoint is.")
+        raise PublishError(f"'{folder / CARD}' is empty; describe the checkpoint in it.")
     return tuple(name for name in PUBLISHED if (folder / name).is_file())
 
 
-def _make_room(api: HfApi, repo: str, private: bool) -> None:
-    """Make the repository, or see that the one which is there is fit for a classifier."""
+def _ensure_repository(api: HfApi, repo: str, private: bool) -> None:
+    """Create the repository, or check that the existing one is for an image classifier."""
     try:
         info = api.model_info(repo, timeout=ANSWER_SECONDS)
     except RepositoryNotFoundError:
@@ -108,14 +108,14 @@ def _make_room(api: HfApi, repo: str, private: bool) -> None:
         return
     if info.pipeline_tag not in (None, KIND):
         raise PublishError(
-            f"{constants.ENDPOINT}/{repo} holds a model of another kind ({info.pipeline_tag}), "
-            "which is left as it is; choose another name."
+            f"{constants.ENDPOINT}/{repo} contains a model for another task ({info.pipeline_tag}) "
+            "and is not changed; choose another name."
         )
 
 
 @contextmanager
 def refused(repo: str) -> Iterator[None]:
-    """Say what the client raises in one sentence; what is ours already stays as it is."""
+    """Turn errors of the client into errors of this package, with one sentence each."""
     try:
         yield
     except DemoError:
@@ -126,10 +126,10 @@ def refused(repo: str) -> Iterator[None]:
         for cause in causes_of(error):
             if isinstance(cause, HfHubHTTPError):
                 raise _by_status(cause, repo) from error
-        if type(error) is ConnectionError:  # hf_xet's, whatever the reason
+        if type(error) is ConnectionError:  # hf_xet raises it for every reason
             raise UnreachableError(
-                f"The upload to {repo} broke off ({_one_line(str(error))}), and nothing was "
-                "published; try again, or set HF_HUB_DISABLE_XET=1 to upload another way."
+                f"The upload to {repo} was interrupted ({_one_line(str(error))}), and nothing was "
+                "published; try again, or set HF_HUB_DISABLE_XET=1 to upload without Xet."
             ) from error
         if isinstance(error, RuntimeError):
             raise PublishError(f"{repo} was not published: {_one_line(str(error))}.") from error
@@ -145,7 +145,7 @@ def _by_status(error: HfHubHTTPError, repo: str) -> DemoError:
         case HTTPStatus.UNAUTHORIZED:
             return AccessError(
                 f"{constants.ENDPOINT} refuses the access token, which may have expired; "
-                f"{LOG_IN}, with a token that may write."
+                f"{LOG_IN}, with a token that has write access."
             )
         case HTTPStatus.FORBIDDEN:
             return AccessError(
@@ -154,19 +154,19 @@ def _by_status(error: HfHubHTTPError, repo: str) -> DemoError:
             )
         case HTTPStatus.NOT_FOUND:
             return AccessError(
-                f"{where} cannot be made or seen with this access token; check that '{owner}' "
-                "exists and that the token may write for it."
+                f"{where} cannot be created or read with this access token; check that '{owner}' "
+                "exists and that the token has write access to it."
             )
         case HTTPStatus.CONFLICT:
             return PublishError(
-                f"The name '{repo}' is taken on {constants.ENDPOINT} by a repository of another "
-                "kind, or by one that this token cannot see; choose another name."
+                f"The name '{repo}' is in use on {constants.ENDPOINT} for a repository of another "
+                "type, or for one that this token cannot read; choose another name."
             )
-    answer = f"{constants.ENDPOINT} answered {status} ({phrase(status)})"
+    response = f"{constants.ENDPOINT} answered {status} ({phrase(status)})"
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.TOO_MANY_REQUESTS:
-        return UnreachableError(f"{answer}, so {repo} was not published; try again in a minute.")
-    words = _one_line(error.server_message or "without a reason")
-    return PublishError(f"{answer}, so {repo} was not published: {words}.")
+        return UnreachableError(f"{response}, so {repo} was not published; try again in a minute.")
+    reason = _one_line(error.server_message or "without a reason")
+    return PublishError(f"{response}, so {repo} was not published: {reason}.")
 
 
 def _one_line(words: str) -> str:

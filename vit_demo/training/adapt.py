@@ -1,6 +1,8 @@
-"""Turn the weights of one ViT into the starting point of another, of a plainer or other shape."""
+"""Adapt the weights of one ViT to another shape, as the start for training."""
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from einops import rearrange
@@ -13,14 +15,36 @@ from vit_demo.models.vit import ViTConfig, resample_positions
 HEADS = ("head.", "head_dist.", "pre_logits.")
 
 
+def as_plain(old: ViTConfig) -> ViTConfig:
+    """The configuration of a plain ViT that `adapt` converts an encoder to.
+
+    A head width that follows from the token width is omitted. A norm of the class token is the same
+    before and after pooling. A class token without a position embedding gets one of zeros. A
+    distillation token is removed, also one that no head reads (a register with a position
+    embedding).
+    """
+    implied = old.head_width is None or old.head_width * old.heads == old.width
+    return replace(
+        old,
+        head_width=None if implied else old.head_width,
+        representation=None,
+        distilled=False,
+        registers=0 if old.prefix_positions else old.registers,
+        prefix_positions=old.prefix_positions or not old.registers,
+        pooling="class",
+        final_norm="tokens" if old.final_norm == "pooled" else old.final_norm,
+        antialias=False,
+    )
+
+
 def adapt(
     tensors: Mapping[str, Tensor], old: ViTConfig, new: ViTConfig
 ) -> dict[str, Float[Tensor, "..."]]:
-    """The encoder of `old`, for a model of shape `new`: heads dropped, the rest brought over.
+    """The encoder weights of `old` for a model of shape `new`, without the heads.
 
-    The patch kernel and the positions are resampled when patch size or grid differ, and a
-    distillation token goes with its head. Every tensor is a copy: training it leaves `tensors`
-    alone.
+    The patch kernel and the position embeddings are resampled if the patch size or the grid
+    differ. `as_plain` says which tokens are removed and which names change. All tensors are
+    copies, so training does not change `tensors`.
     """
     adapted = {
         name: tensor.to(torch.float32, copy=True)
@@ -29,6 +53,14 @@ def adapt(
     }
     if old.distilled and not new.distilled:
         adapted = without_distillation(adapted)
+    if old.registers and not new.registers and old.prefix_positions:
+        adapted = without_registers(adapted, old.registers)
+    if old.final_norm == "pooled" and new.final_norm == "tokens":
+        adapted = {re.sub(r"^fc_norm\.", "norm.", name): t for name, t in adapted.items()}
+    if new.placed_prefix and not old.placed_prefix:
+        positions = adapted["pos_embed"]
+        zeros = positions.new_zeros(1, new.placed_prefix, positions.shape[-1])
+        adapted["pos_embed"] = torch.cat([zeros, positions], dim=1)
     adapted["patch_embed.proj.weight"] = resample_patch_kernel(
         adapted["patch_embed.proj.weight"], new.patch_size
     )
@@ -39,15 +71,23 @@ def adapt(
 
 
 def without_distillation(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Without DeiT's distillation token, and without its place behind the class token."""
+    """The weights without DeiT's distillation token and its position embedding."""
     kept = {name: tensor for name, tensor in tensors.items() if name != "dist_token"}
     positions = kept["pos_embed"]
     kept["pos_embed"] = torch.cat([positions[:, :1], positions[:, 2:]], dim=1)
     return kept
 
 
+def without_registers(tensors: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
+    """The tensors without `count` registers and without their position embeddings."""
+    kept = {name: tensor for name, tensor in tensors.items() if name != "reg_token"}
+    positions = kept["pos_embed"]
+    kept["pos_embed"] = torch.cat([positions[:, :1], positions[:, 1 + count :]], dim=1)
+    return kept
+
+
 def fold_layer_scale(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """γ · (Wx + b) = (γW)x + γb: the factor disappears into the layer before it, exactly."""
+    """Fold layer scale into the preceding layer: γ · (Wx + b) = (γW)x + γb, exactly."""
     folded = dict(tensors)
     for name in tensors:
         stem, found, _ = name.partition(".ls1.gamma")
@@ -65,10 +105,10 @@ def _scale_rows(tensors: dict[str, Tensor], layer: str, gamma: Float[Tensor, " d
 def resample_patch_kernel(
     kernel: Float[Tensor, "d c p p"], patch_size: int
 ) -> Float[Tensor, "d c q q"]:
-    """Another patch size that answers as the old one did (FlexiViT, arXiv 2212.08013, eq. 2).
+    """Resample a patch kernel to another patch size (FlexiViT, arXiv 2212.08013, eq. 2).
 
     With B the linear map that resizes a patch, the new kernel is the pseudo-inverse of Bᵀ applied
-    to the old: a patch made larger by B then gives the same token as before.
+    to the old one. A patch that is enlarged by B then gives the same token as before.
     """
     old = kernel.shape[-1]
     if old == patch_size:

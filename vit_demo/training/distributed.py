@@ -1,4 +1,4 @@
-"""Where training runs: one process on its own, or several that share every batch."""
+"""Distributed training: one process, or several that share every batch."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from vit_demo.precision import bfloat16_is_faster
 
 @dataclass(frozen=True)
 class DistributedContext:
-    """This process's place among all that train together, and its device as torch names it."""
+    """The rank of this process, the number of processes, and the torch device."""
 
     rank: int = 0
     size: int = 1
@@ -22,7 +22,7 @@ class DistributedContext:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that reports and writes."""
+        """Whether this is the process that prints and writes files."""
         return self.rank == 0
 
     def total(self, value: float) -> float:
@@ -34,32 +34,32 @@ class DistributedContext:
         return summed.item()
 
     def wait(self) -> None:
-        """Go on when all have come this far."""
+        """Wait for all processes to reach this point."""
         if self.size > 1:
             distributed.barrier()
 
 
 def bfloat16_is_faster_here() -> bool:
-    """Whether training would be faster in half precision, on the device that `joined` chooses."""
+    """Whether training is faster in bfloat16, on the device that `joined` selects."""
     return bfloat16_is_faster(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def launcher(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """The words by which this process was started: python's, or torchrun's with its processes."""
-    here = _number(environment, "LOCAL_WORLD_SIZE", 1)
-    return ["python"] if here == 1 else ["torchrun", "--nproc-per-node", str(here)]
+    """The command that started this process: python, or torchrun with its number of processes."""
+    processes = _number(environment, "LOCAL_WORLD_SIZE", 1)
+    return ["python"] if processes == 1 else ["torchrun", "--nproc-per-node", str(processes)]
 
 
 @contextmanager
 def joined(environment: Mapping[str, str] = os.environ) -> Iterator[DistributedContext]:
-    """The world that `torchrun` describes in the environment; without it, this process alone.
+    """Join the process group that `torchrun` describes in the environment, or run alone.
 
-    Runs on the GPU where there is one. Raises ConfigError for a description that makes no sense.
+    Uses the GPU if there is one. Raises ConfigError for invalid environment variables.
     """
     size = _number(environment, "WORLD_SIZE", 1)
-    rank, place = _number(environment, "RANK", 0), _number(environment, "LOCAL_RANK", 0)
+    rank, local_rank = _number(environment, "RANK", 0), _number(environment, "LOCAL_RANK", 0)
     gpu = torch.cuda.is_available()
-    device = f"cuda:{place}" if gpu else "cpu"
+    device = f"cuda:{local_rank}" if gpu else "cpu"
     if size == 1:
         yield DistributedContext(device=device)
         return
@@ -69,7 +69,7 @@ def joined(environment: Mapping[str, str] = os.environ) -> Iterator[DistributedC
     world = DistributedContext(rank, size, device)
     try:
         yield world
-        # A process that left while another still had something to send would break both off.
+        # Wait before leaving: a process that leaves early would abort one that is still sending.
         world.wait()
     finally:
         distributed.destroy_process_group()
@@ -78,5 +78,7 @@ def joined(environment: Mapping[str, str] = os.environ) -> Iterator[DistributedC
 def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     text = environment.get(name, str(default))
     if not text.isdecimal():
-        raise ConfigError(f"{name}='{text}' is no number; start several processes with torchrun.")
+        raise ConfigError(
+            f"{name}='{text}' is not a number; start several processes with torchrun."
+        )
     return int(text)

@@ -1,4 +1,4 @@
-"""The tutorials' lesson as an experiment: the same model from scratch and pretrained."""
+"""An experiment: train the same model shape pretrained and from scratch, and compare."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ COMPARISON, PLOT = "comparison.json", "comparison.png"
 
 @dataclass(frozen=True)
 class Arm:
-    """One side of the comparison: its name, its plan, and what it came to."""
+    """One run of the comparison: its name, its plan and its summary."""
 
     name: str
     plan: Plan
@@ -31,12 +31,12 @@ class Arm:
 
     @property
     def accuracies(self) -> list[float]:
-        """Share of the held-out photos named rightly, after each epoch."""
+        """The held-out accuracy after each epoch."""
         return [epoch["accuracy"] for epoch in self.summary["epochs"]]
 
     @property
     def last(self) -> Share:
-        """The held-out photos that were named rightly after the last epoch."""
+        """The held-out accuracy after the last epoch, with its counts."""
         total = self.summary["photos"]["held_out"]
         return Share(round(self.accuracies[-1] * total), total)
 
@@ -48,14 +48,14 @@ def compare(
     watch: Callable[[str], Watcher],
     world: DistributedContext | None = None,
 ) -> tuple[Arm, Arm]:
-    """Train as planned, and again from scratch; a table as JSON and a plot are left in `out`.
+    """Train as planned, and again from scratch; writes a JSON table and a plot to `out`.
 
-    Both have the same shape of model, photos, split, augmentation and number of epochs. From
-    scratch there is no backbone to freeze and none to be careful of, so all learns at one pace
-    from the beginning, no slower than SCRATCH_LEARNING_RATE. A side that was broken off is gone on
-    with, a finished one is kept. `watch` gives each side's watcher, by its name.
+    Both runs have the same model shape, photos, split, augmentation and number of epochs. The run
+    from scratch has no frozen backbone and no layer-wise decay: all weights are trained from the
+    beginning at one learning rate, at least SCRATCH_LEARNING_RATE. An interrupted run is resumed, a
+    finished one is kept. `watch` makes the watcher of each run, by its name.
 
-    Raises what `train` raises; DataError where `out` holds another experiment.
+    Raises what `train` raises, and DataError if `out` contains another experiment.
     """
     recipe = plan.recipe
     scratch = replace(
@@ -71,8 +71,8 @@ def compare(
         FROM_SCRATCH: replace(plan, weights=SCRATCH, recipe=scratch),
     }
     arms = [
-        Arm(name, each, _finished(each, start, out / name.replace(" ", "-"), watch(name), world))
-        for name, each in plans.items()
+        Arm(name, it, _finished(it, start, out / name.replace(" ", "-"), watch(name), world))
+        for name, it in plans.items()
     ]
     table = {
         arm.name: {
@@ -98,11 +98,11 @@ def _finished(
     watcher: Watcher,
     world: DistributedContext | None,
 ) -> dict[str, Any]:
-    """The summary of a run that has come to its end, now if need be."""
+    """The summary of a finished run; starts or resumes the run if needed."""
     run = RunFolder(folder)
-    # The same options in another order are another text, and the same experiment.
+    # The same options in another order give another command, but the same experiment.
     if run.begun and replace(Plan.from_json(run.plan()), command=plan.command) != plan:
-        raise DataError(f"'{folder}' holds a run with another plan; name another folder.")
+        raise DataError(f"'{folder}' contains a run with another plan; name another folder.")
     if not run.finished:
         train(plan, start, folder, watcher, resume=run.begun, world=world)
     if world is not None:

@@ -1,4 +1,4 @@
-"""What is to be trained: the plan of a run, and the model and the reading of photos it asks for."""
+"""The plan of a training run, and the model and preprocessing that it specifies."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -13,25 +13,25 @@ from vit_demo.data.seeding import torch_seed
 from vit_demo.errors import DataError, UnsupportedError
 from vit_demo.models.vit import VisionTransformer, ViTConfig, preset
 from vit_demo.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from vit_demo.training.adapt import adapt
+from vit_demo.training.adapt import adapt, as_plain
 from vit_demo.training.recipe import Recipe
 
 SCRATCH, NOT_STATED = "none", "not stated"
 
-# The shorter side before the centre crop, in sizes of that crop. The aspect is kept: photos of 4:3
-# squeezed to a square were named worse by the same weights (0.948 against 0.957).
+# The shorter side before the center crop, relative to the crop. The aspect ratio is kept: squeezing
+# 4:3 photos to a square reduces the accuracy of the same weights from 0.957 to 0.948.
 MARGIN = 15 / 14
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that decides a run, as it is written down for going on with it.
+    """Everything that determines a run, stored so that the run can be resumed.
 
-    `weights` names the checkpoint to start from; "none" is a start from chance. `size` is the
-    preset that gives such a model its shape, unless a checkpoint is at hand to be shaped like.
-    `leave_out` is a class that the model is never to hear of, to see how it meets a stranger;
-    `fold` says which of the shares of size `held_out` is kept for scoring, from 1. `licence` and
-    `credit` are the photos', for the model card.
+    `weights` is the checkpoint to start from, or "none" for random weights. `size` is the preset
+    for the shape of a model with random weights, if no checkpoint gives the shape. `leave_out` is a
+    class to exclude from training, to measure the confidence on an unknown class. `fold` selects
+    the held-out fold of size `held_out`, numbered from 1. `licence` and `credit` of the photos are
+    for the model card.
     """
 
     data: str
@@ -48,30 +48,29 @@ class Plan:
     credit: str = NOT_STATED
 
     def as_json(self) -> dict[str, Any]:
-        """The plan as it can be written down and read again."""
+        """The plan as JSON, which `from_json` reads."""
         return asdict(self) | {"recipe": self.recipe.as_json()}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Plan":
-        """Read what `as_json` wrote; raises DataError for what another version wrote."""
+        """Read the JSON of `as_json`; raises DataError for JSON of another version."""
         try:
             return cls(**{**content, "recipe": Recipe.from_json(content["recipe"])})
         except (TypeError, KeyError) as error:
             raise DataError(
-                f"The run was planned by another version ({error}); start it again."
+                f"The run was started by another version ({error}); start it again."
             ) from error
 
 
 def shape(
     plan: Plan, start: ParsedCheckpoint | None, classes: int
 ) -> tuple[ViTConfig, Preprocessing]:
-    """The model that is trained, and how it reads photos: the middle square of each.
+    """The configuration of the trained model, and its preprocessing: the center square.
 
-    Layer scale stays while the model learns, and is folded only into what is written: with it, a
-    step moves a channel in proportion to what the channel adds to the stream, which Adam, whose
-    steps know no size of weights, cannot tell from folded ones. All else is made plain, so that
-    every library can read it. Raises UnsupportedError for a start that is no ViT with a class
-    token.
+    Layer scale is kept during training and folded only when the checkpoint is saved. Adam's step
+    size does not depend on the size of a weight, so with folded weights it would change small
+    channels too much. Everything else is converted to a plain ViT that every library can load.
+    Raises UnsupportedError for a start that is not a ViT with a class token.
     """
     side, recipe = plan.image_size, plan.recipe
     preprocessing = Preprocessing(
@@ -83,20 +82,16 @@ def shape(
     )
     old = preset(plan.size) if start is None else start.config
     if not isinstance(old, ViTConfig) or not old.class_token:
-        named = start.architecture if start else plan.size
+        architecture = start.architecture if start else plan.size
         raise UnsupportedError(
-            f"{named} cannot be fine-tuned here; start from a ViT, DeiT or DINOv2 with a class "
-            "token."
+            f"Fine-tuning does not support {architecture}; start from a ViT, DeiT or DINOv2 with a "
+            "class token."
         )
     config = replace(
-        old,
+        as_plain(old),
         classes=classes,
         image_size=(side, side),
         patch_size=plan.patch_size,
-        representation=None,
-        distilled=False,
-        pooling="class",
-        antialias=False,
         drop_path=recipe.drop_path,
         patch_dropout=recipe.patch_dropout,
     )
@@ -105,7 +100,7 @@ def shape(
 
 
 def fresh_model(config: ViTConfig, start: ParsedCheckpoint | None, seed: int) -> VisionTransformer:
-    """A model that knows what `start` knew, under a new head; the seed decides the rest."""
+    """A model with the encoder weights of `start`; the seed determines all other weights."""
     with torch.random.fork_rng([]):
         torch.manual_seed(torch_seed(seed, "weights"))
         model = VisionTransformer(config)

@@ -1,4 +1,4 @@
-"""How to train: every number that shapes a run, in one place that can be written down."""
+"""The recipe: all hyperparameters of a training run."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -10,10 +10,10 @@ from vit_demo.errors import ConfigError, nearest
 COUNTS = ("epochs", "batch_size")
 POSITIVE = ("head_learning_rate", "learning_rate", "layer_decay", "head_factor", "gradient_clip")
 NOT_NEGATIVE = ("head_epochs", "weight_decay", "warm_up_steps", "mixup", "cutmix", "workers")
-# For a start from chance, where there is nothing to be careful of.
+# For training from scratch, which needs a higher rate than fine-tuning.
 SCRATCH_LEARNING_RATE = 2e-4
 
-# Fields that are called otherwise in training.json and run.json, whose keys stay.
+# Fields with different keys in training.json and run.json; these keys must not change.
 JSON_NAMES = {"ema_decay": "average"}
 EARLIER_NAMES = {
     "average": "ema_decay",
@@ -26,35 +26,34 @@ SHARES = ("label_smoothing", "ema_decay", "drop_path", "patch_dropout")
 
 @dataclass(frozen=True)
 class Stage:
-    """Some epochs in which the same parameters learn: the head alone, or all of them."""
+    """A number of epochs in which the same parameters are trained: only the head, or all."""
 
     name: Literal["head", "all"]
     epochs: int
 
     @property
     def frozen(self) -> bool:
-        """Whether the backbone stays as it is."""
+        """Whether the backbone is frozen."""
         return self.name == "head"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train. Nonsense is refused when it is made.
+    """The hyperparameters of a run; raises ConfigError for invalid values.
 
-    First the head alone learns for `head_epochs` on a frozen backbone, at `head_learning_rate`,
-    which is high: gradients through a randomly initialized head distort pretrained features
-    (arXiv 2202.10054). Then everything learns for `epochs`. `learning_rate` is that of the last
-    encoder block. Each block further from the head learns `layer_decay` times as fast as the one
-    after it, the head `head_factor` times as fast as the last block.
+    First only the head is trained for `head_epochs` on a frozen backbone, at the high
+    `head_learning_rate`: gradients through a randomly initialized head distort pretrained features
+    (arXiv 2202.10054). Then all weights are trained for `epochs`. `learning_rate` is the rate of
+    the last encoder block. The rate of each earlier block is `layer_decay` times that of the next
+    one; the rate of the head is `head_factor` times that of the last block.
 
-    `ema_decay` is the share of the old that stays at every step in the running mean of the weights,
-    which is what is scored and written; 0 writes the weights themselves. `mixup`
-    (arXiv 1710.09412) and `cutmix` (arXiv 1905.04899) are the parameters of their beta
-    distributions, 0 for without; a batch gets one of the two at the most. `patch_dropout` leaves
-    out that share of the patches while training (arXiv 2208.07220), which also makes a step
-    cheaper. None of the three is done while the head learns alone. `bfloat16` multiplies in half
-    precision, which pays on a GPU and on processors that have it, and takes many times as long on
-    others.
+    `ema_decay` is the decay of the exponential moving average of the weights, which is evaluated
+    and saved; 0 uses the weights themselves. `mixup` (arXiv 1710.09412) and `cutmix` (arXiv
+    1905.04899) are the parameters of their beta distributions, 0 to disable; each batch gets at
+    most one of the two. `patch_dropout` is the share of patches dropped during training (arXiv
+    2208.07220), which also makes a step faster. None of the three is used while only the head is
+    trained. `bfloat16` uses mixed precision, which is faster on a GPU and on CPUs that support it,
+    and many times slower on others.
     """
 
     head_epochs: int = 1
@@ -91,26 +90,27 @@ class Recipe:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """The stages with anything to do, in order."""
-        planned = (Stage("head", self.head_epochs), Stage("all", self.epochs))
-        return tuple(stage for stage in planned if stage.epochs)
+        """The stages with at least one epoch, in order."""
+        stages = (Stage("head", self.head_epochs), Stage("all", self.epochs))
+        return tuple(stage for stage in stages if stage.epochs)
 
     def as_json(self) -> dict[str, Any]:
-        """Every number, as it can be written down and read again."""
+        """The recipe as JSON, which `from_json` reads."""
         content = asdict(self) | {"augmentation": self.augmentation.as_json()}
         return {JSON_NAMES.get(name, name): value for name, value in content.items()}
 
     def changed(self, changes: Mapping[str, str]) -> "Recipe":
-        """With some numbers replaced, of the augmentation too: {"mixup": "0.2", "erase": "0.1"}.
+        """A copy with some numbers replaced, e.g. {"mixup": "0.2", "erase": "0.1"}.
 
-        Raises ConfigError for a name that is no single number of a recipe, or a value that is none.
+        The names may be those of the augmentation. Raises ConfigError for an unknown name or an
+        invalid value.
         """
         own, views = {}, {}
-        for given, text in changes.items():
-            name = EARLIER_NAMES.get(given, given)
-            for home, found in ((self, own), (self.augmentation, views)):
-                if isinstance(getattr(home, name, None), int | float):
-                    found[name] = _number(name, text, type(getattr(home, name)))
+        for key, text in changes.items():
+            name = EARLIER_NAMES.get(key, key)
+            for owner, values in ((self, own), (self.augmentation, views)):
+                if isinstance(getattr(owner, name, None), int | float):
+                    values[name] = _number(name, text, type(getattr(owner, name)))
                     break
             else:
                 raise ConfigError(
@@ -121,17 +121,17 @@ class Recipe:
 
     @property
     def names(self) -> list[str]:
-        """The single numbers of a recipe, by name."""
+        """The names of all numbers of the recipe and its augmentation."""
         return [
             each.name
-            for home in (self, self.augmentation)
-            for each in fields(home)
-            if isinstance(getattr(home, each.name), int | float)
+            for owner in (self, self.augmentation)
+            for each in fields(owner)
+            if isinstance(getattr(owner, each.name), int | float)
         ]
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Recipe":
-        """Read what `as_json` wrote; raises ConfigError for names that are not of a recipe."""
+        """Read the JSON of `as_json`; raises ConfigError for unknown names."""
         names = {JSON_NAMES.get(known.name, known.name): known.name for known in fields(cls)}
         unknown = content.keys() - names.keys()
         if unknown:
@@ -150,5 +150,5 @@ def _number(name: str, text: str, kind: type) -> int | float | bool:
     try:
         return kind(text)
     except ValueError as error:
-        what = "a whole number" if kind is int else "a number"
-        raise ConfigError(f"{name}={text}, but it must be {what}.") from error
+        expected = "a whole number" if kind is int else "a number"
+        raise ConfigError(f"{name}={text}, but it must be {expected}.") from error

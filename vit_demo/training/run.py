@@ -1,4 +1,4 @@
-"""A whole training run: photos and starting weights in, a checkpoint folder out."""
+"""A complete training run: from photos and starting weights to a checkpoint folder."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -27,16 +27,16 @@ EPOCH_FIGURES = ("epoch", "stage", "step", "loss", "accuracy", "held_out_loss", 
 
 
 class Watcher:
-    """Who is told of what happens, and may stop it; this one is silent and never does."""
+    """Callbacks of a run, which can also stop it; this base class does nothing."""
 
     def step(self, step: Step) -> None:
-        """A step has been taken."""
+        """Called after every step."""
 
     def checked(self, checked: Checked) -> None:
-        """All photos have been looked at, before the first step."""
+        """Called after all photos were checked, before the first step."""
 
     def stop(self) -> bool:
-        """Whether to stop after the step at hand."""
+        """Whether to stop after the current step."""
         return False
 
 
@@ -50,19 +50,18 @@ def train(
     save_every: int = 50,
     world: DistributedContext | None = None,
 ) -> Step | None:
-    """Train as planned and write a checkpoint and its records to `out`; the last step.
+    """Train as planned, and write the checkpoint and its records to `out`; returns the last step.
 
-    None where a run that is gone on with had taken its last step already.
+    Returns None if a resumed run had no steps left. After every epoch `out` contains the checkpoint
+    of that epoch and `out/best` the best one so far; it is selected on the held-out photos, so its
+    score is optimistic. The state is saved every `save_every` steps; with `resume` a run continues
+    from there to exactly the same weights.
 
-    After every epoch `out` holds that epoch's checkpoint and `out/best` the best one so far,
-    which was chosen on the held-out photos, so that its score flatters. Every `save_every` steps
-    the state is kept, and with `resume` a run goes on from there to the same weights.
-
-    Raises DataError for photos or a folder that will not do, UnsupportedError for a start that
-    cannot be fine-tuned, StoppedError when the watcher stopped it.
+    Raises DataError for unusable photos or folders, UnsupportedError for an unsupported start,
+    StoppedError if the watcher stopped the run.
     """
     world = world or DistributedContext()
-    # A shape that cannot be is refused before every photo has been opened.
+    # Check the shape first, before all photos are opened.
     labels = parts(Path(plan.data), plan.leave_out)[0].labels
     config, preprocessing = shape(plan, start, len(labels))
     checked = check(Path(plan.data), plan.held_out, plan.recipe.seed, plan.leave_out, plan.fold)
@@ -76,13 +75,13 @@ def train(
         world,
     )
     run = _Run(plan, checked, trainer, RunFolder(out))
-    before = run.go_on() if resume else run.begin()
-    return run.follow(watcher, save_every, before)
+    seconds_before = run.resume() if resume else run.begin()
+    return run.follow(watcher, save_every, seconds_before)
 
 
 @dataclass(frozen=True)
 class _Run:
-    """One run on its way, and where it is written down."""
+    """One run in progress, and its folder."""
 
     plan: Plan
     checked: Checked
@@ -90,26 +89,31 @@ class _Run:
     folder: RunFolder
 
     def begin(self) -> float:
-        """Start the records of a new run; no seconds have been spent on it."""
+        """Write the records of a new run; returns 0 seconds."""
         if self.trainer.world.is_main:
             self.folder.begin(self.plan.as_json())
         return 0.0
 
-    def go_on(self) -> float:
-        """Take up the last state; the seconds that were spent until then."""
+    def resume(self) -> float:
+        """Restore the last saved state; returns the seconds spent until then."""
         if self.folder.finished:
-            raise DataError(f"The run in '{self.folder.path}' has come to its end.")
+            raise DataError(
+                f"The run in '{self.folder.path}' is finished; there is nothing to resume."
+            )
         state = self.folder.restored(cut=self.trainer.world.is_main)
         if state is None:
             return 0.0
         size = self.trainer.world.size
         if state["processes"] != size:
             raise DataError(
-                f"The run in '{self.folder.path}' was begun with {state['processes']} processes, "
-                f"and {size} would draw other numbers; start as many as before."
+                f"The run in '{self.folder.path}' was started with {state['processes']} processes "
+                f"and would give other results with {size}; use the same number."
             )
         if state["photos"] != self._photos():
-            raise DataError(f"The photos in '{self.plan.data}' have changed since the run began.")
+            raise DataError(
+                f"The photos in '{self.plan.data}' have changed since the run was started; restore "
+                "them, or start a new run."
+            )
         self.trainer.restore(state["trainer"])
         return state["seconds"]
 
@@ -117,13 +121,13 @@ class _Run:
         split = self.checked.split
         return relative_names((*split.training, *split.held_out), Path(self.plan.data))
 
-    def follow(self, watcher: Watcher, save_every: int, before: float) -> Step | None:
-        """Take the steps, and write down what they gave; `before` are seconds spent earlier."""
-        begun = time.monotonic()
+    def follow(self, watcher: Watcher, save_every: int, seconds_before: float) -> Step | None:
+        """Run the training steps and record them; `seconds_before` is the time spent earlier."""
+        start = time.monotonic()
         world = self.trainer.world
         last: Step | None = None
         for last in self.trainer:
-            seconds = before + time.monotonic() - begun
+            seconds = seconds_before + time.monotonic() - start
             stops = world.total(float(world.is_main and watcher.stop())) > 0
             if world.is_main:
                 self.folder.note(last, seconds)
@@ -134,16 +138,16 @@ class _Run:
                 watcher.step(last)
             if stops and last.step < last.steps:
                 raise StoppedError(
-                    f"Stopped after step {last.step} of {last.steps}; the same command goes on "
-                    f"from there: for finetune with --resume --out {self.folder.path}, for an "
-                    "experiment as it was; torchrun with as many processes."
+                    f"Stopped after step {last.step} of {last.steps}; resume with finetune "
+                    f"--resume --out {self.folder.path}, or with the same experiment command, and "
+                    "the same number of processes."
                 )
         if world.is_main:
             self.folder.finish()
         return last
 
     def save(self, seconds: float) -> None:
-        """Keep all that going on from here needs."""
+        """Save everything that is needed to resume."""
         state = {
             "step": self.trainer.step,
             "seconds": seconds,
@@ -154,7 +158,7 @@ class _Run:
         self.folder.save(state)
 
     def write(self, step: Step, seconds: float) -> None:
-        """The checkpoint of this epoch, the best one so far, the summary and the curves."""
+        """Write the checkpoint of this epoch, the best one so far, the summary and the curves."""
         out = self.folder.path
         lines = self.folder.log()
         epochs = [line for line in lines if "accuracy" in line]
@@ -169,7 +173,7 @@ class _Run:
         )
 
     def _summary(self, epochs: Sequence[Mapping[str, Any]], seconds: float) -> dict[str, Any]:
-        """What is written down about the run as far as it has come."""
+        """The content of training.json so far."""
         split, root = self.checked.split, Path(self.plan.data)
         return {
             **self.plan.as_json(),
@@ -190,8 +194,8 @@ class _Run:
                 for path, why in self.checked.unreadable
             ],
             "duplicate_photos": [
-                {"held_out": relative_name(kept, root), "training": relative_name(learnt, root)}
-                for kept, learnt in self.checked.duplicates
+                {"held_out": relative_name(kept, root), "training": relative_name(trained, root)}
+                for kept, trained in self.checked.duplicates
             ],
         }
 

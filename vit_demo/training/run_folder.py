@@ -1,4 +1,4 @@
-"""What a run leaves on the disk while it goes on: its plan, its state, its log."""
+"""The files of a run in progress: its plan, its state and its log."""
 
 import json
 import pickle
@@ -25,26 +25,27 @@ class RunFolder:
     path: Path
 
     def begin(self, plan: Mapping[str, Any]) -> None:
-        """Write the plan, and start a log.
+        """Write the plan and an empty log.
 
-        Raises DataError where another run has been, or where a bundled checkpoint has the name.
+        Raises DataError if the folder contains another run or checkpoint, or has the name of a
+        bundled checkpoint; OutputError if it cannot be written to.
         """
         if str(self.path) in bundled():
             raise DataError(
-                f"'{self.path}' is the name of a bundled checkpoint, which is what everybody would "
-                "get who asked for it; name another folder."
+                f"'{self.path}' is the name of a bundled checkpoint, which would be loaded instead "
+                "of the new one; name another folder."
             )
         if (self.path / STATE).exists():
             raise DataError(
-                f"'{self.path}' holds a run that is not finished; go on with it by --resume, or "
+                f"'{self.path}' contains a run that is not finished; resume it with --resume, or "
                 "name another folder."
             )
         if self.finished:
-            raise DataError(f"'{self.path}' holds a finished run; name another folder.")
+            raise DataError(f"'{self.path}' contains a finished run; name another folder.")
         if not self.begun and any((self.path / name).exists() for name in (CONFIG, WEIGHTS)):
             raise DataError(
-                f"'{self.path}' holds a checkpoint that is no run of this command; name another "
-                "folder, so that it is not written over."
+                f"'{self.path}' contains a checkpoint that was not made by this command and is not "
+                "overwritten; name another folder."
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -57,20 +58,20 @@ class RunFolder:
 
     @property
     def begun(self) -> bool:
-        """Whether a run has been here."""
+        """Whether a run was started here."""
         return (self.path / PLAN).exists()
 
     @property
     def finished(self) -> bool:
-        """Whether it has come to its end."""
+        """Whether the run is finished."""
         return self.begun and self._read()[FINISHED]
 
     def plan(self) -> dict[str, Any]:
-        """The plan that was written; raises DataError when there is none."""
+        """The stored plan; raises DataError if there is none."""
         return self._read()["plan"]
 
     def finish(self) -> None:
-        """Nothing is left to go on with."""
+        """Mark the run as finished and delete its state."""
         write_json(self.path / PLAN, {**self._read(), FINISHED: True})
         (self.path / STATE).unlink(missing_ok=True)
 
@@ -80,16 +81,16 @@ class RunFolder:
             return {FINISHED: bool(content[FINISHED]), "plan": content["plan"]}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"'{self.path}' holds no run to go on with ({error}); start one without --resume."
+                f"'{self.path}' contains no run to resume ({error}); start one without --resume."
             ) from error
 
     def save(self, state: State) -> None:
-        """Keep the state, in place of the one before, whole at every moment."""
+        """Replace the saved state atomically."""
         with replacing(self.path / STATE) as unfinished:
             torch.save(state, unfinished)
 
     def restored(self, cut: bool) -> State | None:
-        """The last state that was saved, None before the first; the log may be cut back to it."""
+        """The last saved state, None before the first; `cut` truncates the log to it."""
         state = self._state()
         if cut:
             self._keep_log(state["step"] if state else 0)
@@ -107,7 +108,7 @@ class RunFolder:
             ) from error
 
     def note(self, step: Step, seconds: float) -> None:
-        """One line of the log: a step, or the end of an epoch with its score."""
+        """Append a line to the log: a step, or the end of an epoch with its score."""
         line: dict[str, Any] = {
             "step": step.step,
             "stage": step.stage,
@@ -122,13 +123,13 @@ class RunFolder:
             log.write(json.dumps(line) + "\n")
 
     def log(self) -> list[dict[str, Any]]:
-        """Every line of the log, as it was noted; a line that broke off is left out."""
+        """All lines of the log; an incomplete last line is skipped."""
         path = self.path / LOG
         text = path.read_text(encoding="utf-8") if path.exists() else ""
         return [json.loads(line) for line in text.splitlines() if line.endswith("}")]
 
     def _keep_log(self, steps: int) -> None:
-        """Forget what was noted after a state: it will be noted again."""
+        """Remove the lines after a state; a resumed run will write them again."""
         kept = [line for line in self.log() if line["step"] <= steps]
         with replacing(self.path / LOG) as unfinished:
             unfinished.write_text(

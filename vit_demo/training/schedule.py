@@ -1,4 +1,4 @@
-"""Who learns how fast and when, and the running mean of what was learnt."""
+"""Learning rates of the parameter groups, their schedule, and the moving average of the weights."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,13 +14,13 @@ Average = Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]
 
 
 def running_mean(keep: float) -> Average:
-    """The update of a running mean of weights; it forgets faster at first, as it knows little."""
+    """The update of an exponential moving average of weights; its decay is lower at first."""
 
-    def update(means: Sequence[Tensor], values: Sequence[Tensor], seen: Tensor | int) -> None:
-        share = min(keep, (1 + int(seen)) / (10 + int(seen)))
+    def update(means: Sequence[Tensor], values: Sequence[Tensor], steps: Tensor | int) -> None:
+        decay = min(keep, (1 + int(steps)) / (10 + int(steps)))
         with torch.no_grad():
             for mean, value in zip(means, values, strict=True):
-                mean.lerp_(value, 1 - share)
+                mean.lerp_(value, 1 - decay)
 
     return update
 
@@ -28,9 +28,9 @@ def running_mean(keep: float) -> Average:
 def parameter_groups(
     model: VisionTransformer, recipe: Recipe, stage: Stage
 ) -> list[dict[str, Any]]:
-    """Layer-wise learning rates (arXiv 2106.08254, appendix); no decay on vectors or positions.
+    """Layer-wise learning rates (arXiv 2106.08254); no weight decay on vectors or positions.
 
-    Only what learns is in a group; alone, the head has a rate of its own.
+    Only trainable parameters are in a group. While only the head is trained, it has its own rate.
     """
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -64,7 +64,7 @@ def _rate(name: str, model: VisionTransformer, recipe: Recipe, stage: Stage) -> 
 
 
 def warm_up_then_cosine(step: int, warm_up: int, steps: int) -> float:
-    """Factor on the learning rate: a straight rise, then half a cosine down to zero."""
+    """Factor on the learning rate: linear warm-up, then cosine decay to zero."""
     if step < warm_up:
         return (step + 1) / warm_up
     progress = (step - warm_up) / max(1, steps - warm_up)

@@ -1,4 +1,4 @@
-"""Fine-tune a Vision Transformer: stages, steps, scores, and a state to go on from."""
+"""Fine-tune a Vision Transformer: stages, steps, scores, and a state that can be resumed."""
 
 import signal
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,13 +26,13 @@ from vit_demo.training.schedule import parameter_groups, running_mean, warm_up_t
 
 State = dict[str, Any]
 
-# The rate rises over no more than one part in so many of a stage.
-LEAST_FALL = 3
+# The warm-up takes at most 1 / MIN_WARM_UP_RATIO of a stage.
+MIN_WARM_UP_RATIO = 3
 
 
 @dataclass(frozen=True)
 class Score:
-    """How the held-out photos are named: the share that is right, and the mean loss in nats."""
+    """The accuracy on the held-out photos, and their mean loss in nats."""
 
     accuracy: float
     loss: float
@@ -40,7 +40,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Step:
-    """One training step, as reported while it runs; with a `score` at the end of an epoch."""
+    """The report of one training step; with a `score` at the end of an epoch."""
 
     step: int
     steps: int
@@ -52,11 +52,11 @@ class Step:
 
 
 class Trainer:
-    """Trains `model` in place; iterate over it, and it takes one step after the other.
+    """Trains `model` in place; iterating over the trainer runs the steps.
 
-    `state` after any step, given to `restore` of a trainer made alike, goes on to the same
-    weights. In a `world` of several processes each takes its part of every batch, and mixes the
-    photos of that part with each other.
+    A trainer with the same arguments that restores the `state` after any step continues to exactly
+    the same weights. With several processes, each gets its part of every batch and applies mixup
+    and cutmix within that part.
     """
 
     def __init__(
@@ -71,8 +71,8 @@ class Trainer:
         self.world = world or DistributedContext()
         if recipe.batch_size % self.world.size:
             raise DataError(
-                f"A batch of {recipe.batch_size} cannot be shared evenly by {self.world.size} "
-                "processes; choose a multiple."
+                f"A batch of {recipe.batch_size} cannot be divided evenly among {self.world.size} "
+                f"processes; choose a multiple of {self.world.size}."
             )
         self.model = model.to(self.world.device)
         self.training, self.held_out = training, held_out
@@ -81,15 +81,15 @@ class Trainer:
         self.steps = self.per_epoch * sum(stage.epochs for stage in recipe.stages)
         self.step = 0
         self.losses: list[float] = []
-        self._enter(recipe.stages[0])
+        self._start_stage(recipe.stages[0])
 
     @property
     def result(self) -> VisionTransformer:
-        """What is scored and written: the running mean of the model, or the model."""
+        """The model that is evaluated and saved: the moving average, or the model itself."""
         return cast(VisionTransformer, self.averaged.module) if self.averaged else self.model
 
     def state(self) -> State:
-        """All that is needed to go on from here."""
+        """Everything that is needed to resume from here."""
         return {
             "step": self.step,
             "losses": self.losses,
@@ -100,11 +100,11 @@ class Trainer:
         }
 
     def restore(self, state: State) -> None:
-        """Go on from what `state` gave."""
+        """Resume from a `state`."""
         self.step, self.losses = state["step"], list(state["losses"])
         self.model.load_state_dict(state["model"])
         stage = next(stage for stage in self.recipe.stages if stage.name == state["stage"])
-        self._enter(stage)
+        self._start_stage(stage)
         self.optimiser.load_state_dict(state["optimiser"])
         if self.averaged:
             self.averaged.load_state_dict(state["averaged"])
@@ -114,18 +114,18 @@ class Trainer:
             if self.step >= epoch * self.per_epoch:
                 continue
             if stage != self.stage:
-                self._enter(stage)
+                self._start_stage(stage)
             yield from self._epoch(epoch)
 
     def _epochs(self) -> list[Stage]:
         return [stage for stage in self.recipe.stages for _ in range(stage.epochs)]
 
     def _epoch(self, epoch: int) -> Iterator[Step]:
-        begun = self.step - (epoch - 1) * self.per_epoch
+        done = self.step - (epoch - 1) * self.per_epoch
         rate = 0.0
-        for pixels, labels in self._loader(epoch, begun):
+        for pixels, labels in self._loader(epoch, done):
             rate = self._set_rates()
-            loss = self._learn(pixels.to(self.world.device), labels.to(self.world.device))
+            loss = self._train_step(pixels.to(self.world.device), labels.to(self.world.device))
             self.step += 1
             self.losses.append(loss)
             if self.step % self.per_epoch:
@@ -136,77 +136,77 @@ class Trainer:
     def _report(self, epoch: int, loss: float, rate: float, score: Score | None = None) -> Step:
         return Step(self.step, self.steps, self.stage.name, epoch, loss, rate, score)
 
-    def _enter(self, stage: Stage) -> None:
-        """Begin a stage: what learns, how fast, and a running mean that starts afresh."""
+    def _start_stage(self, stage: Stage) -> None:
+        """Set the trainable parameters, a new optimizer and a new moving average."""
         self.stage = stage
         (self.model.freeze_backbone if stage.frozen else self.model.unfreeze)()
         self.optimiser = torch.optim.AdamW(parameter_groups(self.model, self.recipe, stage))
-        self.tops = [group["lr"] for group in self.optimiser.param_groups]
+        self.peak_rates = [group["lr"] for group in self.optimiser.param_groups]
         self.averaged = (
             AveragedModel(self.model, multi_avg_fn=running_mean(self.recipe.ema_decay))
             if self.recipe.ema_decay
             else None
         )
-        self.shared = DistributedDataParallel(self.model) if self.world.size > 1 else self.model
+        self.parallel = DistributedDataParallel(self.model) if self.world.size > 1 else self.model
 
     def _set_rates(self) -> float:
-        """Set every group's learning rate for the step to come; the largest of them."""
+        """Set the learning rate of every group for the next step; returns the largest one."""
         names = [stage.name for stage in self._epochs()]
         first = names.index(self.stage.name) * self.per_epoch
         steps = names.count(self.stage.name) * self.per_epoch
-        # Of a short run with few photos the rise would otherwise be all there is.
-        warm_up = min(self.recipe.warm_up_steps, steps // LEAST_FALL)
+        # Otherwise a short run with few photos would consist of the warm-up only.
+        warm_up = min(self.recipe.warm_up_steps, steps // MIN_WARM_UP_RATIO)
         factor = warm_up_then_cosine(self.step - first, warm_up, steps)
-        for group, top in zip(self.optimiser.param_groups, self.tops, strict=True):
-            group["lr"] = top * factor
-        return factor * max(self.tops)
+        for group, peak in zip(self.optimiser.param_groups, self.peak_rates, strict=True):
+            group["lr"] = peak * factor
+        return factor * max(self.peak_rates)
 
     def _loader(
-        self, epoch: int, begun: int
+        self, epoch: int, done: int
     ) -> Iterable[tuple[Float[Tensor, "b 3 h w"], Int[Tensor, " b"]]]:
         recipe, world = self.recipe, self.world
         views = Views(self.training, self.preprocessing, recipe.augmentation, recipe.seed)
-        every = batches(
+        all_batches = batches(
             len(self.training), recipe.batch_size, recipe.seed, epoch, world.rank, world.size
         )
         return DataLoader[Any](
             views,
-            batch_sampler=every[begun:],
+            batch_sampler=all_batches[done:],
             num_workers=recipe.workers,
-            worker_init_fn=_interrupts_ignored,
-            generator=torch.Generator(),  # without its own it draws from the caller's
+            worker_init_fn=_ignore_interrupts,
+            generator=torch.Generator(),  # the default would draw from the caller's generator
         )
 
-    def _learn(self, pixels: Float[Tensor, "b 3 h w"], labels: Int[Tensor, " b"]) -> float:
-        """One step down the gradient; the loss before it, over all processes."""
+    def _train_step(self, pixels: Float[Tensor, "b 3 h w"], labels: Int[Tensor, " b"]) -> float:
+        """One optimizer step; returns the loss before it, averaged over all processes."""
         recipe, device = self.recipe, pixels.device
         purpose = (recipe.seed, "step", self.step, self.world.rank)
         targets = functional.one_hot(labels, self.model.config.classes).float()
-        # A frozen backbone is read as in use: leaving out and mixing would only blur the head.
-        self.shared.train(not self.stage.frozen)
+        # A frozen backbone runs in eval mode, without patch dropout and mixing.
+        self.parallel.train(not self.stage.frozen)
         if not self.stage.frozen:
             pixels, targets = mix(
                 pixels, targets, recipe.mixup, recipe.cutmix, seeded_rng(*purpose)
             )
         self.optimiser.zero_grad()
-        # Drop path and dropout draw from torch's own generator, which is the caller's otherwise.
+        # Drop path and dropout use torch's global generator; do not change the caller's state.
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(torch_seed(*purpose))
             with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bfloat16):
-                logits = self.shared(pixels)
+                logits = self.parallel(pixels)
         loss = functional.cross_entropy(
             logits.float(), targets, label_smoothing=recipe.label_smoothing
         )
         loss.backward()
-        learning = [p for p in self.model.parameters() if p.requires_grad]
-        nn.utils.clip_grad_norm_(learning, recipe.gradient_clip)
+        trainable = [p for p in self.model.parameters() if p.requires_grad]
+        nn.utils.clip_grad_norm_(trainable, recipe.gradient_clip)
         self.optimiser.step()
         if self.averaged:
             self.averaged.update_parameters(self.model)
         return self.world.total(loss.item()) / self.world.size
 
     def score(self) -> Score:
-        """Name the held-out photos with the weights that would be written."""
+        """Evaluate the weights that would be saved on the held-out photos."""
         own = self.held_out[self.world.rank :: self.world.size]
         right, loss = summed_score(self.result, own, self.preprocessing, self.recipe)
         count = len(self.held_out)
@@ -219,9 +219,9 @@ def summed_score(
     preprocessing: Preprocessing,
     recipe: Recipe,
 ) -> tuple[float, float]:
-    """How many samples are named correctly, and the sum of their losses; in float32, as in use.
+    """The number of correctly classified samples, and the sum of their losses, in float32.
 
-    Raises CheckpointError where the answers are not finite.
+    Raises CheckpointError if the logits are not finite.
     """
     was_training = model.training
     model.eval()
@@ -231,7 +231,7 @@ def summed_score(
         photos,
         recipe.batch_size,
         num_workers=recipe.workers,
-        worker_init_fn=_interrupts_ignored,
+        worker_init_fn=_ignore_interrupts,
         generator=torch.Generator(),
     )
     right, loss = 0.0, 0.0
@@ -240,9 +240,9 @@ def summed_score(
             logits, labels = model(pixels.to(device)), labels.to(device)
             if not logits.isfinite().all():
                 raise CheckpointError(
-                    "The model answers the held-out photos with infinite values or none at all, "
-                    "so no score can be measured; train again with a lower learning rate, or "
-                    "start from another checkpoint."
+                    "The logits of the held-out photos are infinite or NaN, so no score can be "
+                    "measured; train again with a lower learning rate, or start from another "
+                    "checkpoint."
                 )
             right += (logits.argmax(dim=-1) == labels).sum().item()
             loss += functional.cross_entropy(logits, labels, reduction="sum").item()
@@ -250,6 +250,6 @@ def summed_score(
     return right, loss
 
 
-def _interrupts_ignored(_: int) -> None:
-    """Ctrl-C reaches every process of the terminal; only the one that saves may answer it."""
+def _ignore_interrupts(_: int) -> None:
+    """Ctrl-C reaches every process of the terminal; only the main process handles it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

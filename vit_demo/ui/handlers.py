@@ -157,9 +157,9 @@ class Handlers:
     rows: Rows
     examples: Mapping[str, Path] = field(default_factory=dict)
     model_lock: FairLock = field(default_factory=FairLock)
+    example_lock: Lock = field(default_factory=Lock)
     # What every model in memory answers after each layer to the examples.
     lenses: WeakKeyDictionary[Classifier, Tensor] = field(default_factory=WeakKeyDictionary)
-    example_lock: Lock = field(default_factory=Lock)
 
     def analyse(
         self,

@@ -2,13 +2,31 @@
 
 import re
 
-from vit_demo.checkpoints.families import mobilevit, swin, vit
+from vit_demo.checkpoints.families import (
+    beit,
+    clip,
+    eva,
+    mobilevit,
+    mobilevit_v2,
+    swin,
+    swin_v2,
+    vit,
+)
 from vit_demo.checkpoints.families.family import Family
 from vit_demo.errors import UnsupportedError
 
 __all__ = ["FAMILIES", "Family", "hub_tags", "of_model_type", "of_timm_name", "readable"]
 
-FAMILIES: list[Family] = [vit.FAMILY, swin.FAMILY, mobilevit.FAMILY]
+FAMILIES: list[Family] = [
+    vit.FAMILY,
+    clip.FAMILY,
+    beit.FAMILY,
+    eva.FAMILY,
+    swin.FAMILY,
+    swin_v2.FAMILY,
+    mobilevit.FAMILY,
+    mobilevit_v2.FAMILY,
+]
 
 
 def of_model_type(model_type: str | None, source: str) -> Family:

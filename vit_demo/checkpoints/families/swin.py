@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from reprlib import repr as shortened
 from typing import Any
 
@@ -107,15 +107,40 @@ def read_timm_config(
     timm's config.json says little about the architecture, and older ones nothing: what can be
     seen from names and shapes is taken from there.
     """
+    names = [
+        f"layers.{stage}.blocks.0.attn.relative_position_bias_table"
+        for stage in range(len(_depths(tensors)))
+    ]
+    offsets = [shape_of(tensors, name, 2)[0] for name in names if name in tensors]
+    windows = model_args(config_json).get("window_size")
+    if windows is None:
+        # A table of (2w−1)² offsets tells w, where windows are square.
+        windows = [((math.isqrt(count) + 1) // 2,) * 2 for count in offsets]
+    heads = "attn.relative_position_bias_table"
+    return SwinConfig(**timm_fields(config_json, tensors, source, heads, 1, windows))
+
+
+def timm_fields(
+    config_json: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    source: str,
+    name: str,
+    dimension: int,
+    windows: Any,
+) -> dict[str, Any]:
+    """What makes a `SwinConfig`, or one that has more entries.
+
+    `name` is that of a tensor of a block which has one entry for each head in some `dimension`.
+    `windows` are one number, or (rows, columns), or a list with either for every stage.
+    """
     stated = model_args(config_json)
     if stated.get("always_partition"):
         raise UnsupportedError(f"{source} always shifts (always_partition), which is not read.")
     depths = _depths(tensors)
     try:
         width, channels, *kernel = shape_of(tensors, "patch_embed.proj.weight", 4)
-        tables = [
-            shape_of(tensors, f"layers.{stage}.blocks.0.attn.relative_position_bias_table", 2)
-            for stage in range(len(depths))
+        shapes = [
+            tuple(tensors[f"layers.{stage}.blocks.0.{name}"].shape) for stage in range(len(depths))
         ]
         hidden, _ = shape_of(tensors, "layers.0.blocks.0.mlp.fc1.weight", 2)
     except KeyError as error:
@@ -131,19 +156,19 @@ def read_timm_config(
             f"of {patch_size}-pixel patches: timm leaves the rest out, which is not read here."
         )
     grid = tuple(side // patch_size for side in image_size)
-    return SwinConfig(
-        classes=classes_of(config_json, tensors.get("head.fc.bias")),
-        width=width,
-        depths=depths,
-        heads=tuple(heads for _, heads in tables),
-        windows=_windows(stated.get("window_size"), [offsets for offsets, _ in tables], grid),
-        mlp_ratio=hidden / width,
-        patch_size=patch_size,
-        image_size=image_size,
-        channels=channels,
-        qkv_bias="layers.0.blocks.0.attn.qkv.bias" in tensors,
-        convention="timm",
-    )
+    return {
+        "classes": classes_of(config_json, tensors.get("head.fc.bias")),
+        "width": width,
+        "depths": depths,
+        "heads": tuple(shape[dimension] for shape in shapes),
+        "windows": _windows(windows, len(depths), grid),
+        "mlp_ratio": hidden / width,
+        "patch_size": patch_size,
+        "image_size": image_size,
+        "channels": channels,
+        "qkv_bias": "layers.0.blocks.0.attn.qkv.bias" in tensors,
+        "convention": "timm",
+    }
 
 
 def _check_head_width(tensors: Mapping[str, Tensor], width: int, source: str) -> None:
@@ -173,26 +198,20 @@ def _image_size(config_json: Mapping[str, Any], stated: Mapping[str, Any]) -> Gr
     return sides(stated, "img_size", 0) if "img_size" in stated else input_size(config_json)
 
 
-def _windows(stated: Any, offsets: Sequence[int], grid: tuple[int, ...]) -> tuple[Grid, ...]:
-    """Every stage's window, along each axis no larger than its grid.
-
-    Stated are one number, or (rows, columns), or a list with either for every stage. Where nothing
-    is, windows are square and a table of (2w−1)² offsets tells w.
-    """
+def _windows(stated: Any, stages: int, grid: tuple[int, ...]) -> tuple[Grid, ...]:
+    """Every stage's window, along each axis no larger than its grid."""
     name = f"{CONFIG}: window_size"
     match stated:
-        case None:
-            wanted = [pair((math.isqrt(count) + 1) // 2, name) for count in offsets]
         case int() | [int(), int()]:
-            wanted = [pair(stated, name)] * len(offsets)
-        case list() | tuple() if len(stated) == len(offsets):
+            wanted = [pair(stated, name)] * stages
+        case list() | tuple() if len(stated) == stages:
             wanted = [pair(window, name) for window in stated]
         case _:
             raise ConfigError(
                 f"{name}={shortened(stated)}, but it must be one size, or one for each of the "
-                f"{len(offsets)} stages."
+                f"{stages} stages."
             )
-    grids = [tuple(math.ceil(side / 2**stage) for side in grid) for stage in range(len(offsets))]
+    grids = [tuple(math.ceil(side / 2**stage) for side in grid) for stage in range(stages)]
     return tuple(
         (min(rows, own[0]), min(cols, own[1]))
         for (rows, cols), own in zip(wanted, grids, strict=True)
@@ -218,15 +237,17 @@ def _read_timm(
     return read_timm_config(config_json, named, source), named
 
 
+TIMM_ARGUMENTS = (
+    *("patch_size", "embed_dim", "depths", "num_heads", "mlp_ratio", "qkv_bias"),
+    *("window_size", "always_partition", "strict_img_size", "dynamic_img_size"),
+)
+
 FAMILY = Family(
     model=Swin,
     model_types={"swin": "Swin"},
     read_hf=_read_hf,
     timm_names=r"swin_",
-    timm_arguments=(
-        *("patch_size", "embed_dim", "depths", "num_heads", "head_dim", "mlp_ratio", "qkv_bias"),
-        *("window_size", "always_partition", "strict_img_size", "dynamic_img_size"),
-    ),
+    timm_arguments=(*TIMM_ARGUMENTS, "head_dim"),
     only_mean=True,
     read_timm=_read_timm,
 )

@@ -1,4 +1,4 @@
-"""ViT, DeiT and DINOv2, as the transformers library and as timm name and describe them.
+"""ViT, DeiT, DINOv2, MSN and I-JEPA, as transformers and timm name and describe them.
 
 Everything that timm's config.json leaves out, and an old one leaves out nearly everything, is
 inferred here: from the tensors where they show it, else from the architecture's name.
@@ -26,7 +26,7 @@ from vit_demo.models.vit import FinalNorm, Pooling, VisionTransformer, ViTConfig
 
 # Their names on the left, ours (timm's) on the right.
 HF_RULES: tuple[Rule, ...] = (
-    (r"^(vit|deit|dinov2|dinov2_with_registers)\.", ""),
+    (r"^(vit|deit|dinov2|dinov2_with_registers|ijepa)\.", ""),
     (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
     (r"^embeddings\.position_embeddings$", "pos_embed"),
     (r"^embeddings\.cls_token$", "cls_token"),
@@ -82,7 +82,14 @@ HF_GELU_NAMES: dict[Gelu, str] = {
 }
 
 # transformers' default, 1e-12, is written by hand into every ViTConfig of the library.
-HF_LAYER_NORM_EPS = {"vit": 1e-12, "deit": 1e-12, "dinov2": 1e-6, "dinov2_with_registers": 1e-6}
+HF_LAYER_NORM_EPS = {
+    "vit": 1e-12,
+    "deit": 1e-12,
+    "dinov2": 1e-6,
+    "dinov2_with_registers": 1e-6,
+    "vit_msn": 1e-6,
+    "ijepa": 1e-12,
+}
 
 
 # What ViTForImageClassification has no word for.
@@ -100,6 +107,11 @@ SPECIAL = (
     "patch_norm",
     "proj_bias",
     "rms_norm",
+    "post_norm",
+    "positions",
+    "attn_norm",
+    "mlp_norm",
+    "mlp_layer_scale",
     "pooling",
     "final_norm",
 )
@@ -115,6 +127,12 @@ def read_gelu(config_json: Mapping[str, Any], source: str) -> Gelu:
     return HF_GELUS[activation]
 
 
+def covered(size: Grid, patch_size: int) -> Grid:
+    """Height and width that whole patches cover; the libraries leave the rest of a photo out."""
+    height, width = (max(side - side % patch_size, patch_size) for side in size)
+    return height, width
+
+
 def read_hf_config(
     config_json: Mapping[str, Any],
     tensors: Mapping[str, Tensor],
@@ -127,14 +145,15 @@ def read_hf_config(
     `tensors` bear our names; they tell a DeiT with two heads from one whose distillation token
     nobody reads any more.
     """
+    patch_size = square(config_json.get("patch_size", 16), source)
     config = ViTConfig(
         classes=classes,
         width=whole(config_json, "hidden_size", 768),
         depth=whole(config_json, "num_hidden_layers", 12),
         heads=whole(config_json, "num_attention_heads", 12),
         mlp_width=whole(config_json, "intermediate_size", 3072),
-        patch_size=square(config_json.get("patch_size", 16), source),
-        image_size=sides(config_json, "image_size", 224),
+        patch_size=patch_size,
+        image_size=covered(sides(config_json, "image_size", 224), patch_size),
         channels=whole(config_json, "num_channels", 3),
         qkv_bias=flag(config_json, "qkv_bias", True),
         gelu=read_gelu(config_json, source),
@@ -147,6 +166,8 @@ def read_hf_config(
         return replace(config, distilled=distilled, registers=0 if distilled else 1)
     if family.startswith("dinov2"):
         return _dinov2(config, config_json, family)
+    if family == "ijepa":
+        return replace(config, class_token=False, pooling="mean")
     return config
 
 
@@ -212,12 +233,15 @@ def to_hf_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def check_plain(config: ViTConfig) -> None:
     """Raise UnsupportedError unless `ViTForImageClassification` can say all of it."""
     plain = ViTConfig(config.classes, image_size=config.image_size, patch_size=config.patch_size)
+    if config.head_width is not None and config.head_width * config.heads == config.width:
+        config = replace(config, head_width=None)  # stated, and what the width implies
     special = [name for name in SPECIAL if getattr(config, name) != getattr(plain, name)]
-    if special or config.gelu == "quick":
+    if type(config) is not ViTConfig:
+        special.append("relative or rotary positions")
+    if special:
         raise UnsupportedError(
             "The transformers ViT layout has no layer scale, distillation token, pre-logits or "
-            f"other special parts ({', '.join(special or ['gelu'])}); "
-            "fold or drop them before saving."
+            f"other special parts ({', '.join(special)}); fold or drop them before saving."
         )
 
 
@@ -270,18 +294,19 @@ EXACT_NAMES = re.compile(r"vit_large_patch16_siglip_(gap_)?(256|384)$")
 
 # Only the names tell, unless another norm is stated, which has the first.
 LAYER_NORM_EPS, CLIP_EPS = 1e-6, 1e-5
-CLIP_NAMES = re.compile(r"\w+_clip_|aimv2_")
+CLIP_NAMES = re.compile(r"\w+_clip_|aimv2_|beit3_")
 NORMS = ("layernorm", "rmsnorm")
 
 POOLINGS: dict[str, Pooling] = {"token": "class", "avg": "mean", "map": "attention"}
+
+# How the names of those begin or end whose norms stand behind attention and MLP; no tensor does.
+POST_NORM = "_rpn_"
 
 # Tensors that betray blocks of another kind than the paper's, and what these are.
 STRANGE = {
     r"\.in_proj\.": "attention and MLP side by side (parallel scaling blocks)",
     r"\.attns\.": "several attentions side by side",
     r"\.lambda_": "differential attention",
-    r"\.attn\.rel_pos": "relative positions",
-    r"\.attn\.norm\.": "norms inside attention and MLP (BEiT-3's)",
 }
 
 
@@ -300,11 +325,27 @@ def read_timm_config(
     config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
 ) -> ViTConfig:
     """The shape of a checkpoint, as its tensors, its arguments and its name tell it."""
-    name, stated = config_json.get("architecture", ""), model_args(config_json)
+    return ViTConfig(**timm_fields(config_json, tensors, source))
+
+
+def timm_fields(
+    config_json: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    source: str,
+    image_size: tuple[int, int] | None = None,
+    heads: int | None = None,
+) -> dict[str, Any]:
+    """What makes a `ViTConfig`, or one that has more entries.
+
+    `image_size` is that of a model without learned positions, and `heads` their number, where
+    something shows it.
+    """
+    name, stated = str(config_json.get("architecture", "")), model_args(config_json)
     _refuse_strange(name, tensors, source)
     try:
         width, channels, *kernel = shape_of(tensors, "patch_embed.proj.weight", 4)
-        _, positions, _ = shape_of(tensors, "pos_embed", 3)
+        has_positions = image_size is None or "pos_embed" in tensors
+        positions = shape_of(tensors, "pos_embed", 3)[1] if has_positions else 0
         fc1, _ = shape_of(tensors, "blocks.0.mlp.fc1.weight", 2)
         _, hidden = shape_of(tensors, "blocks.0.mlp.fc2.weight", 2)
         qkv, _ = shape_of(tensors, "blocks.0.attn.qkv.weight", 2)
@@ -313,37 +354,47 @@ def read_timm_config(
     patch_size = square(kernel, source)
     registers = shape_of(tensors, "reg_token", 3)[1] if "reg_token" in tensors else 0
     prefix = sum(token in tensors for token in ("cls_token", "dist_token")) + registers
-    grid = _grid(config_json, positions, prefix, patch_size, source)
-    heads = _heads(name, stated, tensors, width, source)
-    return ViTConfig(
-        classes=classes_of(config_json, tensors.get("head.bias")),
-        width=width,
-        depth=1 + max(int(m[1]) for n in tensors if (m := re.match(r"blocks\.(\d{1,4})\.", n))),
-        heads=heads,
-        head_width=qkv // 3 // heads,
-        mlp_width=hidden,
-        swiglu=fc1 == 2 * hidden,
-        patch_size=patch_size,
-        image_size=(grid[0] * patch_size, grid[1] * patch_size),
-        channels=channels,
-        qkv_bias="blocks.0.attn.qkv.bias" in tensors,
-        qk_norm="blocks.0.attn.q_norm.weight" in tensors,
-        gelu=_gelu(name, stated, source),
-        layer_norm_eps=_layer_norm_eps(name, stated, source),
-        patch_norm="patch_embed.norm.weight" in tensors,
-        proj_bias="blocks.0.attn.proj.bias" in tensors,
-        rms_norm="blocks.0.norm1.bias" not in tensors,
-        layer_scale=1.0 if "blocks.0.ls1.gamma" in tensors else None,
-        pre_norm="norm_pre.weight" in tensors,
-        class_token="cls_token" in tensors,
-        distilled="dist_token" in tensors,
-        registers=registers,
-        prefix_positions=positions != grid[0] * grid[1],
-        antialias=True,
-        pooling=_pooling(config_json, tensors, source),
-        final_norm=_final_norm(tensors),
-        representation=_length(tensors, "pre_logits.fc.bias"),
-    )
+    if has_positions:
+        grid = _grid(config_json, positions, prefix, patch_size, source)
+        image_size = grid[0] * patch_size, grid[1] * patch_size
+        patches = grid[0] * grid[1]
+    else:
+        patches = 0
+    heads = heads or _heads(name, stated, tensors, width, source)
+    return {
+        "classes": classes_of(config_json, tensors.get("head.bias")),
+        "width": width,
+        "depth": 1 + max(int(m[1]) for n in tensors if (m := re.match(r"blocks\.(\d{1,4})\.", n))),
+        "heads": heads,
+        "head_width": qkv // len(QKV) // heads,
+        "mlp_width": hidden,
+        "swiglu": fc1 == 2 * hidden,
+        "patch_size": patch_size,
+        "image_size": image_size,
+        "channels": channels,
+        "qkv_bias": "blocks.0.attn.qkv.bias" in tensors,
+        "qk_norm": "blocks.0.attn.q_norm.weight" in tensors,
+        "gelu": _gelu(name, stated, source),
+        "layer_norm_eps": _layer_norm_eps(name, stated, source),
+        "patch_norm": "patch_embed.norm.weight" in tensors,
+        "proj_bias": "blocks.0.attn.proj.bias" in tensors,
+        "rms_norm": "blocks.0.norm1.bias" not in tensors,
+        "post_norm": POST_NORM in name,
+        "positions": has_positions,
+        "attn_norm": "blocks.0.attn.norm.weight" in tensors,
+        "mlp_norm": "blocks.0.mlp.norm.weight" in tensors,
+        "mlp_layer_scale": "blocks.0.ls2.gamma" in tensors or "blocks.0.ls1.gamma" not in tensors,
+        "layer_scale": 1.0 if "blocks.0.ls1.gamma" in tensors else None,
+        "pre_norm": "norm_pre.weight" in tensors,
+        "class_token": "cls_token" in tensors,
+        "distilled": "dist_token" in tensors,
+        "registers": registers,
+        "prefix_positions": positions != patches,
+        "antialias": True,
+        "pooling": _pooling(config_json, tensors, source),
+        "final_norm": _final_norm(tensors),
+        "representation": _length(tensors, "pre_logits.fc.bias"),
+    }
 
 
 def _refuse_strange(name: str, tensors: Mapping[str, Tensor], source: str) -> None:
@@ -353,11 +404,6 @@ def _refuse_strange(name: str, tensors: Mapping[str, Tensor], source: str) -> No
                 f"{source} is a '{name}' with {reason}, which is not read; "
                 "choose one with plain blocks."
             )
-    if "_rpn_" in name:
-        raise UnsupportedError(
-            f"{source} is a '{name}', whose norms stand behind each branch, which is not read; "
-            "choose one with plain blocks."
-        )
 
 
 def _grid(
@@ -482,6 +528,14 @@ def _read_timm(
     return read_timm_config(config_json, named, source), named
 
 
+TIMM_ARGUMENTS = (
+    *("patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio", "init_values"),
+    *("qkv_bias", "qk_norm", "proj_bias", "scale_attn_norm", "scale_mlp_norm"),
+    *("class_token", "pos_embed", "no_embed_class", "reg_tokens", "dynamic_img_size"),
+    *("pre_norm", "final_norm", "fc_norm", "pool_include_prefix"),
+    *("norm_layer", "act_layer"),
+)
+
 FAMILY = Family(
     model=VisionTransformer,
     model_types={
@@ -489,23 +543,17 @@ FAMILY = Family(
         "deit": "DeiT",
         "dinov2": "DINOv2",
         "dinov2_with_registers": "DINOv2",
+        "vit_msn": "MSN",
+        "ijepa": "I-JEPA",
     },
     read_hf=_read_hf,
     processors={"deit": "DeiT", "dinov2": "Bit", "dinov2_with_registers": "Bit"},
     one_size=("vit", "deit"),
-    timm_names=r"(vit|flexivit|deit3?|eva_large|aimv2|test_vit\d?)(_|$)",
+    timm_names=r"(vit(?!_s?relpos|_pe_|_\w*(_rope|_dinov3|_sapiens2|_lingbot)(_|$))|flexivit|deit3?|eva_large|beit3|aimv2|test_vit(?!_relpos)\d?)(_|$)",
     not_timm_names={
-        r"vit_\w*_rope(_|$)|vit_\w*rope_|vit_\w*dinov3|vit_\w*_pe_": "rotary positions",
-        r"vit_\w*_rmlp|vit_relpos|vit_srelpos|vit_\w*relpos": "relative positions",
         r"vit_base_(r\d+|resnet)|vit_(tiny|small|base|large)_r\d+": "a convolutional stem",
         r"vitamin|vit_\w*sam": "windows or convolutions among its blocks",
     },
-    timm_arguments=(
-        *("patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio", "init_values"),
-        *("qkv_bias", "qk_norm", "proj_bias", "scale_attn_norm", "scale_mlp_norm"),
-        *("class_token", "pos_embed", "no_embed_class", "reg_tokens", "dynamic_img_size"),
-        *("pre_norm", "final_norm", "fc_norm", "pool_include_prefix"),
-        *("norm_layer", "act_layer"),
-    ),
+    timm_arguments=TIMM_ARGUMENTS,
     read_timm=_read_timm,
 )

@@ -1,11 +1,10 @@
-"""The room through which every checkpoint of the Hub comes.
+"""Download checkpoints from the Hub, and search it.
 
-The cache is asked first: a commit that lies there whole costs no request, and what a branch stood
-for is good enough where the Hub cannot be asked. Nothing that lay in the shared cache is removed;
-where it is damaged, the checkpoint is fetched again into a cache of this app's own. The listing
-comes before any file, the small files before the weights, and the weights only when the
-configuration is one that can be read and the size is within the limit. Repository code is never
-fetched, let alone run.
+The cache comes first: a complete commit in it needs no request, and if the Hub cannot be reached,
+the last known commit of a branch is used. Files in the shared cache are never removed; if one is
+damaged, the checkpoint is downloaded again into this app's own cache. The listing is fetched
+first, then the small files, then the weights, and only if the configuration is supported and the
+size is within the limit. Code in a repository is never downloaded or run.
 """
 
 import shutil
@@ -33,18 +32,18 @@ from vit_demo.errors import CheckpointError, UnreachableError, UnsupportedError
 
 __all__ = ["Found", "HubReference", "Offline", "Snapshot", "cached", "fetch", "peek", "search"]
 
-# Names of checkpoints that need no network, to be told to somebody who has none.
+# Gives the names of checkpoints that work without a network, for error messages.
 Offline = Callable[[], Sequence[str]]
 
 LARGEST_SMALL_FILE = 10_000_000
-MOST_NAMES_TOLD = 5
+MAX_SUGGESTIONS = 5
 
 SEARCHED_PER_RESULT, MOST_SEARCHED = 5, 100
 
 
 @dataclass(frozen=True)
 class Found:
-    """A classifier that a search has found, as its repository describes itself."""
+    """A classifier in the results of a search."""
 
     reference: HubReference
     downloads: int
@@ -63,16 +62,16 @@ def fetch(
     limit: int,
     offline: Offline | None = None,
 ) -> Snapshot:
-    """Bring a checkpoint's files here, and say where they are and at which commit.
+    """Download a checkpoint's files, or find them in the cache; returns their folder and commit.
 
-    `accept` is shown the configuration before any weights are fetched, and raises
-    UnsupportedError for what cannot be read. `progress` is called, in the caller's own thread,
-    with a file's name, the bytes that are here and the bytes in all. `cancelled` can be set at
-    any moment. `limit` is in bytes, over all files. Pickled weights need `allow_pickle`. `offline`
-    names what a message may offer instead; left out, all that is whole in the cache.
+    `accept` gets the configuration before any weights are downloaded, and raises UnsupportedError
+    if it is not supported. `progress` is called in the caller's thread with a file's name, the
+    bytes downloaded and the total bytes. `cancelled` can be set at any time. `limit` is in bytes,
+    over all files. Pickled weights need `allow_pickle`. `offline` gives checkpoints that an error
+    message can suggest instead; by default all complete ones in the cache.
 
-    Raises NotFoundError, AccessError, UnreachableError, DamagedError, CancelledError and
-    UnsupportedError, each with what to do next; CheckpointError for what is rarer.
+    Raises NotFoundError, AccessError, UnreachableError, DamagedError, CancelledError or
+    UnsupportedError, each with the next step, and CheckpointError in rare cases.
     """
     download = _Download(reference, accept, progress, cancelled or Event(), allow_pickle, limit)
     stored = None
@@ -85,7 +84,7 @@ def fetch(
                 return download.run(listing)
     except FAULTS as error:
         names = offline() if offline else _offline(accept, allow_pickle)
-        fault = explained(error, reference, names[:MOST_NAMES_TOLD])
+        fault = explained(error, reference, names[:MAX_SUGGESTIONS])
         if stored is None or not isinstance(fault, UnreachableError):
             raise fault from error
     accept(read_json(stored.folder / CONFIG, str(reference)))
@@ -99,17 +98,17 @@ def search(
     cancelled: Event | None = None,
     offline: Offline | None = None,
 ) -> list[Found]:
-    """Image classifiers of these families whose name holds `query`, the most downloaded first.
+    """Image classifiers of these families with `query` in their name, most downloaded first.
 
-    Raises UnreachableError without a network, AccessError when a token is refused.
+    Raises UnreachableError without a network, AccessError if the token is refused.
     """
-    wanted = hub_tags() if families is None else set(families)
+    tags = hub_tags() if families is None else set(families)
     most = min(limit * SEARCHED_PER_RESULT, MOST_SEARCHED)
     try:
         models = client.search(query, most, cancelled or Event())
     except FAULTS as error:
         names = offline() if offline else _offline()
-        raise explained(error, None, names[:MOST_NAMES_TOLD]) from error
+        raise explained(error, None, names[:MAX_SUGGESTIONS]) from error
     found = [
         Found(
             reference=HubReference(model.id),
@@ -122,19 +121,19 @@ def search(
             gated=bool(model.gated),
         )
         for model in models
-        if is_repo(model.id) and not wanted.isdisjoint(model.tags or ())
+        if is_repo(model.id) and not tags.isdisjoint(model.tags or ())
     ]
     return found[:limit]
 
 
 def _offline(accept: Accept | None = None, allow_pickle: bool = False) -> list[str]:
-    """Some checkpoints that need no network, to be named in a message."""
+    """Checkpoints that work without a network, for error messages."""
     return [*bundled(), *(str(snapshot.reference) for snapshot in cached(accept, allow_pickle))]
 
 
 @dataclass(frozen=True)
 class _Download:
-    """One way to the Hub and back."""
+    """One download of a checkpoint."""
 
     reference: HubReference
     accept: Accept
@@ -144,18 +143,18 @@ class _Download:
     limit: int
 
     def run(self, listing: Listing) -> Snapshot:
-        """Fetch what the listing promises, beside the shared cache where that is damaged."""
+        """Download the listed files, into our own cache if the shared one is damaged."""
         try:
             return self._run(listing, cache.shared_root())
         except AlreadyDamagedError:
             return self._run(listing, cache.own_root())
 
     def _run(self, listing: Listing, cache_dir: Path) -> Snapshot:
-        """The small files first."""
+        """Download the small files first, then the weights."""
         small = [listing.files[name] for name in cache.SMALL if name in listing.files]
         if CONFIG not in listing.files:
             raise UnsupportedError(
-                f"{self.reference} has no {CONFIG}, so nothing says what model it is; "
+                f"{self.reference} has no {CONFIG}, so its architecture is unknown; "
                 "choose an image classifier saved by transformers or timm."
             )
         for file in small:
@@ -186,9 +185,9 @@ class _Download:
         )
 
     def _weights(self, listing: Listing, cache_dir: Path) -> list[RemoteFile]:
-        """The files of weights, one or several with an index, which is fetched here.
+        """The files with the weights: one, or several with an index, which is downloaded here.
 
-        Raises UnsupportedError where they are pickled or there are none.
+        Raises UnsupportedError if they are pickled or missing.
         """
         for whole in (WEIGHTS, PICKLE):
             index = f"{whole}{INDEX}"
@@ -196,9 +195,9 @@ class _Download:
                 continue
             if whole == PICKLE and not self.allow_pickle:
                 raise UnsupportedError(
-                    f"{self.reference} has only pickled weights ({PICKLE}), which can hide code; "
-                    f"choose one with {WEIGHTS}, or start with --allow-pickle if you trust its "
-                    "author."
+                    f"{self.reference} has only pickled weights ({PICKLE}), which can contain "
+                    f"code; choose one with {WEIGHTS}, or start with --allow-pickle if you trust "
+                    "its author."
                 )
             if whole in listing.files:
                 return [listing.files[whole]]
@@ -208,7 +207,7 @@ class _Download:
         )
 
     def _parts(self, listing: Listing, index: RemoteFile, cache_dir: Path) -> list[RemoteFile]:
-        """The files that an index names; raises CheckpointError where the listing lacks one."""
+        """The files that an index names; raises CheckpointError if one is not in the listing."""
         self._check_small(index)
         path = self._download(listing.commit, index, cache_dir, LARGEST_SMALL_FILE)
         names = part_names(path, str(self.reference))
@@ -222,22 +221,22 @@ class _Download:
     def _check_small(self, file: RemoteFile) -> None:
         if (file.size or 0) > LARGEST_SMALL_FILE:
             raise CheckpointError(
-                f"{file.name} of {self.reference} has {file.size:,} bytes, far too many for what "
-                "it should be; choose another checkpoint."
+                f"{file.name} of {self.reference} has {file.size:,} bytes, which is too large for "
+                "such a file; choose another checkpoint."
             )
 
     def _check_size(self, total: int, cache_dir: Path) -> None:
-        """Against the limit, and against the room on the disk."""
+        """Raise CheckpointError if the size exceeds the limit or the free disk space."""
         if total > self.limit:
             raise CheckpointError(
-                f"{self.reference} has {_megabytes(total)}, and at most {_megabytes(self.limit)} "
-                "are fetched; choose a smaller checkpoint, or raise VIT_DEMO_DOWNLOAD_MB."
+                f"{self.reference} has {_megabytes(total)}, but at most {_megabytes(self.limit)} "
+                "are downloaded; choose a smaller checkpoint, or increase VIT_DEMO_DOWNLOAD_MB."
             )
         free = shutil.disk_usage(cache_dir).free
         if total > free:
             raise CheckpointError(
-                f"{self.reference} has {_megabytes(total)}, and {_megabytes(free)} are free in "
-                f"{cache_dir}; free some space, or set HF_HOME to a larger disk."
+                f"{self.reference} has {_megabytes(total)}, but only {_megabytes(free)} are free "
+                f"in {cache_dir}; free some space, or set HF_HOME to a folder on a larger disk."
             )
 
 

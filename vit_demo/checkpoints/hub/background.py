@@ -1,9 +1,9 @@
-"""Run the client's blocking calls where they can be left behind.
+"""Run the client's blocking calls in threads that can be abandoned.
 
-The client sleeps through its own back-off (23 s), a dead name server can hold a look-up even
-longer, and neither can be interrupted. So each call gets a thread, and its caller waits for
-whichever comes first: the answer, a request to stop, or the end of its patience. A thread that
-was left behind ends at its next report, and never keeps the process alive.
+The client's own retries take up to 23 s, a name server that does not answer can block even longer,
+and neither can be interrupted. So each call runs in a daemon thread, and the caller waits for the
+result, a cancellation or a timeout, whichever comes first. An abandoned thread ends at its next
+progress report and does not keep the process alive.
 """
 
 from collections.abc import Callable
@@ -25,15 +25,15 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class ProgressChannel:
-    """Between a call in its thread and the caller: reports go one way, hanging up the other."""
+    """Connects a call in a thread with its caller: reports one way, closing the other way."""
 
     reports: SimpleQueue[tuple[int, int]] = field(default_factory=SimpleQueue)
-    hung_up: Event = field(default_factory=Event)
+    closed: Event = field(default_factory=Event)
 
     def report(self, done: int, total: int) -> None:
-        """Say how many bytes are here; raises CancelledError once nobody listens any more."""
-        if self.hung_up.is_set():
-            raise CancelledError("Nobody waits for this download any more.")
+        """Report the bytes downloaded; CancelledError if the caller no longer waits."""
+        if self.closed.is_set():
+            raise CancelledError("The caller no longer waits for this download.")
         self.reports.put((done, total))
 
 
@@ -43,13 +43,13 @@ def wait_for(
     patience: float,
     report: Report | None = None,
 ) -> Answer:
-    """The answer of `call`; its reports are passed on in the caller's own thread.
+    """The result of `call`; its progress reports are delivered in the caller's thread.
 
-    Raises CancelledError as soon as `cancelled` is set, TimeoutError when neither an answer nor
-    a report comes within `patience` seconds of the start, and whatever `call` raises.
+    Raises CancelledError as soon as `cancelled` is set, TimeoutError if there is neither a result
+    nor a report within `patience` seconds of the start, and whatever `call` raises.
     """
-    line, future = ProgressChannel(), Future[Answer]()
-    Thread(target=_settle, args=(future, call, line), daemon=True).start()
+    channel, future = ProgressChannel(), Future[Answer]()
+    Thread(target=_complete, args=(future, call, channel), daemon=True).start()
     deadline = monotonic() + patience
     try:
         while not future.done():
@@ -58,25 +58,25 @@ def wait_for(
             if monotonic() > deadline:
                 raise TimeoutError(f"no answer within {patience:g} seconds")
             wait([future], timeout=POLL_SECONDS)
-            if _pass_on(line.reports, report):
+            if _deliver(channel.reports, report):
                 deadline = inf
-        _pass_on(line.reports, report)
+        _deliver(channel.reports, report)
         return future.result()
     finally:
-        line.hung_up.set()
+        channel.closed.set()
 
 
-def _settle(
-    future: Future[Answer], call: Callable[[ProgressChannel], Answer], line: ProgressChannel
+def _complete(
+    future: Future[Answer], call: Callable[[ProgressChannel], Answer], channel: ProgressChannel
 ) -> None:
     try:
-        future.set_result(call(line))
-    except BaseException as error:  # it is raised again where the caller waits
+        future.set_result(call(channel))
+    except BaseException as error:  # raised again in the caller's thread
         future.set_exception(error)
 
 
-def _pass_on(reports: SimpleQueue[tuple[int, int]], report: Report | None) -> bool:
-    """Empty the queue; whether there was anything in it."""
+def _deliver(reports: SimpleQueue[tuple[int, int]], report: Report | None) -> bool:
+    """Deliver all queued reports; returns whether there were any."""
     found = False
     while not reports.empty():
         done, total = reports.get()

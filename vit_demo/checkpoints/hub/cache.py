@@ -1,11 +1,11 @@
-"""Where checkpoints lie on this disk, which of them are whole, and whether their bytes are.
+"""Find checkpoints in the caches on this disk, and check that they are complete and undamaged.
 
 The client's cache is shared with every other program that uses the client, so nothing is removed
-from it. Where it holds a damaged file, the checkpoint is fetched once more into a cache of this
-app's own, which looks the same:
+from it. If it contains a damaged file, the checkpoint is downloaded again into this app's own
+cache, which has the same structure:
 
 models--owner--name/
-  refs/main                   the commit that a branch or tag stood for
+  refs/main                   the commit of a branch or tag
   snapshots/<commit>/<file>   a link to its blob
   blobs/<hash>                SHA-256 of a large file, git's SHA-1 of a small one
   .no_exist/<commit>/<file>   known not to be in the repository
@@ -43,17 +43,17 @@ Accept = Callable[[dict[str, Any]], object]
 
 
 def shared_root() -> Path:
-    """The folder of the client's cache, as HF_HOME and its kin say."""
+    """The folder of the client's cache, as set by HF_HOME and related variables."""
     return Path(constants.HF_HUB_CACHE)
 
 
 def own_root() -> Path:
-    """The folder of checkpoints of which the shared cache holds a damaged copy."""
+    """This app's own cache, for checkpoints that are damaged in the shared cache."""
     return own_folder() / "copies"
 
 
 def find(reference: HubReference, allow_pickle: bool) -> Snapshot | None:
-    """The whole and undamaged copy of a checkpoint, or None; asks nobody, and removes nothing."""
+    """The complete, undamaged copy of a checkpoint, or None; uses no network, removes nothing."""
     for snapshot in _newest(reference):
         if is_whole(snapshot.folder, allow_pickle) and all(
             intact(path) for path in _files(snapshot.folder)
@@ -63,16 +63,16 @@ def find(reference: HubReference, allow_pickle: bool) -> Snapshot | None:
 
 
 def peek(reference: HubReference, allow_pickle: bool) -> Snapshot | None:
-    """The same without reading the files through: quick, and good for a look at the configuration.
+    """Like `find`, but without reading all files: fast enough to look at the configuration.
 
-    What is damaged shows when it is fetched.
+    Damaged files are detected later, by `find`.
     """
     usable = (snapshot for snapshot in _newest(reference) if _usable(snapshot, allow_pickle))
     return next(usable, None)
 
 
 def _newest(reference: HubReference) -> Iterator[Snapshot]:
-    """Where the commit that a reference stands for would lie: shared first, then our own."""
+    """Where the commit of a reference would be: in the shared cache, then in our own."""
     for root in (shared_root(), own_root()):
         folder = _repo_folder(root, reference.repo)
         commit = reference.revision if reference.pinned else _commit(folder, reference.revision)
@@ -81,19 +81,19 @@ def _newest(reference: HubReference) -> Iterator[Snapshot]:
 
 
 def is_whole(folder: Path, allow_pickle: bool) -> bool:
-    """Whether nothing that reading needs is missing from a snapshot.
+    """Whether a snapshot has all files that are needed to load it.
 
-    Without a processor's file, photos are prepared by a guess, here as in any other folder; see
+    Without a processor file, the preprocessing is guessed, as in any other folder; see
     `processor_known`.
     """
     return _config(folder) is not None and bool(weight_files(folder, allow_pickle))
 
 
 def processor_known(folder: Path) -> bool:
-    """Whether a snapshot says how photos are prepared, or is known to say nothing of it.
+    """Whether a snapshot has a processor file, or is known to have none.
 
-    A transformers checkpoint keeps that in a file of its own, which other programs may not have
-    fetched. Whoever can ask the Hub asks for it; without a network it is a guess.
+    A transformers checkpoint has its preprocessing in a separate file, which other programs may
+    not have downloaded. With a network it is requested from the Hub, otherwise it is guessed.
     """
     if "model_type" not in (_config(folder) or {}):
         return True
@@ -104,9 +104,9 @@ def processor_known(folder: Path) -> bool:
 
 
 def mark_complete(reference: HubReference, folder: Path, absent: tuple[str, ...]) -> Snapshot:
-    """Note a snapshot that has become whole: what its branch stands for, and what it lacks.
+    """Record a complete snapshot: the commit of its branch, and the files that do not exist.
 
-    The branch moves only now, so that a broken download leaves the older copy in use.
+    The branch is updated only now, so that after a failed download the older copy is still used.
     """
     snapshot, repo_folder = Snapshot(reference, folder, folder.name), folder.parent.parent
     notes = {_absent(folder, name): "" for name in absent}
@@ -119,7 +119,7 @@ def mark_complete(reference: HubReference, folder: Path, absent: tuple[str, ...]
 
 
 def cached(accept: Accept | None = None, allow_pickle: bool = False) -> list[Snapshot]:
-    """The checkpoints that work offline, by name; with `accept`, only those it does not refuse."""
+    """The checkpoints that work offline, sorted by name; with `accept`, only accepted ones."""
     found: dict[str, Snapshot] = {}
     for snapshot in _snapshots():
         if _usable(snapshot, allow_pickle) and (
@@ -130,21 +130,21 @@ def cached(accept: Accept | None = None, allow_pickle: bool = False) -> list[Sna
 
 
 def remove(path: Path) -> None:
-    """Take a file out of a cache: its link and its blob. For files that this app has written."""
+    """Remove a file that this app has written from a cache: its link and its blob."""
     if path.is_symlink():
         (path.parent / path.readlink()).unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 
 
 def _usable(snapshot: Snapshot, allow_pickle: bool) -> bool:
-    """Whether a snapshot is whole, and none of its files is known to be damaged."""
+    """Whether a snapshot is complete, and none of its files is known to be damaged."""
     return is_whole(snapshot.folder, allow_pickle) and not any(
         known_as_damaged(path) for path in _files(snapshot.folder)
     )
 
 
 def _files(folder: Path) -> list[Path]:
-    """What is read of a snapshot; pickled weights only where there are no others."""
+    """The files of a snapshot that are loaded; pickled weights only if there are no others."""
     small = [folder / name for name in SMALL]
     weights = weight_files(folder, allow_pickle=True)
     return [*(path for path in small if path.is_file()), *weights]
@@ -159,14 +159,14 @@ def _absent(folder: Path, name: str) -> Path:
 
 
 def _commit(folder: Path, revision: str) -> str | None:
-    """The commit that a branch or tag stood for when it was last seen."""
+    """The last known commit of a branch or tag."""
     note = folder / "refs" / revision
     commit = note.read_text(encoding="ascii", errors="replace").strip() if note.is_file() else ""
     return commit if COMMIT.fullmatch(commit) else None
 
 
 def _config(folder: Path) -> dict[str, Any] | None:
-    """The configuration of a snapshot; None when there is none that can be read."""
+    """The configuration of a snapshot; None if it is missing or cannot be read."""
     try:
         return read_json(folder / CONFIG, folder.name)
     except CheckpointError:
@@ -182,7 +182,7 @@ def _accepted(config_json: dict[str, Any], accept: Accept) -> bool:
 
 
 def _snapshots() -> Iterator[Snapshot]:
-    """Every commit in both caches, under the shortest name that leads to it without a network."""
+    """Every commit in both caches, with the shortest reference that resolves to it offline."""
     for folder in (*shared_root().glob("models--*--*"), *own_root().glob("models--*--*")):
         repo = folder.name.removeprefix("models--").replace("--", "/")
         if not is_repo(repo):
@@ -195,7 +195,7 @@ def _snapshots() -> Iterator[Snapshot]:
 
 
 def _revisions(folder: Path) -> dict[str, str]:
-    """Commits and the branch or tag that stands for each; `main` where it is one of several."""
+    """Commits with their branch or tag; `main` if a commit has several."""
     refs = folder / "refs"
     names = [path.relative_to(refs).as_posix() for path in sorted(refs.rglob("*"))]
     commits = {name: _commit(folder, name) for name in (*names, NEWEST) if is_revision(name)}

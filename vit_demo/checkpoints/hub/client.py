@@ -1,6 +1,6 @@
-"""The three things the Hub's own client is asked for: a listing, a file, a search.
+"""The three requests to the Hub, through its own client: a listing, a file, a search.
 
-The client answers with its own exceptions (`FAULTS`), which `faults` puts into words.
+The client raises its own exceptions (`FAULTS`), which `faults` turns into error messages.
 """
 
 import os
@@ -31,20 +31,20 @@ from vit_demo.errors import DamagedError
 
 FAULTS = (httpx2.HTTPError, httpx2.InvalidURL, OSError)
 
-ANSWER_SECONDS = 8.0  # for a listing or a search; with start-up and one look at the cache, under 10
-START_SECONDS = 30.0  # for a file's first bytes; the client's own back-off takes 23
+ANSWER_SECONDS = 8.0  # for a listing or a search; under 10 with start-up and the cache check
+START_SECONDS = 30.0  # for a file's first bytes; the client's own retries take 23
 ATTEMPTS = 2
 
 Progress = Callable[[str, int, int], None]
 
 
 class AlreadyDamagedError(Exception):
-    """The shared cache held a damaged file before anything was fetched; it stays there."""
+    """The shared cache already contained a damaged file; the file is not removed."""
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file as the Hub lists it; mirrors may leave out its size and its SHA-256."""
+    """A file in a listing; mirrors may omit its size and its SHA-256."""
 
     name: str
     size: int | None
@@ -60,10 +60,10 @@ class Listing:
 
 
 def fetch_listing(reference: HubReference, cancelled: Event) -> Listing:
-    """What the Hub lists under `reference`, within ANSWER_SECONDS; raises FAULTS."""
+    """The Hub's listing of `reference`, within ANSWER_SECONDS; raises FAULTS."""
 
-    def call(line: ProgressChannel) -> Listing:
-        with _no_hub_is_a_fault():
+    def call(channel: ProgressChannel) -> Listing:
+        with _invalid_answers_as_faults():
             return _listing(
                 HfApi().model_info(
                     reference.repo,
@@ -73,7 +73,7 @@ def fetch_listing(reference: HubReference, cancelled: Event) -> Listing:
                 )
             )
 
-    _quieten()
+    _silence_client_log()
     return wait_for(call, cancelled, ANSWER_SECONDS)
 
 
@@ -86,15 +86,16 @@ def download(
     report: Report,
     stop: Event,
 ) -> Path:
-    """One file at one commit, into a cache; its content is what the Hub says, or DamagedError.
+    """Download one file at one commit into a cache, and verify its hash.
 
-    What arrives damaged is removed and fetched once more. What lay damaged in a shared cache is
-    left alone, with AlreadyDamagedError. A body longer than its listing, or than `limit` where the
-    listing is silent, is broken off. Raises FAULTS and CancelledError, too.
+    A damaged download is removed and repeated once, then raises DamagedError. A file that was
+    already damaged in a shared cache is not removed and raises AlreadyDamagedError. A download that
+    exceeds the listed size, or `limit` if no size is listed, is aborted. Also raises FAULTS and
+    CancelledError.
     """
-    begun = Event()
+    started = Event()
 
-    def call(line: ProgressChannel) -> Path:
+    def call(channel: ProgressChannel) -> Path:
         return Path(
             hf_hub_download(
                 reference.repo,
@@ -102,37 +103,37 @@ def download(
                 revision=commit,
                 cache_dir=cache_dir,
                 etag_timeout=ANSWER_SECONDS,
-                tqdm_class=_meter(line, file.size or limit, begun),
+                tqdm_class=_meter(channel, file.size or limit, started),
             )
         )
 
-    _quieten()
+    _silence_client_log()
     for _ in range(ATTEMPTS):
-        begun.clear()
+        started.clear()
         try:
             path = wait_for(call, stop, START_SECONDS, report)
         except OSError as error:
-            # What is shorter than announced, the client calls a plain OSError, without a number.
+            # The client raises a plain OSError without errno for a truncated download.
             if type(error) is not OSError or error.errno is not None:
                 raise
             continue
         if intact(path, file.sha256):
             return path
-        if not begun.is_set() and cache_dir != own_root():
+        if not started.is_set() and cache_dir != own_root():
             raise AlreadyDamagedError(str(path))
         remove(path)
     raise DamagedError(
-        f"{file.name} of {reference} arrived damaged {ATTEMPTS} times and was removed; "
-        "try again later, or from another network or mirror (HF_ENDPOINT)."
+        f"{file.name} of {reference} was downloaded {ATTEMPTS} times, damaged each time, and "
+        "removed; try again later, or from another network or mirror (HF_ENDPOINT)."
     )
 
 
 def size_of(
     reference: HubReference, commit: str, file: RemoteFile, cache_dir: Path, stop: Event
 ) -> int:
-    """A file's size, asked for by itself where the listing is silent; raises FAULTS."""
+    """The size of a file; a separate request if it is not listed; raises FAULTS."""
 
-    def call(line: ProgressChannel) -> int:
+    def call(channel: ProgressChannel) -> int:
         answer = hf_hub_download(
             reference.repo,
             file.name,
@@ -145,18 +146,18 @@ def size_of(
 
     if file.size is not None:
         return file.size
-    _quieten()
+    _silence_client_log()
     return wait_for(call, stop, START_SECONDS)
 
 
 def search(query: str, limit: int, cancelled: Event) -> Sequence[ModelInfo]:
-    """Image classifiers whose name holds `query`, the most downloaded first; raises FAULTS.
+    """Image classifiers with `query` in their name, most downloaded first; raises FAULTS.
 
-    The client's own `list_models` knows no timeout, so its session is asked directly.
+    The client's `list_models` has no timeout, so the request uses the client's session directly.
     """
 
-    def call(line: ProgressChannel) -> Sequence[ModelInfo]:
-        with _no_hub_is_a_fault():
+    def call(channel: ProgressChannel) -> Sequence[ModelInfo]:
+        with _invalid_answers_as_faults():
             response = get_session().get(
                 f"{constants.ENDPOINT}/api/models",
                 params={
@@ -171,24 +172,24 @@ def search(query: str, limit: int, cancelled: Event) -> Sequence[ModelInfo]:
             hf_raise_for_status(response)
             return [ModelInfo(**entry) for entry in response.json()]
 
-    _quieten()
+    _silence_client_log()
     return wait_for(call, cancelled, ANSWER_SECONDS)
 
 
-def _meter(line: ProgressChannel, limit: int, begun: Event) -> type[tqdm]:
-    """The client's progress bar, without the bar: it reports, and it stops what runs too far.
+def _meter(channel: ProgressChannel, limit: int, started: Event) -> type[tqdm]:
+    """A progress bar class for the client that draws nothing: it reports and enforces the limit.
 
-    The client makes one when bytes are to come, and none for a file that the cache holds; so
-    `begun` says that the file is this download's own.
+    The client creates a bar only if it downloads bytes, not for a cached file; so `started` means
+    that the file was written by this download.
     """
 
     class Meter(tqdm):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **{**kwargs, "disable": True})
-            begun.set()
+            started.set()
             self.done = int(kwargs.get("initial") or 0)
             self.expected = int(kwargs.get("total") or 0)
-            line.report(self.done, self.expected)
+            channel.report(self.done, self.expected)
 
         def update(self, n: float | None = 1) -> None:
             self.done += int(n or 0)
@@ -197,16 +198,16 @@ def _meter(line: ProgressChannel, limit: int, begun: Event) -> type[tqdm]:
                     f"The Hub sends more than the {limit:,} bytes it announced; "
                     "try again later, or from another mirror (HF_ENDPOINT)."
                 )
-            line.report(self.done, max(self.expected, self.done))
+            channel.report(self.done, max(self.expected, self.done))
 
         def update_transfer(self, n: float | None = 1) -> None:
-            """Bytes on the wire; the client counts those on the disk with `update`."""
+            """Network bytes, which are ignored; the client counts bytes on disk with `update`."""
 
     return Meter
 
 
 def _listing(info: ModelInfo) -> Listing:
-    """Read with care: every word of it comes from the network."""
+    """Convert a listing; its content comes from the network and is checked."""
     if not COMMIT.fullmatch(info.sha or ""):
         raise ValueError(f"commit {info.sha!r}")
     files = {
@@ -219,17 +220,17 @@ def _listing(info: ModelInfo) -> Listing:
 
 
 @contextmanager
-def _no_hub_is_a_fault() -> Iterator[None]:
-    """What is no answer of a Hub (a hotel's login page) becomes the client's own word for it."""
+def _invalid_answers_as_faults() -> Iterator[None]:
+    """Raise the client's FileMetadataError for an answer that is not a Hub's, e.g. a login page."""
     try:
         yield
     except HfHubHTTPError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FileMetadataError(f"no answer of a Hub: {error}") from error
+        raise FileMetadataError(f"not an answer of a Hub: {error}") from error
 
 
-def _quieten() -> None:
-    """What the client would log about retries is said once, in our own error."""
+def _silence_client_log() -> None:
+    """Suppress the client's messages about retries; our own error reports the failure once."""
     if "HF_HUB_VERBOSITY" not in os.environ:
         logging.set_verbosity_error()

@@ -1,4 +1,4 @@
-"""What goes wrong on the way to the Hub, each fault in one sentence that says what to do."""
+"""Turn failures of the Hub's client into errors of one sentence, with the next step."""
 
 import socket
 import ssl
@@ -25,13 +25,13 @@ LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
 MIRROR = "in China, set HF_ENDPOINT to a mirror such as https://hf-mirror.com"
 NETWORK = f"check the network ({MIRROR})"
 
-TO_ALL = f"that is open to all; check the spelling, or, if it is private, {LOG_IN}"
+TO_ALL = f"that is public; check the spelling, or, if it is private, {LOG_IN}"
 TO_THIS_TOKEN = (
     "that your access token may read; check the spelling, and if the token may have expired, "
     "log in again with `hf auth login`"
 )
 
-# The Hub has answered, and the answer is no. A gated repository is a subclass of a missing one.
+# The Hub refused the request. GatedRepoError is a subclass of RepositoryNotFoundError.
 REFUSALS: tuple[tuple[type[Exception], type[CheckpointError], str], ...] = (
     (
         GatedRepoError,
@@ -46,7 +46,7 @@ REFUSALS: tuple[tuple[type[Exception], type[CheckpointError], str], ...] = (
     (
         RevisionNotFoundError,
         NotFoundError,
-        "{repo} has no revision '{revision}'; leave out @{revision} for the newest, or choose one "
+        "{repo} has no revision '{revision}'; leave @{revision} out for the newest, or choose one "
         "from {endpoint}/{repo}/commits/main.",
     ),
     (
@@ -62,12 +62,12 @@ REFUSALS: tuple[tuple[type[Exception], type[CheckpointError], str], ...] = (
     ),
 )
 
-# The Hub has not answered: why, and what to do. The first that occurs among the causes counts.
+# The Hub did not answer: the reason and the next step. The first match among the causes is used.
 SILENCES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, str], ...] = (
     (OfflineModeIsEnabled, "HF_HUB_OFFLINE is set", "unset it"),
     (
         FileMetadataError,
-        "what answers at {endpoint} is not a Hub",
+        "the server at {endpoint} is not a Hub",
         "log in to the network if it asks for that, or correct HF_ENDPOINT",
     ),
     (
@@ -79,7 +79,7 @@ SILENCES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str
     (socket.gaierror, "the address of {endpoint} cannot be found", NETWORK),
     (ssl.SSLError, "the certificate of {endpoint} is not trusted", "check the clock and the proxy"),
     ((TimeoutError, httpx2.TimeoutException), "{endpoint} did not answer in time", NETWORK),
-    (httpx2.RemoteProtocolError, "{endpoint} broke the connection off", "try again"),
+    (httpx2.RemoteProtocolError, "{endpoint} closed the connection", "try again"),
     (httpx2.HTTPError, "{endpoint} cannot be reached", NETWORK),
 )
 
@@ -87,9 +87,9 @@ SILENCES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str
 def explained(
     error: Exception, reference: HubReference | None, offline: Sequence[str]
 ) -> CheckpointError:
-    """The fault in our words. `offline` are the checkpoints that work without a network.
+    """Our error for a failure. `offline` are the checkpoints that work without a network.
 
-    Without a `reference` it is a search that has failed.
+    Without a `reference`, a search has failed.
     """
     causes = tuple(causes_of(error))
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
@@ -103,9 +103,9 @@ def explained(
         "endpoint": constants.ENDPOINT,
         "readable": TO_THIS_TOKEN if get_token() else TO_ALL,
     }
-    for kind, refusal, sentence in REFUSALS:
+    for kind, error_class, sentence in REFUSALS:
         if any(isinstance(cause, kind) for cause in causes):
-            return refusal(sentence.format(**names))
+            return error_class(sentence.format(**names))
     for cause in causes:
         if isinstance(cause, HfHubHTTPError):
             return _by_status(cause, reference, offline)
@@ -113,7 +113,7 @@ def explained(
 
 
 def connection_failure(error: Exception) -> tuple[str, str]:
-    """Why the Hub did not answer, and what to do about it."""
+    """Why the Hub did not answer, and the next step."""
     causes = tuple(causes_of(error))
     for kinds, reason, step in SILENCES:
         if any(isinstance(cause, kinds) for cause in causes):
@@ -122,7 +122,7 @@ def connection_failure(error: Exception) -> tuple[str, str]:
 
 
 def causes_of(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, what caused it, what caused that, and so on."""
+    """The error and its chain of causes."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -140,9 +140,9 @@ def _by_status(
                 "again with `hf auth login`, or unset HF_TOKEN to read public checkpoints."
             )
         case HTTPStatus.FORBIDDEN:
-            wanted = f"{constants.ENDPOINT}/{reference.repo}" if reference else "its settings"
+            page = f"{constants.ENDPOINT}/{reference.repo}" if reference else "its settings"
             return AccessError(
-                f"{answer}: this account may not read it; ask for access at {wanted}, "
+                f"{answer}: this account may not read it; request access at {page}, "
                 "or use a token that may read gated repositories."
             )
         case HTTPStatus.TOO_MANY_REQUESTS:
@@ -153,7 +153,7 @@ def _by_status(
 
 
 def phrase(status: int) -> str:
-    """What a status of HTTP means, in its own words."""
+    """The standard phrase of an HTTP status."""
     known = {code.value: code.phrase for code in HTTPStatus}
     return known.get(status, "unknown")
 
@@ -161,15 +161,15 @@ def phrase(status: int) -> str:
 def _unreachable(
     reason: str, step: str, reference: HubReference | None, offline: Sequence[str]
 ) -> UnreachableError:
-    lack = (
-        f"no whole copy of {reference} is in the cache" if reference else "a search needs the Hub"
+    need = (
+        f"the cache has no complete copy of {reference}" if reference else "a search needs the Hub"
     )
     return UnreachableError(
-        f"{upper(reason)}, and {lack}; {step}, or choose one that works offline: "
+        f"{upper(reason)}, and {need}; {step}, or choose one that works offline: "
         f"{', '.join(offline)}."
     )
 
 
 def upper(text: str) -> str:
-    """A capital to begin with, except where an address must stay as it is typed."""
+    """Capitalize the first letter, except of a web address."""
     return text if text.startswith("http") else text[0].upper() + text[1:]

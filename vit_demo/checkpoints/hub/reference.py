@@ -1,4 +1,4 @@
-"""How a checkpoint on the Hub is named, and what stands behind the name once it is here."""
+"""References to checkpoints on the Hub, and their files on disk."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from vit_demo.errors import CheckpointError
 NEWEST = "main"
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
-# Narrower than git's own rule: what is left can be part of a path and of an address as it is.
+# Stricter than git's own rule, so that every match can be used in a path and in a URL unescaped.
 REPO_PART = re.compile(r"\w|\w[\w.-]{0,94}\w", re.ASCII)
 REVISION = re.compile(r"\w[\w.+-]*(/[\w+-][\w.+-]*)*", re.ASCII)
 ADDRESS = re.compile(
@@ -31,12 +31,12 @@ class HubReference:
         if not is_repo(self.repo):
             raise CheckpointError(
                 f"'{self.repo}' is not the name of a Hub repository; write owner/name, "
-                "as in google/vit-base-patch16-224, with nothing of the web address round it."
+                "as in google/vit-base-patch16-224, without the rest of the web address."
             )
         if not is_revision(self.revision):
             raise CheckpointError(
                 f"'{self.revision}' is not a revision; after the @ of {self.repo}@… write "
-                "a branch, a tag or a commit, or leave both out for the newest."
+                "a branch, a tag or a commit, or leave it out for the newest."
             )
 
     @classmethod
@@ -55,7 +55,7 @@ class HubReference:
 
     @property
     def pinned(self) -> bool:
-        """Whether it names a commit, which never changes, and not a branch or tag, which may."""
+        """Whether the revision is a commit, which never changes, unlike a branch or tag."""
         return COMMIT.fullmatch(self.revision) is not None
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ class HubReference:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A checkpoint's files at one commit, whole and on this disk."""
+    """A checkpoint's files on this disk, complete, at one commit."""
 
     reference: HubReference
     folder: Path
@@ -85,7 +85,7 @@ def is_repo(text: str) -> bool:
 
 
 def is_revision(text: str) -> bool:
-    """Whether `text` can be a branch, a tag or a commit, and no more than that."""
+    """Whether `text` can be the name of a branch, a tag or a commit."""
     return (
         REVISION.fullmatch(text) is not None and ".." not in text and len(text) <= LONGEST_REVISION
     )

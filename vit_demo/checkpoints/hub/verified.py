@@ -1,8 +1,8 @@
-"""Which cached files hold what they should: each is read through once, and the result is kept.
+"""Verify the hashes of cached files once, and store the results.
 
-A record is a small JSON file in a folder of this app's own, never among the client's files. It
-counts only while the file has the path, the size, the modification time and the expected hash
-that it had when it was read; otherwise the file is read again.
+A result is stored as a small JSON file in this app's own folder, not among the client's files. It
+is valid only while the file's path, size, modification time and expected hash are unchanged;
+otherwise the file is hashed again.
 """
 
 import os
@@ -22,10 +22,7 @@ SHA256, GIT_SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class FileState:
-    """What a record is about: a file as the disk describes it, and the hash it should have.
-
-    The hash is empty where none is known.
-    """
+    """The state of a file and its expected hash, which is empty if unknown."""
 
     path: str
     size: int
@@ -34,15 +31,15 @@ class FileState:
 
 
 def own_folder() -> Path:
-    """Where this app keeps files of its own; the client reserves such a folder for each library."""
+    """This app's own folder in the client's assets cache, which has one for each library."""
     return Path(constants.HF_ASSETS_CACHE) / "vit_demo" / "hub"
 
 
 def intact(path: Path, expected: str | None = None) -> bool:
-    """Whether a file has the expected hash, or the one that its blob is named after.
+    """Whether a file has the expected hash, or the hash in the name of its blob.
 
-    Where the cache has no links (Windows), or a mirror other names, there is nothing to compare;
-    then only what was found before counts.
+    If the cache has no links (Windows), or a mirror uses other names, there is no expected hash;
+    then only a stored result counts.
     """
     state = _state(path, expected)
     result = _recorded(state)
@@ -54,12 +51,12 @@ def intact(path: Path, expected: str | None = None) -> bool:
 
 
 def known_as_damaged(path: Path) -> bool:
-    """Whether a file was found damaged and has not changed since; it is not read for this."""
+    """Whether a stored result says that a file is damaged; does not read the file."""
     return _recorded(_state(path)) is False
 
 
 def _state(path: Path, expected: str | None = None) -> FileState:
-    """The file behind a link, as it is now."""
+    """The current state of the file that a link points to."""
     expected = expected or (path.readlink().name if path.is_symlink() else "")
     known = SHA256.fullmatch(expected) or GIT_SHA1.fullmatch(expected)
     file = path.resolve()
@@ -68,7 +65,7 @@ def _state(path: Path, expected: str | None = None) -> FileState:
 
 
 def _digest(state: FileState) -> str:
-    """SHA-256, or git's SHA-1 of a blob: whichever the expected hash is."""
+    """The SHA-256 of a file, or git's SHA-1 of a blob, according to the expected hash."""
     start = b"blob %d\0" % state.size
     with Path(state.path).open("rb") as file:
         if SHA256.fullmatch(state.expected):
@@ -77,7 +74,7 @@ def _digest(state: FileState) -> str:
 
 
 def _recorded(state: FileState) -> bool | None:
-    """What was found when the file was read; None where it never was, or has changed since."""
+    """The stored result for a file; None if there is none or the file has changed since."""
     try:
         record = read_json(_record_file(state), state.path)
     except CheckpointError:
@@ -90,13 +87,13 @@ def _recorded(state: FileState) -> bool | None:
 
 
 def _record(state: FileState, result: bool) -> None:
-    """Keep what was found; where nothing can be written, the next load reads the file again."""
+    """Store a result; if it cannot be written, the next load hashes the file again."""
     path = _record_file(state)
-    with suppress(OSError, ValueError):  # ValueError: a path that is no Unicode
+    with suppress(OSError, ValueError):  # ValueError: a path that is not valid Unicode
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {**asdict(state), "intact": result})
 
 
 def _record_file(state: FileState) -> Path:
-    """One record for a path, so that a file that changes has its record replaced."""
+    """The file with the result for a path; a changed file overwrites it."""
     return own_folder() / "verified" / f"{sha256(os.fsencode(state.path)).hexdigest()}.json"

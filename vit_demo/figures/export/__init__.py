@@ -1,4 +1,4 @@
-"""Export: suffix → writer, one file a format. Adding a format is one file and one row."""
+"""Export: suffix → writer. Adding a format takes one file and one row."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -9,7 +9,7 @@ from vit_demo.figures.export.document import Document
 
 __all__ = ["WRITERS", "Document", "check_suffix", "suffixes", "write"]
 
-# A writer raises OutputError where the file cannot be written.
+# A writer raises OutputError if the file cannot be written.
 WRITERS: dict[str, Callable[[Document, Path], None]] = {
     ".json": json.write,
     ".png": png.write,
@@ -19,17 +19,17 @@ WRITERS: dict[str, Callable[[Document, Path], None]] = {
 
 
 def suffixes(without: Iterable[str] = ()) -> str:
-    """The suffixes of all formats in one line, but for some of them."""
+    """The suffixes of all formats in one line, except those in `without`."""
     return ", ".join(suffix for suffix in WRITERS if suffix not in without)
 
 
 def check_suffix(path: Path) -> None:
-    """Raise OutputError, with the known suffixes, for a file that no writer can write."""
+    """Raise OutputError, with the known suffixes, for a suffix without a writer."""
     if path.suffix.lower() not in WRITERS:
-        raise OutputError(f"'{path}' ends in no format that can be written; use {suffixes()}.")
+        raise OutputError(f"'{path}' has no suffix of a supported format; use {suffixes()}.")
 
 
 def write(document: Document, path: Path) -> None:
-    """Write the file in the format of its suffix; OutputError for an unknown one, or no place."""
+    """Write the file in the format of its suffix; OutputError if that is not possible."""
     check_suffix(path)
     WRITERS[path.suffix.lower()](document, path)

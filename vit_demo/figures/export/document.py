@@ -1,4 +1,4 @@
-"""What is exported, for a writer to take what its format can hold."""
+"""The content of an export; each writer takes what its format can represent."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 @dataclass(frozen=True)
 class Document:
-    """The numbers as a JSON object, and how to draw the picture; it is drawn only where wanted."""
+    """The numbers as a JSON object, and a function that draws the picture on demand."""
 
     content: Mapping[str, Any]
     draw: Callable[[], Figure]

@@ -1,4 +1,4 @@
-"""The numbers, as one JSON object."""
+"""The numbers as one JSON object."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from vit_demo.figures.export.document import Document
 
 
 def write(document: Document, path: Path) -> None:
-    """Write the numbers; raises OutputError for a place that cannot be written."""
+    """Write the numbers; raises OutputError if the file cannot be written."""
     try:
         path.write_text(json.dumps(document.content) + "\n", encoding="utf-8")
     except OSError as error:

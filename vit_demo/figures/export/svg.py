@@ -1,4 +1,4 @@
-"""The picture, as an SVG."""
+"""The picture as an SVG."""
 
 from pathlib import Path
 
@@ -7,5 +7,5 @@ from vit_demo.figures.sheet import save_figure
 
 
 def write(document: Document, path: Path) -> None:
-    """Write the picture; raises OutputError for a place that cannot be written."""
+    """Write the picture; raises OutputError if the file cannot be written."""
     save_figure(document.draw(), path)

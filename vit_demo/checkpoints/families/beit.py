@@ -1,0 +1,148 @@
+"""BEiT, Data2Vec and timm's ViTs with relative positions, as both libraries describe them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from vit_demo.checkpoints.families.family import Family
+from vit_demo.checkpoints.families.vit import (
+    HF_IGNORED,
+    HF_RULES,
+    covered,
+    read_gelu,
+    size_name,
+    timm_fields,
+)
+from vit_demo.checkpoints.naming import Rule, join_apart, rename, square
+from vit_demo.checkpoints.timm_config import input_size, model_args
+from vit_demo.checkpoints.values import flag, number, shape_of, sides, whole
+from vit_demo.checks import LARGEST_NUMBER
+from vit_demo.errors import UnsupportedError
+from vit_demo.models.relative_vit import RelativeViT, RelativeViTConfig
+
+# Their names on the left, ours (timm's) on the right; what BEiT shares with ViT comes after.
+HF_BEIT_RULES: tuple[Rule, ...] = (
+    (r"^(beit|data2vec_vision)\.", ""),
+    (r"^encoder\.relative_position_bias\.", "shared_rel_pos."),
+    (r"\.attention\.attention\.relative_position_bias\.", ".attention.attention.rel_pos."),
+    (r"^pooler\.layernorm\.", "fc_norm."),
+    (r"\.lambda_([12])$", r".ls\1.gamma"),
+    *HF_RULES,
+)
+
+# Computed from the grid, not learned.
+INDEX = r"relative_position_index$"
+
+# Where the bias of each block stands, as in the first one, and the bias that all have in common.
+OWN, SHARED = "blocks.0.attn.rel_pos.", "shared_rel_pos."
+
+
+def read_hf_config(config_json: Mapping[str, Any], classes: int, source: str) -> RelativeViTConfig:
+    """The shape that a config.json describes; what it leaves out is the library's default."""
+    scale = number(config_json, "layer_scale_init_value", 0.1, -LARGEST_NUMBER)
+    patch_size = square(config_json.get("patch_size", 16), source)
+    mean = flag(config_json, "use_mean_pooling", True)
+    return RelativeViTConfig(
+        classes=classes,
+        width=whole(config_json, "hidden_size", 768),
+        depth=whole(config_json, "num_hidden_layers", 12),
+        heads=whole(config_json, "num_attention_heads", 12),
+        mlp_width=whole(config_json, "intermediate_size", 3072),
+        patch_size=patch_size,
+        image_size=covered(sides(config_json, "image_size", 224), patch_size),
+        channels=whole(config_json, "num_channels", 3),
+        gelu=read_gelu(config_json, source),
+        layer_norm_eps=number(config_json, "layer_norm_eps", 1e-12, least=0.0, most=1.0),
+        layer_scale=scale if scale > 0 else None,
+        positions=flag(config_json, "use_absolute_position_embeddings", False),
+        pooling="mean" if mean else "class",
+        final_norm="pooled" if mean else "tokens",
+        own_bias=flag(config_json, "use_relative_position_bias", False),
+        shared_bias=flag(config_json, "use_shared_relative_position_bias", False),
+        exchanged=True,
+    )
+
+
+def from_hf_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The file's tensors under our names, query, key and value in one."""
+    named = rename(tensors, HF_BEIT_RULES, f"{HF_IGNORED}|{INDEX}")
+    return join_apart(named)
+
+
+# timm's names on the left, ours on the right.
+TIMM_RULES: tuple[Rule, ...] = (
+    (r"^rel_pos_bias\.", "shared_rel_pos."),
+    (r"\.attn\.relative_position_bias_table$", ".attn.rel_pos.relative_position_bias_table"),
+    (r"\.gamma_([12])$", r".ls\1.gamma"),
+)
+
+
+def from_timm_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The file's tensors under our names; query, key and value have their biases in one."""
+    return join_apart(rename(tensors, TIMM_RULES, rf"{INDEX}|\.rel_coords_log$"))
+
+
+def read_timm_config(
+    config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
+) -> RelativeViTConfig:
+    """The shape of a checkpoint, as its tensors, its arguments and its name tell it."""
+    stated = model_args(config_json)
+    if "swin" in str(stated.get("rel_pos_type", "")):
+        raise UnsupportedError(
+            f"{source} was made with rel_pos_type={stated['rel_pos_type']}, which is not read; "
+            "readable: mlp and bias."
+        )
+    image_size = sides(stated, "img_size", 0) if stated.get("img_size") else input_size(config_json)
+    own = any(name.startswith(OWN) for name in tensors)
+    found = OWN if own else SHARED
+    width, table = f"{found}mlp.fc1.bias", f"{found}relative_position_bias_table"
+    heads = (
+        shape_of(tensors, table, 2)[1]
+        if table in tensors
+        else shape_of(tensors, f"{found}mlp.fc2.bias", 1)[0]
+        if width in tensors
+        else None
+    )
+    return RelativeViTConfig(
+        **timm_fields(config_json, tensors, source, image_size, heads),
+        bias="distance" if width in tensors else "table",
+        bias_width=shape_of(tensors, width, 1)[0] if width in tensors else 1,
+        own_bias=own,
+        shared_bias=any(name.startswith(SHARED) for name in tensors),
+    )
+
+
+def _read_hf(
+    config_json: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    model_type: str,
+    classes: int,
+    source: str,
+) -> tuple[RelativeViTConfig, Mapping[str, Tensor], str]:
+    del model_type
+    config = read_hf_config(config_json, classes, source)
+    return config, from_hf_names(tensors), size_name(config)
+
+
+def _read_timm(
+    config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
+) -> tuple[RelativeViTConfig, Mapping[str, Tensor]]:
+    named = from_timm_names(tensors)
+    return read_timm_config(config_json, named, source), named
+
+
+FAMILY = Family(
+    model=RelativeViT,
+    model_types={"beit": "BEiT", "data2vec-vision": "Data2Vec"},
+    read_hf=_read_hf,
+    processors={"beit": "Beit", "data2vec-vision": "Beit"},
+    timm_names=r"beit(v2)?_|(test_)?vit_s?relpos(_|$)",
+    timm_arguments=(
+        *("patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio", "init_values"),
+        *("qkv_bias", "qk_norm", "class_token", "fc_norm", "norm_layer", "act_layer"),
+        *("use_abs_pos_emb", "use_rel_pos_bias", "use_shared_rel_pos_bias", "use_fc_norm"),
+        *("head_init_scale", "rel_pos_type", "rel_pos_dim", "shared_rel_pos"),
+    ),
+    read_timm=_read_timm,
+)
