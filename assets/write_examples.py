@@ -15,21 +15,23 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 import vit_demo  # noqa: E402
-from vit_demo.analysis import example_lenses  # noqa: E402
+from vit_demo.analysis import EXAMPLES, example_lenses  # noqa: E402
 from vit_demo.checkpoints import DEFAULT  # noqa: E402
 from vit_demo.explanations import DEFAULT_METHOD  # noqa: E402
+from vit_demo.faithfulness import AUTOMATIC_STEPS  # noqa: E402
 from vit_demo.ui.explorer.lens import lens_data  # noqa: E402
-from vit_demo.ui.explorer.payload import MOST_CLASSES, explorer_data  # noqa: E402
-from vit_demo.ui.page import EXAMPLES, EXAMPLES_FOLDER  # noqa: E402
+from vit_demo.ui.explorer.payload import MOST_CLASSES, explorer_data, trust_data  # noqa: E402
+from vit_demo.ui.page import EXAMPLES_FOLDER  # noqa: E402
 
 
 def example_data(name: str) -> dict[str, Any]:
-    """What the page sends after a run with this example, and the depth lens that it asks for."""
+    """What the page sends after a run with this example, and what it then asks for by itself."""
     checkpoint = vit_demo.load(DEFAULT)
     prepared = vit_demo.prepare(checkpoint, EXAMPLES_FOLDER / name)
     analysis = prepared.explain(DEFAULT_METHOD)
     lens = lens_data(prepared.traced, analysis, example_lenses(checkpoint), MOST_CLASSES)
-    return {**explorer_data(prepared.traced, [analysis]), "lens": lens}
+    trust = trust_data(prepared.scores_vs_random(analysis, AUTOMATIC_STEPS), analysis)
+    return {**explorer_data(prepared.traced, [analysis]), "lens": lens, "trust": trust}
 
 
 def file_of(name: str) -> Path:

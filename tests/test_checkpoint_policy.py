@@ -160,3 +160,16 @@ def test_what_the_catalogue_calls_pickled_needs_the_hosts_leave():
     assert CheckpointPolicy().needs_pickle(ref)
     assert not CheckpointPolicy(allow_pickle=True).needs_pickle(ref)
     assert not CheckpointPolicy().needs_pickle("google/vit-base-patch16-224")
+
+
+def test_titles_are_in_the_language_that_is_asked_for():
+    chinese = {ref: title for title, ref in CheckpointPolicy().choices(language="zh")}
+    assert chinese["flowers"] == "flowers — 5 种花 · apache-2.0 · 可离线使用"
+
+
+def test_only_what_is_on_offer_can_be_in_a_link():
+    assert CheckpointPolicy().offered is None
+    closed = CheckpointPolicy(any_checkpoint=False)
+    assert closed.admits("flowers")
+    assert not closed.admits("ann/poppies")
+    assert closed.offered[0] == "flowers"

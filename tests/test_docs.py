@@ -237,7 +237,11 @@ def test_the_json_example_has_the_keys_of_the_real_one():
 def keys(value):
     if isinstance(value, dict):
         return {name: keys(inner) for name, inner in value.items() if name != "options"}
-    return [keys(value[0])] if isinstance(value, list) and isinstance(value[0], dict) else None
+    return (
+        [keys(value[0])]
+        if isinstance(value, list) and value and isinstance(value[0], dict)
+        else None
+    )
 
 
 def test_every_option_of_every_command_is_documented():

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from vit_demo.analysis import EXAMPLES
 from vit_demo.settings import ASSETS
-from vit_demo.ui.page import EXAMPLES
 
 sys.path.insert(0, str(ASSETS))
 from write_examples import example_data, file_of
@@ -37,6 +37,13 @@ def test_an_example_is_what_a_fresh_run_gives(name):
     assert stored["photo"]["crop"]["grid"] == fresh["photo"]["crop"]["grid"]
     lenses = [floats(data["lens"].pop("bytes")) for data in (stored, fresh)]
     np.testing.assert_allclose(*lenses, atol=0.005)
+    trusts = [data.pop("trust") for data in (stored, fresh)]
+    curves = [[curve.pop(who) for curve in trust.pop("curves") for who in ("map", "noise")]
+              for trust in trusts]  # fmt: skip
+    np.testing.assert_allclose(*curves, atol=0.02)
+    # The figures as they are written, and which of two close ones is better, may round apart.
+    assert (trusts[0]["view"], trusts[0]["short"]) == ("rollout", True)
+    assert trusts[0]["protocol"] == trusts[1]["protocol"]
     rows, expected = stored.pop("rows"), fresh.pop("rows")
     bytes_of = [np.frombuffer(base64.b64decode(r.pop("bytes")), np.uint8) for r in (rows, expected)]
     assert np.abs(bytes_of[0].astype(int) - bytes_of[1]).max() <= BYTE

@@ -102,7 +102,9 @@ def test_of_several_that_are_held_out_validation_comes_first(tmp_path):
 
 def test_two_names_of_one_part_are_refused(tmp_path):
     names = [f"{part}/{label}" for part in ("train", "Training", "val") for label in "ab"]
-    with pytest.raises(DataError, match="holds 'train' and 'Training', which mean the same part"):
+    with pytest.raises(
+        DataError, match="contains 'train' and 'Training', which name the same part"
+    ):
         parts(tree(tmp_path, *names))
 
 
@@ -120,8 +122,8 @@ def test_a_class_may_be_called_train_among_others(tmp_path):
 
 def test_folders_of_folders_are_refused_with_what_was_seen(tmp_path):
     folder = tree(tmp_path, "first/daisy", "first/roses", "second/daisy", "second/roses")
-    seen = "holds 'first', 'second', and all photos .*'first': 'daisy', 'roses'. Where the classes"
-    with pytest.raises(DataError, match=seen):
+    words = "contains 'first', 'second', and all photos .*'first': 'daisy', 'roses'. So it is not"
+    with pytest.raises(DataError, match=words):
         parts(folder)
     within = tree(tmp_path / "classes first", "daisy/train", "daisy/val", "rose/train", "rose/val")
     with pytest.raises(DataError, match="'daisy': 'train', 'val'"):

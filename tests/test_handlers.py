@@ -19,6 +19,7 @@ from vit_demo.errors import DemoError, PhotoError
 from vit_demo.explanations import DEFAULT_METHOD, masking
 from vit_demo.explanations.queries import all_rollouts
 from vit_demo.explanations.similarity import token_colors, token_similarity
+from vit_demo.faithfulness import AUTOMATIC_STEPS
 from vit_demo.ui import handlers
 from vit_demo.ui.explorer.lens import lens_data
 from vit_demo.ui.explorer.payload import MOST_CLASSES, layer_rows, patch_rows, rows_view
@@ -440,3 +441,137 @@ def test_a_run_ends_what_nobody_pressed_for(events, token, reference, our_checkp
     events.analyse(reference, str(our_checkpoint), VISITOR, token)
     with pytest.raises(SupersededError):
         events.results.check_background(token, "lens", ticket)
+
+
+def test_the_automatic_test_is_that_of_python_in_fewer_steps(
+    events, token, our_checkpoint, photo_file
+):
+    tested = events.score_map(token, "rollout", automatic=True)
+    seen = prepare(load(str(our_checkpoint)), photo_file)
+    trust = seen.scores_vs_random(seen.explain("rollout"), AUTOMATIC_STEPS)
+    assert trust.steps == AUTOMATIC_STEPS == 5
+    assert [(f["map"], f["noise"]) for f in tested["figures"]] == [
+        (figure.mine, figure.noise) for figure in captions.evidence(trust)
+    ]
+    assert tested["short"]
+    assert not events.score_map(token, "rollout")["short"]
+
+
+def test_an_automatic_test_lets_others_through_after_every_pass(events, token, monkeypatch):
+    order, other = [], None
+
+    def visit():
+        with events.model_lock:
+            order.append("other")
+
+    passed = handlers.Patience.passed
+
+    def note(patience):
+        nonlocal other
+        order.append("pass")
+        passed(patience)
+        if other is None:
+            other = threading.Thread(target=visit)
+            other.start()
+            while not events.model_lock._waiting:
+                other.join(0.01)
+
+    monkeypatch.setattr(handlers.Patience, "passed", note)
+    events.score_map(token, "rollout", automatic=True)
+    other.join(30)
+    assert order[:3] == ["pass", "other", "pass"]
+    # 2 maps, 5 steps: 4 + 4 sets are dropped, 4 + 4 and all of them blurred, 5 + 5 greyed.
+    assert len(order) - 1 >= 24
+
+
+def test_a_run_ends_an_automatic_test_after_the_pass_under_way(
+    events, token, reference, our_checkpoint, monkeypatch
+):
+    passes = []
+
+    def press_run(patience):
+        del patience
+        passes.append(1)
+        events.results.end_background(token)
+
+    monkeypatch.setattr(handlers.Patience, "passed", press_run)
+    with pytest.raises(SupersededError):
+        events.score_map(token, "rollout", automatic=True)
+    assert len(passes) == 1
+    with events.model_lock:
+        pass
+    events.analyse(reference, str(our_checkpoint), VISITOR, token)
+
+
+def test_a_newer_test_ends_the_one_before(events, token, monkeypatch):
+    ask(events, token, "legrad")
+    passed = handlers.Patience.passed
+    done = []
+
+    def note(patience):
+        passed(patience)
+        if not done:
+            done.append(events.results.begin_background(token, "test"))
+
+    monkeypatch.setattr(handlers.Patience, "passed", note)
+    with pytest.raises(SupersededError):
+        events.score_map(token, "rollout", automatic=True)
+
+
+def test_a_test_that_nobody_asked_for_is_given_up_where_passes_are_slow(monkeypatch):
+    clock = iter([0.0, 1.0, 5.0, 6.0, 9.0, 10.0, 20.0, 22.0])
+    monkeypatch.setattr(handlers, "monotonic", lambda: next(clock))
+    patience = handlers.Patience(30.0, 25)
+    for _ in range(3):
+        patience.go_on()
+        patience.passed()
+    patience.go_on()
+    with pytest.raises(SupersededError):
+        patience.passed()
+
+
+@pytest.fixture
+def with_example(make_handlers, photo_file, our_checkpoint):
+    """Handlers with one example, whose checkpoint is a small one; and how often it was run."""
+    runs = []
+
+    def get(ref, progress):
+        runs.append(ref)
+        return load(str(our_checkpoint))
+
+    return replace(make_handlers(get), examples={"bee.png": photo_file}), runs
+
+
+def test_the_model_is_run_for_an_example_when_something_is_first_asked(with_example):
+    events, runs = with_example
+    assert runs == []
+    token = events.token_of_example("bee.png", VISITOR)
+    assert runs == ["flowers"]
+    assert events.token_of_example("bee.png", VISITOR) == token
+    assert runs == ["flowers"]
+    assert ask(events, token, "relevance")["name"] == "relevance"
+    assert json.loads(events.layer(token, 1))["layer"] == 1
+
+
+def test_two_visitors_of_an_example_do_not_supersede_each_other(with_example):
+    events, _ = with_example
+    one, other = (events.token_of_example("bee.png", session) for session in ("one", "other"))
+    assert one != other
+    ticket = events.results.begin_question(one)
+    events.results.begin_question(other)
+    events.results.check_question(one, ticket)
+
+
+@pytest.mark.parametrize("name", [None, 3, "", "../bee.png", "other.png", ["bee.png"], {}])
+def test_what_is_no_example_is_none(with_example, name):
+    events, runs = with_example
+    assert events.token_of_example(name, VISITOR) is None
+    assert runs == []
+
+
+def test_a_photo_is_checked_at_the_upload(events, uploaded, photo_file, tmp_path):
+    damaged = tmp_path / "damaged.png"
+    damaged.write_bytes(photo_file.read_bytes()[:2000])
+    with pytest.raises(gr.Error, match="damaged"):
+        events.preview(uploaded(events, damaged), VISITOR)
+    assert events.preview(uploaded(events, photo_file), VISITOR) == gr.skip()

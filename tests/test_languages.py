@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import vit_demo
+from vit_demo.checkpoints.hub import faults
 from vit_demo.errors import PhotoError
 from vit_demo.photo import READABLE
 from vit_demo.settings import ASSETS
@@ -31,8 +32,8 @@ COMPLETE = (
     "ui/checkpoint_policy.py", "ui/explorer/payload.py",
 )  # fmt: skip
 # Not for visitors: a Python call, and names that a browser cannot choose.
-NOT_ON_THE_PAGE = ("The array has the shape", "There is no photo at", "is no path (",
-                   "is the label of classes", "This checkpoint knows no")  # fmt: skip
+NOT_ON_THE_PAGE = ("The array has the shape", "There is no photo at", "is not a path (",
+                   "is the label of classes", "This checkpoint has no class")  # fmt: skip
 
 
 def template(node):
@@ -57,8 +58,10 @@ def raised(path):
 
 
 def all_text():
-    """Every string of the package, and the catalogue."""
+    """Every string of the package, the sentences of the Hub's errors, and the catalogue."""
     found = [(ASSETS / "catalogue.json").read_text(encoding="utf-8")]
+    found += [faults.TO_ALL, faults.TO_THIS_TOKEN, faults.NETWORK]
+    found += [sentence for _, _, sentence in faults.REFUSALS]
     for path in PACKAGE.rglob("*.py"):
         nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         found.extend(text for node in nodes if (text := template(node)))
@@ -79,10 +82,10 @@ def test_every_sentence_that_a_visitor_may_see_is_translated(language):
 
 @pytest.mark.parametrize("language", OTHERS)
 def test_no_translation_is_left_over(language):
-    """The longest fixed part of each sentence stands in the package as it is in the table."""
+    """The longest clause of each sentence stands in the package as it is in the table."""
     source = "\n".join(all_text()).lower()
     for english in error_table(language):
-        longest = max(re.split(r"\{\d\}|, no existing folder|that is open", english), key=len)
+        longest = max(re.split(r"\{\d\}|[,;`()]|that is", english), key=len)
         assert longest.strip().lower() in source, english
 
 
@@ -102,7 +105,7 @@ def test_an_error_is_translated_with_the_values_in_it():
 
 def test_a_sentence_within_a_sentence_is_translated_too():
     message = (
-        "HF_HUB_OFFLINE is set, and no whole copy of ann/irises is in the cache; unset it, or "
+        "HF_HUB_OFFLINE is set, and the cache has no complete copy of ann/irises; unset it, or "
         "choose one that works offline: flowers."
     )
     expected = (

@@ -113,3 +113,13 @@ def test_what_is_hidden_twice_is_run_once(tiny_config):
     found = case.greyed(masks)
     assert model.seen == 2
     assert found[0] == found[1] == found[3]
+
+
+def test_where_others_wait_one_set_goes_through_at_a_time(case, masks):
+    calls = []
+    patient = replace(case, between=lambda done, total: calls.append((done, total)))
+    for name in ("deleted", "greyed", "blurred"):
+        calls.clear()
+        found = getattr(patient, name)(masks)
+        torch.testing.assert_close(found, getattr(case, name)(masks), rtol=1e-4, atol=1e-5)
+        assert calls == [(done, 4) for done in (1, 2, 3, 4)]

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from app import on_own_machine
+from vit_demo.analysis import EXAMPLES
 from vit_demo.checkpoints import CheckpointCache
 from vit_demo.ui.checkpoint_policy import CheckpointPolicy
-from vit_demo.ui.page import EXAMPLES, build_page
+from vit_demo.ui.page import build_page
 from vit_demo.ui.results import Results
 from vit_demo.ui.uploads import Uploads
 

@@ -113,3 +113,16 @@ def test_what_is_pickled_and_stays_closed_says_so():
     ref = "facebook/deit-tiny-distilled-patch16-224"
     assert "weights are pickled" in ability(CheckpointPolicy(), ref)
     assert "weights are pickled" not in ability(CheckpointPolicy(allow_pickle=True), ref)
+
+
+@pytest.mark.parametrize("ref", [None, 7, "", "a" * 300, ["flowers"], {"ref": "flowers"}])
+def test_a_link_may_name_anything(ref):
+    picker = Picker(CheckpointPolicy(), gr.Dropdown(), gr.HTML(), gr.BrowserState(), None)
+    assert picker.read_ref(ref) is None
+    assert picker.read_ref("ann/irises") == "ann/irises"
+
+
+def test_the_line_is_there_in_chinese_too():
+    line = ability(CheckpointPolicy(), "flowers")
+    assert "<b>ViT · 5 个类别 · 自带</b>" in line
+    assert "对 ViT 是精确的。" in maps("ViT", capabilities(VisionTransformer), "zh")

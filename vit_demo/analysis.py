@@ -29,6 +29,7 @@ from vit_demo.explanations.depth_lens import depth_lens
 from vit_demo.explanations.evidence import Account
 from vit_demo.explanations.masking import Between
 from vit_demo.faithfulness import (
+    QUICK_STEPS,
     MapSimilarity,
     MaskedClassifier,
     ScoresVsRandom,
@@ -213,10 +214,13 @@ class PreparedPhoto:
             account=_account(chosen, traced, index, other),
         )
 
-    def scores_vs_random(self, analysis: Analysis) -> ScoresVsRandom:
+    def scores_vs_random(
+        self, analysis: Analysis, steps: int = QUICK_STEPS, between: Between | None = None
+    ) -> ScoresVsRandom:
         """Quick faithfulness scores of a map of this photo, beside those of a random map.
 
-        Runs in bfloat16 where that is faster. Raises CheckpointError for a checkpoint whose
+        SaCo has as many groups as the curves have `steps`. Runs in bfloat16 where that is faster.
+        `between` is called after every pass. Raises CheckpointError for a checkpoint whose
         probabilities cannot be tested (see `MaskedClassifier`).
         """
         target, versus = analysis.target or analysis.predictions[0], analysis.versus
@@ -226,8 +230,9 @@ class PreparedPhoto:
             None if versus is None else versus.index,
             self.checkpoint.calibration.temperature,
             bfloat16_is_faster(self.prepared.pixels.device),
+            between,
         )
-        return scores_vs_random(classifier, analysis.heatmap)
+        return scores_vs_random(classifier, analysis.heatmap, steps, steps)
 
     def randomised(self, analysis: Analysis) -> list[MapSimilarity]:
         """How the map changes while the model's weights are randomized, from the head down."""

@@ -86,9 +86,9 @@ class Preprocessing:
     `crop` is a center crop; if it is larger than the picture, the rest is black. If the center is
     between two pixels, it `rounds` like torchvision, or rounds down like transformers. Values are
     multiplied by `scale`, then `mean` is subtracted and the result divided by `std` (None skips
-    this). With `bgr` the channels, mean and std are in the order blue, green, red. With `unrounded`
-    the photo is resized after scaling, so that no value is rounded to one of 256; that needs an
-    exact size and no crop.
+    this). With `unrounded` the photo is resized after that multiplication, so values are not
+    rounded to bytes; it needs an exact size and no crop. With `bgr` the channels, mean and std are
+    in the order blue, green, red.
     """
 
     resize: Size | int | None
@@ -170,11 +170,11 @@ class Preprocessing:
         return Prepared(photo, picture, pixels, box)
 
     def pixels(self, picture: Image.Image) -> Float[Tensor, "1 3 h w"]:
-        """Numbers for the model, from a picture that already has its size."""
+        """Convert a resized and cropped picture to normalized pixels."""
         return self._normalized(self._scaled(picture))
 
     def _unrounded(self, photo: Image.Image) -> Float[Tensor, "1 3 h w"]:
-        """Resized between scaling and normalizing, as torchvision does with numbers."""
+        """Resize between scaling and normalizing, as torchvision does with tensors."""
         mode = UNROUNDED[self.resample]
         values = functional.interpolate(
             self._scaled(photo), self.resize, mode=mode, align_corners=False, antialias=True

@@ -66,9 +66,8 @@ class Attention:
     key on demand. `index` says which token is in which slot of which group; dense attention is one
     group with every token. `outputs` says which output token each query produces; None means that
     every slot produces the token it contains. `bias` is added to the scores and is the same for
-    every photo; −∞ excludes a slot. A bias between all pairs of
-    tokens would outlive its layer as an n × n tensor, so it is a `Bias`, which computes rows on
-    demand.
+    every photo; −∞ excludes a slot. A bias over all pairs of tokens is a `Bias`, which computes
+    its rows on demand: as a tensor it would keep n × n numbers per head after its layer.
     """
 
     query: Float[Tensor, "bg heads queries d"]

@@ -18,7 +18,8 @@
  * All hooks are optional. They return promises of what payload.py makes:
  * `loadLayer(number)` layer_rows, `loadPatch(layer, row, col)` patch_rows,
  * `loadView(name, {target, versus})` the view, or null where it was refused,
- * `loadLens()` lens_data, or null; `testMap(name)` trust_data, or null. `saveSlide({view, target, versus, layer, head, smooth})`
+ * `loadLens()` lens_data, or null; `testMap(name, automatic)` trust_data, or
+ * null where it was refused or given up. `saveSlide({view, target, versus, layer, head, smooth})`
  * takes the right pane's map away. `change(state, data)` hears every choice.
  */
 
@@ -36,6 +37,9 @@ import { say, text } from "./words.js";
 
 const FRAME_MS = 700;
 const TIMINGS = 1024;
+// A map that has stood so long is tested by itself; the control says nothing that could be.
+const STANDS_MS = 1000;
+const CONTROL = "random";
 // Views that show another map for every patch.
 const OF_A_PATCH = ["looks", "pairs", "rows"];
 const KEYS = [
@@ -207,6 +211,7 @@ class Explorer {
     this.run += 1;
     if (!data.example) this.results += 1; // An example was computed in advance: nobody has run it.
     const run = this.run;
+    this.quiet = false;
     this.loading = true;
     this.setState("busy");
     try {
@@ -218,10 +223,12 @@ class Explorer {
       this.maps = new Maps(data);
       this.asked = new Set();
       this.awaited = null;
-      this.testing = false;
+      this.testing = null;
+      this.trusts = new WeakMap();
+      this.quiet = false;
       this.tables = { sequential: bytesOf(data.colours.sequential), diverging: bytesOf(data.colours.diverging) };
       this.state = choices.begin(data, this.state ?? this.hooks.before?.(data));
-      this.trustResult = data.trust ?? null;
+      if (data.trust) this.keepTrust(data.trust);
       this.relabel();
       this.setState("ready");
       this.wantViews(this.state);
@@ -232,8 +239,16 @@ class Explorer {
     } finally {
       if (run === this.run) this.loading = false;
     }
+    this.loadTheRest(run);
+  }
+
+  /** What nobody waits for: the layers, the lens, and then the test of the map in sight. */
+  async loadTheRest(run) {
     await this.prefetch(run);
     await this.loadLens(run);
+    if (run !== this.run) return;
+    this.quiet = true;
+    this.testSoon();
   }
 
   setState(name, message = "") {
@@ -271,8 +286,14 @@ class Explorer {
   }
 
   setTrust(trust) {
-    this.trustResult = trust;
+    if (!this.data) return;
+    this.keepTrust(trust);
     this.renderTrust();
+  }
+
+  keepTrust(trust) {
+    const view = trust.view ? choices.viewNamed(this.data, trust.view) : this.mapInSight();
+    if (view) this.trusts.set(view, trust);
   }
 
   /** The result of the test stands beside the map that was tested, and beside no other. */
@@ -297,17 +318,38 @@ class Explorer {
     return view.kind === "map" && !choices.missing(view, this.state) ? view : null;
   }
 
-  async test() {
+  /** Test the map in the right pane: on request, or by itself. */
+  async test(automatic = false) {
     const view = this.mapInSight();
-    if (!view || this.testing) return;
+    if (!view || this.testing === view) return;
     const { run } = this;
-    this.testing = true;
+    this.testing = view;
+    this.automatic = automatic;
     this.renderTrust();
-    const trust = await this.hooks.testMap(view.name);
+    const trust = await this.hooks.testMap(view.name, automatic);
     if (run !== this.run) return;
-    this.testing = false;
-    if (trust && this.mapInSight() === view) this.trustResult = trust;
+    if (trust) this.trusts.set(view, trust);
+    if (this.testing === view) {
+      this.testing = null;
+      // What was given up once is not begun by itself again.
+      if (automatic && !trust) this.quiet = false;
+    }
     this.renderTrust();
+    this.testSoon();
+  }
+
+  /** The map in the right pane is tested by itself, once all else is there and it has stood a while. */
+  testSoon() {
+    clearTimeout(this.soon);
+    if (!this.quiet || !this.hooks.testMap) return;
+    this.soon = setTimeout(async () => {
+      const { run } = this;
+      await idle();
+      const ready = run === this.run && this.quiet && this.root.dataset.state === "ready" && !document.hidden;
+      const view = ready ? this.mapInSight() : null;
+      const free = !this.awaited && (!this.testing || this.automatic);
+      if (view && view.name !== CONTROL && free && !this.trusts.has(view)) this.test(true);
+    }, STANDS_MS);
   }
 
   saveSlide() {
@@ -323,12 +365,12 @@ class Explorer {
       : [...this.data.views, view];
     this.data = { ...this.data, views };
     this.maps.forget(view.name);
-    if (this.trustResult?.view === view.name) this.trustResult = null;
     for (const [name, pane] of Object.entries(this.panes)) {
       pane.describe(this.data, this.words, choices.viewNamed(this.data, this.state.views[name]));
     }
     this.render();
     this.renderTrust();
+    this.testSoon();
   }
 
   /** A map of a class, in the right pane where none is in sight. */
@@ -363,6 +405,7 @@ class Explorer {
 
   destroy() {
     this.stop();
+    clearTimeout(this.soon);
     this.run += 1;
     this.observer.disconnect();
     this.root.replaceChildren();
@@ -370,13 +413,13 @@ class Explorer {
 
   trustContent() {
     const view = this.data && this.mapInSight();
-    const result = this.trustResult && (!this.trustResult.view || this.trustResult.view === view?.name);
+    const result = view ? this.trusts.get(view) : null;
     const options = {
       test: this.hooks.testMap ? () => this.test() : null,
-      running: this.testing,
+      running: Boolean(view) && this.testing === view,
       disabled: view ? "" : say(this.words, "trust.no_map"),
     };
-    const panel = trustPanel(result ? this.trustResult : null, this.words, options);
+    const panel = trustPanel(result ?? null, this.words, options);
     return [element("h3", {}, say(this.words, "trust.title")), ...panel];
   }
 
@@ -437,6 +480,7 @@ class Explorer {
     this.render();
     if (!choices.same(before.hover, state.hover)) return;
     this.renderTrust();
+    this.testSoon();
     if (announce && state.pin && !choices.same(before.pin, state.pin)) write(this.live, this.card.node.innerText);
     const { hover: _, ...chosen } = state;
     this.hooks.change?.(chosen, this.data);

@@ -173,11 +173,11 @@ class Bridge {
     this.explorer = mount(host, null, {
       words: this.words,
       before: (data) => beforeFirst(first, data),
-      loadLayer: (layer) => this.askForLayer(layer),
+      loadLayer: (layer) => this.askLater("layer", { layer }),
       loadPatch: (layer, row, column) => this.ask("layer", { layer, row, column }),
       loadView: (view, classes) => this.ask("view", { view, ...classes }),
-      loadLens: () => this.ask("lens", {}),
-      testMap: (view) => this.ask("test", { view }),
+      loadLens: () => this.askLater("lens", { automatic: true }),
+      testMap: (view, automatic) => this.ask("test", { view, automatic }),
       saveSlide: (content) => this.ask("slide", content),
       change: (state, data) => this.mark(state, data),
     });
@@ -208,11 +208,11 @@ class Bridge {
     });
   }
 
-  /** The layers of an example are not asked for before somebody uses the explorer. */
-  async askForLayer(layer) {
+  /** What is asked for in advance: for an example, not before somebody uses the explorer. */
+  async askLater(channel, content) {
     const { example } = this;
     if (example) await this.used;
-    return example === this.example ? this.ask("layer", { layer }) : null;
+    return example === this.example ? this.ask(channel, content) : null;
   }
 
   showFirstExample() {

@@ -31,25 +31,35 @@ function figureRow(figure, words) {
   );
 }
 
+function testButton(words, test, running, again) {
+  const name = say(words, running ? "trust.running" : again ? "trust.again" : "trust.test");
+  const button = element("button", { type: "button", class: "action", "data-control": "test", onclick: test }, name);
+  button.disabled = running;
+  return button;
+}
+
+/** The key of the sentence of the chip, and whether it is good news: better in most tests. */
+export function verdict({ better, all }) {
+  if (!better) return { key: "trust.none", good: false };
+  return 2 * better > all ? { key: "trust.better", good: true } : { key: "trust.few", good: false };
+}
+
 /**
- * `trust` is {better, all, curves: [{map, noise}], figures, protocol}, or null before the test has
- * run. `test` starts it; without it there is no button.
+ * `trust` is {better, all, curves: [{map, noise}], figures, protocol, short}, or null before the
+ * test has run. `test` starts it; without it there is no button.
  */
 export function trustPanel(trust, words, { test = null, running = false, disabled = "" } = {}) {
   if (!trust) {
     if (!test) return [element("p", { class: "quiet" }, say(words, "trust.waiting"))];
     if (disabled) return [element("p", { class: "quiet" }, disabled)];
-    const name = say(words, running ? "trust.running" : "trust.test");
-    const button = element("button", { type: "button", class: "action", "data-control": "test", onclick: test }, name);
-    button.disabled = running;
-    return [button];
+    return [testButton(words, test, running, false)];
   }
-  const good = trust.better > 0;
+  const { key, good } = verdict(trust);
   const chip = element(
     "p",
     { class: "chip", "data-good": good },
     element("span", { "aria-hidden": "true" }, good ? "✓ " : "✕ "),
-    say(words, good ? "trust.better" : "trust.none", trust),
+    say(words, key, trust),
   );
   const curves = (trust.curves ?? []).map(chart);
   if (!curves.length) return [chip];
@@ -59,5 +69,6 @@ export function trustPanel(trust, words, { test = null, running = false, disable
     element("p", { class: "quiet" }, say(words, "trust.curves")),
     ...(trust.figures ? [element("table", {}, ...trust.figures.map((figure) => figureRow(figure, words)))] : []),
     ...(trust.protocol ?? []).map((sentence) => element("p", { class: "quiet" }, text(words, sentence))),
+    ...(trust.short && test ? [testButton(words, test, running, true)] : []),
   ];
 }

@@ -1,5 +1,7 @@
 """Who uses the explorer by keyboard, by touch, with little motion, or hears it read."""
 
+import json
+
 import pytest
 
 from browser.accessible import serious_faults
@@ -25,7 +27,11 @@ async (data) => {
   window.tested = [];
   window.explorer = mount(document.querySelector('#host'), null, {
     words: data.words,
-    testMap: async (view) => { tested.push(view); return { view, better: 0, all: 3, curves: [] }; },
+    testMap: async (view, automatic) => {
+      tested.push(view);
+      const curve = { map: [[0, 1], [1, 0]], noise: [[0, 0.9], [1, 0]] };
+      return { view, better: 0, all: 3, curves: [curve], short: automatic };
+    },
   });
   window.choose = (index, compare) => (compare ? explorer.compare(index) : explorer.explain(index));
   document.querySelector('#top').replaceChildren(
@@ -187,3 +193,67 @@ def test_with_little_motion_nothing_moves_by_itself(chromium, tiny, tmp_path):
     with shown(chromium, tmp_path, data, layers) as page:
         panes = "getComputedStyle(document.querySelector('.panes')).transitionDuration"
         assert page.evaluate(panes) == "0.15s"
+
+
+TESTING = """
+async (data) => {
+  const { mount } = await import('./explorer/explorer.js');
+  window.tested = [];
+  window.answers = [];
+  window.explorer = mount(document.querySelector('#host'), null, {
+    words: data.words,
+    testMap: (view, automatic) => new Promise((resolve) => {
+      tested.push([view, automatic]);
+      answers.push((better) => resolve(better === null ? null : {
+        view, better, all: 3, short: automatic, protocol: [],
+        curves: [{ map: [[0, 1], [1, 0]], noise: [[0, 1], [1, 0]] }],
+      }));
+    }),
+  });
+  await explorer.update(data);
+}
+"""
+
+
+def test_the_map_in_sight_is_tested_by_itself_and_once(chromium, tiny, tmp_path):
+    data, layers = tiny
+    with shown(chromium, tmp_path, data, layers) as page:
+        page.evaluate(f"window.done = ({TESTING})({json.dumps(data)}); 0")
+        page.wait_for_function("tested.length === 1")
+        assert page.evaluate("tested") == [["rollout", True]]
+        assert page.is_disabled("[data-control=test]")
+        page.select_option("[data-view-menu=b]", "relevance")
+        page.wait_for_function("tested.length === 2")
+        page.evaluate("answers[1](0)")
+        page.wait_for_selector(".chip")
+        assert page.inner_text(".chip") == "✕ No better than noise in any of 3 tests"
+        assert page.get_attribute(".chip", "data-good") == "false"
+        page.evaluate("answers[0](3)")
+        page.select_option("[data-view-menu=b]", "rollout")
+        assert page.inner_text(".chip") == "✓ Better than noise in 3 of 3 tests"
+        page.select_option("[data-view-menu=b]", "random")
+        page.select_option("[data-view-menu=b]", "relevance")
+        page.mouse.move(*middles(page, "b", data["grid"])[1, 1])
+        page.wait_for_timeout(2500)
+        assert page.evaluate("tested.length") == 2
+        page.click("[data-control=test]")
+        assert page.evaluate("tested.at(-1)") == ["relevance", False]
+        page.evaluate("answers[2](1)")
+        page.wait_for_function("document.querySelector('.chip').innerText.includes('only 1 of 3')")
+        assert page.locator("[data-control=test]").count() == 0
+
+
+def test_a_test_that_was_given_up_is_not_begun_again_by_itself(chromium, tiny, tmp_path):
+    data, layers = tiny
+    with shown(chromium, tmp_path, data, layers) as page:
+        page.evaluate(f"window.done = ({TESTING})({json.dumps(data)}); 0")
+        page.wait_for_function("tested.length === 1")
+        page.evaluate("answers[0](null)")
+        page.select_option("[data-view-menu=b]", "relevance")
+        page.wait_for_timeout(2500)
+        assert page.evaluate("tested.length") == 1
+        assert page.is_enabled("[data-control=test]")
+        page.evaluate("explorer.update(explorer.data)")
+        page.wait_for_function("tested.length === 2")
+        assert page.evaluate("tested.at(-1)") == ["relevance", True]
+        page.evaluate("explorer.setState('busy')")

@@ -87,9 +87,16 @@ def test_after_run_everything_is_in_sight(chromium, served):
 
 
 def requests(page):
-    """The events that the server is asked for from now on; layers come by themselves."""
+    """The events that the visitor asks the server for from now on; others come by themselves."""
     made = []
-    page.on("request", lambda r: made.append(r.url) if "/queue/join" in r.url else None)
+
+    def note(request):
+        if "/queue/join" in request.url:
+            asked = request.post_data_json.get("event_data") or {}
+            if not asked.get("automatic"):
+                made.append(request.url)
+
+    page.on("request", note)
     return made
 
 
@@ -106,6 +113,7 @@ def wait_for_quiet(page, seconds=1.5):
 def test_moving_over_every_patch_asks_for_nothing(page):
     upload(page, EXAMPLES / "honey-bee.jpg")
     run(page)
+    page.wait_for_selector("#explorer .trust .chip", timeout=120_000)
     wait_for_quiet(page)
     choose(page, "a", "looks_at")
     made = []
@@ -191,6 +199,13 @@ def test_a_double_click_on_run_runs_once(page):
     assert page.get_attribute("#explorer", "data-run") == "1"
 
 
+def test_the_same_photo_can_be_run_again(page):
+    upload(page, EXAMPLES / "honey-bee.jpg")
+    run(page)
+    run(page)
+    assert page.get_attribute("#explorer", "data-run") == "2"
+
+
 def test_the_map_can_be_smoothed_for_show(page):
     upload(page, EXAMPLES / "honey-bee.jpg")
     run(page)
@@ -208,7 +223,7 @@ def test_a_map_is_tested_and_another_one_is_not_yet(page):
     run(page)
     made = requests(page)
     page.click("[data-control=test]")
-    page.wait_for_selector("#explorer .trust .chip")
+    page.wait_for_selector("#explorer .trust .chip", timeout=120_000)
     assert len(made) == 1
     assert "in " in page.inner_text("#explorer .trust .chip")
     assert page.locator("#explorer .trust tr").count() == 3
@@ -217,6 +232,20 @@ def test_a_map_is_tested_and_another_one_is_not_yet(page):
     page.wait_for_selector("#explorer .trust .chip", state="detached")
     choose(page, "b", "rollout")
     page.wait_for_selector("#explorer .trust .chip")
+
+
+def test_the_first_map_is_tested_by_itself_and_a_run_does_not_wait_for_it(page):
+    upload(page, EXAMPLES / "honey-bee.jpg")
+    run(page)
+    with page.expect_request(lambda r: '"automatic":true,"id"' in (r.post_data or "")):
+        pass
+    upload(page, EXAMPLES / "drawn-sunflower.png")
+    run(page)
+    assert top(page) == "sunflowers"
+    page.wait_for_selector("#explorer .trust .chip", timeout=120_000)
+    assert "in 5 steps" in page.inner_text("#explorer .trust")
+    assert "ran by itself" in page.inner_text("#explorer .trust")
+    assert page.inner_text("#explorer [data-control=test]") == "Test again with more steps"
 
 
 def test_tokens_can_be_compared(page):

@@ -31,12 +31,13 @@ def logits_dropping(
     pixels: Float[Tensor, "1 channels h w"],
     masks: Masks,
     between: Between | None = None,
+    tokens_per_batch: int | None = None,
 ) -> Float[Tensor, "masks classes"]:
     """The logits for a photo with the patch tokens of each mask dropped.
 
     Only for a model with `drops_tokens`. Prefix tokens, which come first, are kept. Each batch
-    contains masks with equal numbers of patches. `between` is called after each batch; an
-    exception that it raises stops the work.
+    contains masks with equal numbers of patches, of about `tokens_per_batch` tokens together.
+    `between` is called after each batch; an exception that it raises stops the work.
     """
     tokens = model.embed(pixels)
     kept = functional.pad(~masks, (tokens.shape[1] - masks.shape[1], 0), value=True)
@@ -44,7 +45,7 @@ def logits_dropping(
     logits: Float[Tensor, "masks classes"] | None = None
     done = 0
     for count in counts.unique().tolist():
-        for batch in _batches((counts == count).nonzero()[:, 0], count):
+        for batch in _batches((counts == count).nonzero()[:, 0], count, tokens_per_batch):
             copies = repeat(tokens, "1 n d -> masks n d", masks=len(batch))
             remaining = rearrange(copies[kept[batch]], "(masks n) d -> masks n d", masks=len(batch))
             output = model.encode(remaining)
@@ -63,14 +64,16 @@ def logits_replacing(
     masks: Masks,
     grid: Grid,
     between: Between | None = None,
+    tokens_per_batch: int | None = None,
 ) -> Float[Tensor, "masks classes"]:
     """The logits for a photo with the pixels of each mask replaced by those of `other`.
 
-    `between` is called after each batch; an exception that it raises stops the work.
+    A batch has about `tokens_per_batch` tokens. `between` is called after each batch; an exception
+    that it raises stops the work.
     """
     cell, size = model.config.cell, (pixels.shape[2], pixels.shape[3])
     logits = []
-    for batch in _batches(torch.arange(len(masks)), math.prod(grid)):
+    for batch in _batches(torch.arange(len(masks)), math.prod(grid), tokens_per_batch):
         logits.append(model(torch.where(covered(masks[batch], grid, cell, size), other, pixels)))
         if between is not None:
             between(int(batch[-1]) + 1, len(masks))
@@ -109,6 +112,9 @@ def gaussian(
     return functional.conv2d(horizontal, kernel[:, :, :, None], groups=pixels.shape[1])
 
 
-def _batches(indices: Int[Tensor, " masks"], tokens: int) -> Iterator[Int[Tensor, " some"]]:
-    """Split mask indices into batches, if each mask has `tokens` tokens."""
-    yield from indices.split(max(1, TOKENS_PER_BATCH // max(1, tokens)))
+def _batches(
+    indices: Int[Tensor, " masks"], tokens: int, most: int | None
+) -> Iterator[Int[Tensor, " some"]]:
+    """Split mask indices into batches of `most` tokens, if each mask has `tokens` tokens."""
+    most = TOKENS_PER_BATCH if most is None else most
+    yield from indices.split(max(1, most // max(1, tokens)))

@@ -11,10 +11,11 @@ from torch import Tensor
 from vit_demo.explanations import METHODS
 from vit_demo.faithfulness.curves import Curve, deletion, insertion
 from vit_demo.faithfulness.masked_classifier import MaskedClassifier
-from vit_demo.faithfulness.saco import saco
+from vit_demo.faithfulness.saco import GROUPS, saco
 
-# Steps of a curve, in a benchmark and in the quick test of one map.
-STEPS, QUICK_STEPS = 20, 10
+# Steps of a curve: in a benchmark, in the quick test of one map, and in the automatic test of the
+# page, which uses the same number of groups for SaCo.
+STEPS, QUICK_STEPS, AUTOMATIC_STEPS = 20, 10, 5
 
 # The control method, and the seed of the control for a single map. It differs from the method's
 # default seed, so that the control can be tested against another random map.
@@ -82,25 +83,31 @@ class ScoresVsRandom:
 
 
 def score_one_map(
-    classifier: MaskedClassifier, maps: Mapping[str, Float[Tensor, "rows cols"]], steps: int = STEPS
+    classifier: MaskedClassifier,
+    maps: Mapping[str, Float[Tensor, "rows cols"]],
+    steps: int = STEPS,
+    groups: int = GROUPS,
 ) -> dict[str, FaithfulnessScores]:
     """Every score of every map of one photo; the maps share batches."""
     stacked = torch.stack(list(maps.values())).float()
     columns = zip(
         deletion(classifier, stacked, steps),
         insertion(classifier, stacked, steps),
-        saco(classifier, stacked),
+        saco(classifier, stacked, groups),
         strict=True,
     )
     return {name: FaithfulnessScores(*row) for name, row in zip(maps, columns, strict=True)}
 
 
 def scores_vs_random(
-    classifier: MaskedClassifier, heatmap: Float[Tensor, "rows cols"], steps: int = QUICK_STEPS
+    classifier: MaskedClassifier,
+    heatmap: Float[Tensor, "rows cols"],
+    steps: int = QUICK_STEPS,
+    groups: int = GROUPS,
 ) -> ScoresVsRandom:
     """The quick test of one map: its scores and those of one random map."""
     noise = METHODS[CONTROL](
         classifier.traced, torch.tensor([classifier.target]), {"seed": CONTROL_SEED}
     )[0]
-    scores = score_one_map(classifier, {"map": heatmap, CONTROL: noise}, steps)
+    scores = score_one_map(classifier, {"map": heatmap, CONTROL: noise}, steps, groups)
     return ScoresVsRandom(scores["map"], scores[CONTROL], classifier.drops, classifier.bfloat16)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vit_demo.errors import CheckpointError
 from vit_demo.explanations.masking import (
+    Between,
     Masks,
     gaussian,
     logits_dropping,
@@ -37,7 +38,8 @@ class MaskedClassifier:
     regression it is the predicted value, or the difference of two. `temperature` is the
     checkpoint's own, so the probabilities equal the displayed ones. With `bfloat16` the masked
     passes run in bfloat16: faster on hardware that supports it and less precise, equally for every
-    map.
+    map. With `between`, the masks go through the model one at a time and `between` is called after
+    each; an exception that it raises stops the work.
     """
 
     traced: TracedPass
@@ -45,6 +47,7 @@ class MaskedClassifier:
     versus: int | None = None
     temperature: float = 1.0
     bfloat16: bool = False
+    between: Between | None = None
 
     def __post_init__(self) -> None:
         if not self.traced.logits.isfinite().all():
@@ -74,10 +77,15 @@ class MaskedClassifier:
 
         Their tokens are dropped if possible, otherwise they get the photo's mean color.
         """
-        model = self.traced.model
+        traced = self.traced
         if not self.drops:
             return self.greyed(masks)
-        return self._of_each(masks, lambda sets: logits_dropping(model, self.traced.pixels, sets))
+        return self._of_each(
+            masks,
+            lambda sets: logits_dropping(
+                traced.model, traced.pixels, sets, self.between, self._tokens_per_batch
+            ),
+        )
 
     def greyed(self, masks: Masks) -> Probabilities:
         """The class's probability with each set of patches in the photo's mean color."""
@@ -91,8 +99,21 @@ class MaskedClassifier:
         traced = self.traced
         return self._of_each(
             masks,
-            lambda sets: logits_replacing(traced.model, traced.pixels, other, sets, traced.grid),
+            lambda sets: logits_replacing(
+                traced.model,
+                traced.pixels,
+                other,
+                sets,
+                traced.grid,
+                self.between,
+                self._tokens_per_batch,
+            ),
         )
+
+    @property
+    def _tokens_per_batch(self) -> int | None:
+        """With `between`, one mask per batch, because other visitors may be waiting."""
+        return None if self.between is None else 1
 
     def _of_each(
         self,

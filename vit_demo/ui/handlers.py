@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
+from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -26,6 +27,7 @@ from vit_demo.explanations.attention import EVERY_HEAD
 from vit_demo.explanations.masking import Between
 from vit_demo.explanations.queries import all_rollouts
 from vit_demo.explanations.similarity import all_similarities, token_colors
+from vit_demo.faithfulness import AUTOMATIC_STEPS, QUICK_STEPS
 from vit_demo.figures.overlay import LONG_SIDE
 from vit_demo.figures.sheet import draw_sheet, save_figure
 from vit_demo.models.base import Classifier
@@ -49,7 +51,7 @@ from vit_demo.ui.explorer.words import DEFAULT_LANGUAGE
 from vit_demo.ui.fair_lock import FairLock
 from vit_demo.ui.languages import error_html, in_every_language, say, sentence
 from vit_demo.ui.memory import return_freed_memory
-from vit_demo.ui.results import Results
+from vit_demo.ui.results import Results, SupersededError
 from vit_demo.ui.shown import Shown
 from vit_demo.ui.uploads import Uploads
 
@@ -63,11 +65,34 @@ MOST_LABELS = 12
 NO_PHOTO = "There is no photo yet; upload one or click an example."
 NO_MAP = "This view has no map that can be used here; choose a map, such as attention rollout."
 
+# A test that nobody has asked for: what it may take, about how many passes a step of its curves
+# costs, and after how many it is known how long they take.
+AUTOMATIC_SECONDS, PASSES_PER_STEP, LEAST_PASSES = 30.0, 5, 3
+
 # Bounds on what an event of a browser may name.
 LONGEST_NAME, MOST = 100, 1_000_000
 
 # Gradio recognises this default and hands in the bar of the visitor who pressed Run.
 NO_PROGRESS = gr.Progress()
+
+
+class Patience:
+    """How long a task of about so many passes may use the model; waiting for others is free."""
+
+    def __init__(self, seconds: float, passes: int) -> None:
+        self._most = seconds / passes
+        self._spent, self._passes, self._since = 0.0, 0, 0.0
+
+    def go_on(self) -> None:
+        """The model is used from now on."""
+        self._since = monotonic()
+
+    def passed(self) -> None:
+        """A pass has ended; raises SupersededError where all of them would take too long."""
+        self._spent += monotonic() - self._since
+        self._passes += 1
+        if self._passes >= LEAST_PASSES and self._spent / self._passes > self._most:
+            raise SupersededError
 
 
 @dataclass(frozen=True)
@@ -132,9 +157,9 @@ class Handlers:
     rows: Rows
     examples: Mapping[str, Path] = field(default_factory=dict)
     model_lock: FairLock = field(default_factory=FairLock)
+    example_lock: Lock = field(default_factory=Lock)
     # What every model in memory answers after each layer to the examples.
     lenses: WeakKeyDictionary[Classifier, Tensor] = field(default_factory=WeakKeyDictionary)
-    example_lock: Lock = field(default_factory=Lock)
 
     def analyse(
         self,
@@ -155,7 +180,8 @@ class Handlers:
             fetching = say(language, "page.fetching", name=name, size=size)
             progress(done / max(total, 1), desc=fetching)
 
-        self.results.end_background(previous)
+        for token in (previous, *(example_token(name, session) for name in self.examples)):
+            self.results.end_background(token)
         with toasts():
             source = self._source(photo, session)
             shown, data = self._run(source, self.get((ref or "").strip(), report))
@@ -169,7 +195,7 @@ class Handlers:
         """
         if not isinstance(name, str) or name not in self.examples:
             return None
-        token = f"example {name} {session}"
+        token = example_token(name, session)
         with self.example_lock, toasts():
             if not self.results.has(token):
                 shown, _ = self._run(self.examples[name], self.get(DEFAULT, None))
@@ -218,16 +244,40 @@ class Handlers:
         self.results.answer(token, ticket, shown.with_map(analysis))
         return map_view(analysis, question.target)
 
-    def score_map(self, token: str | None, view: str | None) -> dict[str, Any]:
-        """Test how faithful the map of a view is, against a random map."""
+    def score_map(
+        self, token: str | None, view: str | None, automatic: bool = False
+    ) -> dict[str, Any]:
+        """Test how faithful the map of a view is, against a random map.
+
+        It lets others through between its passes. The `automatic` form has fewer steps, and is
+        given up where it would take too long. Raises SupersededError then, and once its visitor
+        has pressed Run or has another map tested.
+        """
         with toasts():
             shown = self.results.get(token)
             analysis = shown.maps.get(view or "")
             if analysis is None:
                 raise MethodError(NO_MAP)
+            token = token or ""
+            ticket = self.results.begin_background(token, "test")
+            steps = AUTOMATIC_STEPS if automatic else QUICK_STEPS
+            patience = Patience(AUTOMATIC_SECONDS, PASSES_PER_STEP * steps) if automatic else None
+
+            def between(done: int, total: int) -> None:
+                del done, total
+                if patience is not None:
+                    patience.passed()
+                self.model_lock.let_others_through()
+                self.results.check_background(token, "test", ticket)
+                if patience is not None:
+                    patience.go_on()
+
             seen = self._seen(shown)
             with self.model_lock:
-                return trust_data(seen.scores_vs_random(analysis), analysis)
+                self.results.check_background(token, "test", ticket)
+                if patience is not None:
+                    patience.go_on()
+                return trust_data(seen.scores_vs_random(analysis, steps, between), analysis)
 
     def lens(self, token: str | None) -> dict[str, Any]:
         """The depth lens; it lets others through between the passes over the examples.
@@ -322,6 +372,11 @@ class Handlers:
         if not photo:
             raise PhotoError(NO_PHOTO)
         return self.uploads.open_for(session, {"path": photo})
+
+
+def example_token(name: str, session: str) -> str:
+    """The token of a session's own result for an example."""
+    return f"example {name} {session}"
 
 
 def reduced(prepared: Prepared, long_side: int = LONG_SIDE) -> Prepared:

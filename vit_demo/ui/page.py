@@ -1,5 +1,6 @@
 """The page: a photo and a checkpoint go in; names, patches and maps come out."""
 
+from itertools import count
 from typing import Any
 
 import gradio as gr
@@ -8,6 +9,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
+from vit_demo.analysis import EXAMPLES
 from vit_demo.checkpoints import CheckpointCache
 from vit_demo.settings import ASSETS, MEGABYTE
 from vit_demo.ui import handlers
@@ -27,8 +29,6 @@ from vit_demo.ui.uploads import Uploads
 
 STYLE, EXPLORER = ASSETS / "style.css", ASSETS / "explorer"
 EXAMPLES_FOLDER = ASSETS / "examples"
-
-EXAMPLES = ("dahlia.jpg", "honey-bee.jpg", "drawn-sunflower.png")
 
 # Uploads are the visitors' own: they are deleted an hour after they came.
 HOUR = 3600
@@ -59,6 +59,7 @@ def build_page(
     rows = Rows(ROWS_BYTES)
     finished = {name: EXAMPLES_FOLDER / name for name in EXAMPLES}
     events = Handlers(cache.get, uploads, results, rows, finished)
+    answers = count(1)
 
     def forget(current: str | None) -> None:
         results.drop(current)
@@ -111,7 +112,8 @@ def build_page(
             newest, choices, can = picker.used(recent, shown, ref, spoken)
             return {
                 token: new,
-                explorer.explorer: data,
+                # Gradio passes on what has changed, and the same photo gives the same data again.
+                explorer.explorer: {**data, "answer": next(answers)},
                 known_classes: handlers.knowledge(shown),
                 picker.recent: newest,
                 picker.checkpoint: choices,

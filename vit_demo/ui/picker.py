@@ -212,7 +212,8 @@ def maps(family: str, able: Sequence[Capability], language: str = DEFAULT_LANGUA
         parts.append(listed("page.maps.approximate", rough))
     else:
         parts.append(listed("page.maps.approximate.some", rough))
-    return " ".join(parts)
+    # Chinese has no space between sentences.
+    return " ".join(parts).replace("。 ", "。")
 
 
 def remember(recent: Any, ref: str) -> list[str]:

@@ -196,8 +196,8 @@ class _Download:
             if whole == PICKLE and not self.allow_pickle:
                 raise UnsupportedError(
                     f"{self.reference} has only pickled weights ({PICKLE}), which can contain "
-                    f"code; choose one with {WEIGHTS}, or start with --allow-pickle if you trust its "
-                    "author."
+                    f"code; choose one with {WEIGHTS}, or start with --allow-pickle if you trust "
+                    "its author."
                 )
             if whole in listing.files:
                 return [listing.files[whole]]

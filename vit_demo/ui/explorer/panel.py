@@ -89,8 +89,18 @@ class ExplorerPanel:
                 return _answer(event, None)
 
         def test(current: str | None, event: gr.EventData, request: gr.Request) -> Any:
-            asked = token_of(current, event, request)
-            return _answer(event, events.score_map(asked, Question.read(event._data).view))
+            content = event._data if isinstance(event._data, dict) else {}
+            automatic = content.get("automatic") is True
+            view = Question.read(content).view
+            try:
+                found = events.score_map(token_of(current, event, request), view, automatic)
+            except SupersededError:
+                return _answer(event, None)
+            except gr.Error:
+                if automatic:  # The page asked by itself, so there is nobody to tell.
+                    return _answer(event, None)
+                raise
+            return _answer(event, found)
 
         def lens(current: str | None, event: gr.EventData, request: gr.Request) -> Any:
             try:

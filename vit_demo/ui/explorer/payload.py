@@ -26,7 +26,7 @@ from vit_demo.explanations import METHODS, TracedPass
 from vit_demo.explanations.attention import layer_at
 from vit_demo.explanations.capability import Capability, capabilities
 from vit_demo.explanations.masking import Grid
-from vit_demo.faithfulness import CONTROL, FIGURES, ScoresVsRandom
+from vit_demo.faithfulness import CONTROL, FIGURES, QUICK_STEPS, ScoresVsRandom
 from vit_demo.faithfulness.curves import Curve
 from vit_demo.figures import ColourScale
 from vit_demo.figures.colour import PERCENTILE
@@ -129,7 +129,12 @@ def _in_order(views: Sequence[Json]) -> list[Json]:
 
 
 def trust_data(trust: ScoresVsRandom, analysis: Analysis) -> Json:
-    """What the quick faithfulness test says of a map, with its curves and those of noise."""
+    """What the quick faithfulness test says of a map, with its curves and those of noise.
+
+    `short` says that it was the short form, so that the other can be asked for.
+    """
+    rows, cols = analysis.grid
+    short = trust.steps < min(QUICK_STEPS, rows * cols)
     tracked = {"target": (analysis.target or analysis.predictions[0]).label}
     if analysis.versus:
         tracked["versus"] = analysis.versus.label
@@ -152,8 +157,10 @@ def trust_data(trust: ScoresVsRandom, analysis: Analysis) -> Json:
         "protocol": [
             _text(asked, **tracked, steps=trust.steps),
             _text("trust.dropped" if trust.drops else "trust.greyed"),
+            *([_text("trust.short", steps=QUICK_STEPS)] if short else []),
             _text("trust.first_look"),
         ],
+        "short": short,
         "better": sum(trust.better(figure) for figure in FIGURES),
         "all": len(FIGURES),
         "curves": [
