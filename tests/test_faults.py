@@ -62,7 +62,7 @@ def test_disabled(fetch, repo):
 @pytest.mark.parametrize("revision", ["v9", "0" * 40, "refs/pr/1"])
 def test_no_such_revision(fetch, repo, revision):
     result = fetch(f"{repo().name}@{revision}")
-    one_sentence(result, "NotFoundError", f"no revision '{revision}'", "leave out")
+    one_sentence(result, "NotFoundError", f"no revision '{revision}'", "leave @")
 
 
 @also_mirrored
