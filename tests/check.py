@@ -21,7 +21,7 @@ LINT = (
 )
 # Two workers for two cores; the tests of one file share their fixtures, and stay in one worker.
 PYTEST = ("pytest", "-q", "-n", "2", "--dist", "loadfile", "--durations=15")
-# Lines and branches that the tests reach, in percent; fewer fail.
+# Minimum coverage of lines and branches in percent.
 COVERAGE_FLOOR = 90
 EVERYTHING = (
     *PYTEST,
@@ -41,13 +41,13 @@ FAST = (*PYTEST, "-m", "not browser and not slow and not shared", *(
 
 
 def install_oracles() -> int:
-    """timm and torchvision, without their dependencies, so that torch stays the one it is."""
+    """Install timm and torchvision without dependencies, so that the torch version is kept."""
     install = ("pip", "install", "--quiet", "--no-deps", "-r", "requirements-oracles.txt")
     return subprocess.run([sys.executable, "-m", *install], cwd=ROOT, check=False).returncode
 
 
 def parse() -> argparse.Namespace:
-    """Which of the checks to run."""
+    """Parse which checks to run."""
     parser = argparse.ArgumentParser(description="Lint, types and tests.")
     parser.add_argument(
         "--quick",
@@ -58,7 +58,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run every check, also after one has failed; status 1 if any has."""
+    """Run every check, even after a failure; exit status 1 if any failed."""
     quick = parse().quick
     if not quick:
         if install_oracles():

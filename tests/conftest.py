@@ -1,4 +1,4 @@
-"""Small true things to test on: tiny models with lively weights, odd photos, checkpoints on disk.
+"""Fixtures: tiny models with random weights, photos of odd sizes, checkpoints on disk.
 
 `vit_demo` is imported inside the fixtures: at the top of this file it would be loaded before
 jaxtyping's import hook, and its annotations would go unchecked.
@@ -26,14 +26,14 @@ def _seeded():
 
 @pytest.fixture
 def collected():
-    """What Gradio left unclosed is collected here, not in the middle of another module's test."""
+    """Collect objects that Gradio left unclosed here, not during another module's test."""
     yield
     gc.collect()
 
 
 @pytest.fixture(scope="session")
 def shared():
-    """The folder of real photos and checkpoints that is not part of the repository."""
+    """The folder of real photos and checkpoints, which is not in the repository."""
     if not SHARED.is_dir():
         pytest.skip("there is no shared folder beside the repository")
     return SHARED
@@ -48,7 +48,7 @@ def tiny_config():
 
 @pytest.fixture(scope="session")
 def make_model():
-    """Build a model whose every weight is noise, so that heads disagree and attention is peaked."""
+    """Build a model with random weights, so that heads differ and attention is peaked."""
     from vit_demo.models.vit import VisionTransformer
 
     def make(config, seed=0):
@@ -70,7 +70,7 @@ def tiny_model(tiny_config, make_model):
 
 @pytest.fixture(scope="session")
 def noise_photo():
-    """A photo of coloured blobs: (width, height) → RGB."""
+    """A photo of colored blobs: (width, height) → RGB."""
 
     def make(width, height, seed=0):
         random = np.random.default_rng(seed)
@@ -84,7 +84,7 @@ def noise_photo():
 
 @pytest.fixture
 def photo_file(tmp_path, noise_photo):
-    """A photo whose sides share nothing with any patch size, as a PNG file."""
+    """A PNG file whose sides are not multiples of any patch size."""
     path = tmp_path / "photo.png"
     noise_photo(101, 67).save(path)
     return path
@@ -209,6 +209,6 @@ def uploaded(tmp_path):
 
 
 def pytest_configure(config):
-    """Two workers on two cores: torch's own threads would only get into each other's way."""
+    """One thread per worker: two workers on two cores would compete for torch's threads."""
     if hasattr(config, "workerinput"):
         torch.set_num_threads(1)

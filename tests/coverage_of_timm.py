@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
-# Those that can leave their weights without first values.
+# Layers whose initialization can be skipped.
 PLAIN = ("vision_transformer", "deit")
 MODULES = (
     *PLAIN,
@@ -36,7 +36,7 @@ WANTED = 0.9
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one name: a difference in logits, relative to them, or a refusal."""
+    """The result for one name: the relative difference of the logits, or a refusal."""
 
     name: str
     difference: float | None
@@ -111,7 +111,7 @@ def _grouped(found: Iterable[str]) -> list[dict[str, str]]:
 
 
 def _make(name: str) -> nn.Module:
-    """Their model, without values for its weights."""
+    """The timm model, without initialized weights."""
     with oracles.Uninitialised():
         return oracles.timm().create_model(name, num_classes=CLASSES, **_shrunk(name))
 
@@ -159,12 +159,12 @@ def _input_size(model: Any) -> tuple[int, int, int]:
 
 
 def _difference(ours: Tensor, theirs: Tensor) -> float:
-    """The largest difference, in parts of the largest logit, or of one."""
+    """The largest difference, relative to the largest logit, or to one."""
     return float((ours - theirs).abs().max() / theirs.abs().max().clamp(min=1))
 
 
 def main() -> int:
-    """Print a line for every name, and the share that matches; status 1 where it is too small."""
+    """Print a line for every name and the share that matches; status 1 if it is too small."""
     found = []
     for outcome in outcomes():
         found.append(outcome)

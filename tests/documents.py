@@ -32,16 +32,16 @@ FENCE = re.compile(r"^ *```(\w*)$")
 NOT_RUN = re.compile(r"^ *<!-- not run: (.+) -->$")
 NOT_COPIED = (".git", ".venv", ".*_cache", "__pycache__", "runs", "build", "*.egg-info")
 
-# A terminal of this width, so that rich breaks its lines alike everywhere.
+# A fixed terminal width, so that rich wraps lines in the same way everywhere.
 COLUMNS = "120"
 
-# The last line of an output that is shown in part: the lines above it are its first lines.
+# The last line of an output of which only the first lines are shown.
 AND_SO_ON = "…"
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its text, the line where that begins, and why it is not run, if it is not."""
+    """A fenced block: its text, its first line number, and the reason if it is not run."""
 
     line: int
     language: str
@@ -50,7 +50,7 @@ class Block:
 
     @property
     def commands(self) -> list[list[str]]:
-        """Its shell commands as words, one list for each; comments are dropped."""
+        """Its shell commands as lists of words, without comments."""
         commands: list[list[str]] = []
         for line in self.text.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
@@ -83,7 +83,7 @@ def blocks(document: str) -> list[Block]:
 
 
 def copy_of_the_tree(folder: Path) -> Path:
-    """Copy what a fresh clone would hold, into a new folder."""
+    """Copy the files of a fresh clone into a new folder."""
     return shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*NOT_COPIED))
 
 
@@ -147,7 +147,7 @@ def printed(document: str) -> Iterator[tuple[Block, Block]]:
 
 
 def as_shown(output: str, answer: Block) -> str:
-    """An output without trailing spaces, and cut off where the document cuts it off."""
+    """An output without trailing spaces, truncated where the document truncates it."""
     lines = [line.rstrip() for line in output.splitlines()]
     stated = answer.text.splitlines()
     if stated[-1] == AND_SO_ON:
@@ -156,7 +156,7 @@ def as_shown(output: str, answer: Block) -> str:
 
 
 def main() -> None:
-    """Write what the commands print now into the documents."""
+    """Write the current output of the commands into the documents."""
     sys.path.insert(0, str(ROOT))
     with tempfile.TemporaryDirectory() as temporary:
         clone = copy_of_the_tree(Path(temporary) / "clone")

@@ -1,4 +1,4 @@
-"""The hub room in a process of its own, because its client reads the environment once.
+"""`checkpoints.hub` in a process of its own, because its client reads the environment once.
 
     echo '{"env": {"HF_ENDPOINT": …}, "stderr": "errors.txt", "calls": [["cached", {}]]}' \
         | PYTHONPATH=. python tests/fetch_once.py
@@ -61,7 +61,7 @@ def _work(job: dict[str, Any]) -> None:
 
 
 def _read_environment() -> None:
-    """As if the client were imported only now, in every module that has copied a constant."""
+    """Set a constant of the client in every module that has imported it."""
     before = {name: value for name, value in vars(constants).items() if name.isupper()}
     importlib.reload(constants)
     for name, module in list(sys.modules.items()):
@@ -100,7 +100,7 @@ def _call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _skip_sleeps() -> list[float]:
-    """From now on nobody in this process sleeps; the seconds that were asked for."""
+    """Replace sleep in this process; returns the requested seconds."""
     slept: list[float] = []
 
     def note(seconds: float) -> None:
@@ -113,7 +113,7 @@ def _skip_sleeps() -> list[float]:
 
 
 def _bytes_read() -> int:
-    """What this process has read so far, from files and from the network; 0 where nobody counts."""
+    """Bytes that this process has read from files and the network; 0 if the system has no count."""
     counters = Path("/proc/self/io")
     if not counters.exists():
         return 0
@@ -143,7 +143,7 @@ def _publish(folder: str, name: str, private: bool = False) -> dict[str, Any]:
 
 
 def _logits(reference: str) -> dict[str, Any]:
-    """What a checkpoint answers to pixels that are always the same."""
+    """The logits of a checkpoint for fixed pixels."""
     checkpoint = load(reference)
     pixels = torch.linspace(-1, 1, 3 * 32 * 32).reshape(1, 3, 32, 32)
     with torch.inference_mode():

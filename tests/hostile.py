@@ -1,4 +1,4 @@
-"""Files that nobody trained: every entry of a checkpoint's JSON in turn made something else."""
+"""Invalid checkpoints: every entry of a checkpoint's JSON is replaced in turn."""
 
 import copy
 import json
@@ -29,7 +29,7 @@ def remade(config: Any, **changes: Any) -> None:
 
 
 def places(content: Any, above: Place = ()) -> Iterator[Place]:
-    """Where every entry of nested JSON stands, at any depth."""
+    """The path of every entry of nested JSON."""
     if isinstance(content, dict):
         below = list(content.items())
     elif isinstance(content, list):
@@ -50,7 +50,7 @@ def mutations(folder: Path) -> Iterator[tuple[str, Place, Any]]:
 
 
 def mutated(content: Any, place: Place, value: Any) -> Any:
-    """A copy of nested JSON with another value at one place."""
+    """A copy of nested JSON with another value at one path."""
     changed = copy.deepcopy(content)
     holder = changed
     for name in place[:-1]:

@@ -1,4 +1,4 @@
-"""The genuine client in a process of its own, and the Hubs that it is sent to.
+"""The real client in a process of its own, and the Hubs that it talks to.
 
 The Hub is `loopback_hub`; `also_mirrored` puts an independent mirror in front of it.
 """
@@ -52,7 +52,7 @@ Result = dict[str, Any]
 
 
 class Driver:
-    """Makes calls of the hub room in a fresh process, and looks at what that printed."""
+    """Calls functions of `checkpoints.hub` in a fresh process, and reads its output."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
@@ -156,7 +156,7 @@ def fetch(driver: Driver, endpoint: str, tmp_path: Path) -> Callable[..., Result
 
 @pytest.fixture
 def repo(hub: LoopbackHub, request: pytest.FixtureRequest) -> Callable[..., Repo]:
-    """Add a repository with a name of the test's own."""
+    """Add a repository with a name that is unique to the test."""
     name = "-".join(re.findall("[a-z0-9]+", request.node.name.lower().replace("_", "-")))[:80]
 
     def repo(files: dict[str, bytes] = FILES, **declared_options: Any) -> Repo:
@@ -177,7 +177,7 @@ def is_open(port: int) -> bool:
 
 
 def one_sentence(result: Result, kind: str, *parts: str) -> None:
-    """An error of this kind, on one line that says all these things, and quickly."""
+    """Check that an error has this class, is one line with all these words, and came quickly."""
     assert result.get("error") == kind, result
     message = result["message"]
     assert "\n" not in message

@@ -1,4 +1,4 @@
-"""A small Hub on this machine: what the genuine client needs, with faults to order and a log.
+"""A small Hub on this machine for the real client, with configurable faults and a log.
 
 Small files are answered at once. Large files (LFS) are redirected to another host name, as the
 Hub does: the client notes the commit on the redirect, and follows it only to fetch the bytes.
@@ -21,12 +21,12 @@ GOOD_TOKEN = "hf_good"
 GRANTED_TOKEN = "hf_granted"
 LARGE = (".safetensors", ".bin")
 OWNER = "ann"
-LONGEST_WAIT = 120.0  # seconds, should nobody open a gate
+LONGEST_WAIT = 120.0  # seconds, if no test opens the gate
 
 
 @dataclass
 class Repo:
-    """One repository and its faults; numbers of faults count down as they happen."""
+    """One repository and its faults; counters of faults decrease as they happen."""
 
     name: str
     files: dict[str, bytes]
@@ -59,7 +59,7 @@ class Repo:
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it came in."""
+    """One received request."""
 
     method: str
     path: str
@@ -415,7 +415,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send(data[start : end + 1], repo)
 
     def send(self, data: bytes, repo: Repo | None) -> None:
-        """The body, in pieces; broken off where the repository's knobs say so."""
+        """Send the body in pieces; interrupted as the repository's faults demand."""
         cut = None
         if repo is not None and "/large/" in self.path:
             cut = repo.cuts.pop(0) if repo.cuts else repo.cut_always

@@ -1,4 +1,4 @@
-"""The original libraries, as oracles: tiny random checkpoints that they write themselves."""
+"""The original libraries as oracles: they write tiny random checkpoints themselves."""
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ def timm() -> ModuleType:
 
 
 class Uninitialised(TorchFunctionMode):
-    """Models are made without the first values of their weights, which `randomise` replaces."""
+    """Create models without initializing their weights, which `randomise` replaces."""
 
     def __torch_function__(
         self,
@@ -46,7 +46,7 @@ class Uninitialised(TorchFunctionMode):
 
 
 def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Weights large enough that every part shows in the logits, batch norm's statistics too."""
+    """Weights large enough that every part, also batch norm statistics, affects the logits."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
@@ -72,7 +72,7 @@ def save_timm(model: nn.Module, folder: Path, **model_args: Any) -> Path:
 
 
 def photos(count: int, channels: int, height: int, width: int) -> Tensor:
-    """Noise, each photo in a colour of its own: averaged over places, plain noise is all alike."""
+    """Noise with a different color per photo; the spatial means of plain noise are equal."""
     colours = 3 * torch.randn(count, channels, 1, 1)
     return colours + torch.randn(count, channels, height, width)
 
@@ -84,7 +84,7 @@ def logits_of(model: nn.Module, pixels: Tensor) -> Tensor:
 
 
 def assert_same_logits(ours: Tensor, theirs: Tensor) -> None:
-    """1e-4 of the largest logit, or of one."""
+    """The tolerance: 1e-4 of the largest logit, or of one."""
     assert ours.shape == theirs.shape
     scale = max(1.0, theirs.abs().max().item())
     assert theirs.std() > 0.01 * scale, "logits that all look alike prove nothing"
@@ -95,7 +95,7 @@ def assert_same_logits(ours: Tensor, theirs: Tensor) -> None:
 
 @contextmanager
 def spelled_out_attention() -> Iterator[list[Tensor]]:
-    """Every attention inside forms its weights, as tensors of the graph; the list collects them."""
+    """Compute attention without the fused kernel; the list collects the weights, in the graph."""
     fused = functional.scaled_dot_product_attention
     formed: list[Tensor] = []
 

@@ -48,6 +48,7 @@ FENCED = {
 NAMED_OTHERWISE = {
     "architecture",
     "docs",
+    "examples",
     "extension",
     "golden",
     "names",

@@ -1,4 +1,4 @@
-"""Random views stay within their bounds; mixtures of photos and of their targets agree."""
+"""Random views stay within their bounds; photos and targets are mixed in the same proportion."""
 
 from random import Random
 
@@ -28,7 +28,7 @@ def test_an_augmented_view_has_the_size_that_the_model_reads(noise_photo, seeded
         assert Augmentation()(photo, SQUEEZE, seeded_rng).size == (24, 16)
 
 
-def test_views_lie_inside_the_photo_and_have_the_area_and_aspect_asked_for(seeded_rng):
+def test_views_are_inside_the_photo_with_the_given_area_and_aspect(seeded_rng):
     augmentation = Augmentation(area=(0.35, 0.6), aspect=(3 / 4, 4 / 3))
     shares, aspects = [], []
     for _ in range(300):
@@ -44,7 +44,7 @@ def test_views_lie_inside_the_photo_and_have_the_area_and_aspect_asked_for(seede
 
 
 def test_half_of_the_views_are_mirrored(seeded_rng):
-    """Red left of blue, without any other change: about half come out blue left of red."""
+    """Red is left of blue; in about half of the views it is on the right."""
     photo = Image.new("RGB", (24, 16), (255, 0, 0))
     photo.paste((0, 0, 255), (12, 0, 24, 16))
     still = Augmentation(area=(1.0, 1.0), aspect=(1.5, 1.5), brightness=0.0, saturation=0.0)
@@ -52,7 +52,7 @@ def test_half_of_the_views_are_mirrored(seeded_rng):
     assert 70 < sum(mirrored) < 130
 
 
-def test_light_and_colour_vary_within_their_bounds(seeded_rng):
+def test_color_jitter_stays_within_its_bounds(seeded_rng):
     grey = Image.new("RGB", (24, 16), (100, 100, 100))
     lit = [
         Augmentation(brightness=0.3)(grey, SQUEEZE, seeded_rng).getpixel((5, 5))[0]
@@ -84,8 +84,8 @@ def test_every_operation_gives_a_picture_of_the_same_size(noise_photo, operation
     assert (view.size, view.mode) == ((30, 20), "RGB")
 
 
-def test_most_operations_do_nothing_without_strength_and_something_with_it(noise_photo):
-    """All but stretching the contrast, which knows no strength."""
+def test_most_operations_do_nothing_at_strength_zero_and_change_the_picture_otherwise(noise_photo):
+    """All except autocontrast and equalize, which have no strength."""
     photo = noise_photo(30, 20)
     same = [np.array_equal(np.asarray(photo), np.asarray(o(photo, 0.0))) for o in OPERATIONS]
     assert same.count(False) <= 2
@@ -93,7 +93,7 @@ def test_most_operations_do_nothing_without_strength_and_something_with_it(noise
     assert changed.count(False) <= 2  # leaving all as it is; a contrast that is full already
 
 
-def test_an_erased_rectangle_is_grey_and_has_its_share(seeded_rng):
+def test_an_erased_rectangle_is_gray_with_the_given_area(seeded_rng):
     white = Image.new("RGB", (24, 16), (255, 255, 255))
     erasing = Augmentation(
         area=(1.0, 1.0), aspect=(1.5, 1.5), brightness=0.0, saturation=0.0, erase=1.0,
@@ -118,7 +118,7 @@ def test_an_erased_rectangle_is_grey_and_has_its_share(seeded_rng):
         ({"magnitude": 11.0}, "from 0 to 10"),
     ],
 )
-def test_nonsense_is_refused(change, words):
+def test_invalid_values_are_refused(change, words):
     with pytest.raises(ConfigError, match=words):
         Augmentation(**change)
 
@@ -127,7 +127,7 @@ PIXELS = torch.arange(4.0)[:, None, None, None].expand(4, 3, 8, 10).clone()
 TARGETS = torch.eye(4)
 
 
-def test_without_mixing_nothing_changes(seeded_rng):
+def test_disabled_mixing_changes_nothing(seeded_rng):
     pixels, targets = mix(PIXELS, TARGETS, 0.0, 0.0, seeded_rng)
     assert pixels is PIXELS
     assert targets is TARGETS
@@ -143,7 +143,7 @@ def test_targets_are_mixed_in_the_proportion_of_the_pixels(seeded_rng, mixup, cu
         assert torch.allclose(pixels.mean(dim=(1, 2, 3)), targets @ torch.arange(4.0), atol=1e-5)
 
 
-def test_cutmix_sets_in_a_rectangle_and_mixup_lays_over(seeded_rng):
+def test_cutmix_pastes_a_rectangle_and_mixup_blends(seeded_rng):
     pixels, _ = mix(PIXELS, TARGETS, 0.0, 1.0, seeded_rng)
     assert set(pixels.unique().tolist()) <= {0.0, 1.0, 2.0, 3.0}
     pixels, _ = mix(PIXELS, TARGETS, 1.0, 0.0, seeded_rng)

@@ -1,4 +1,4 @@
-"""What arrives broken, late or never."""
+"""Downloads that are damaged, late or missing."""
 
 from pathlib import Path
 from threading import Event
@@ -21,7 +21,7 @@ from vit_demo.checkpoints.hub.client import ANSWER_SECONDS, START_SECONDS
 # Damaged on the way
 
 
-def test_a_body_that_breaks_off_is_resumed(fetch, repo, hub):
+def test_an_interrupted_download_is_resumed(fetch, repo, hub):
     piece = 10 * 2**20  # the client keeps what it has in pieces of this size
     large = bytes(piece + 2000)
     there = repo(FILES | {"model.safetensors": large}, cuts=[piece + 1000])
@@ -31,29 +31,29 @@ def test_a_body_that_breaks_off_is_resumed(fetch, repo, hub):
     assert ranges == [None, f"bytes={piece}-"]
 
 
-def test_a_short_body_that_breaks_off_begins_again(fetch, repo, hub):
+def test_an_interrupted_short_download_starts_again(fetch, repo, hub):
     there = repo(cuts=[1000])
     assert fetch(there.name, skip_sleeps=True)["files"]["model.safetensors"] == len(WEIGHTS)
     ranges = [r.range for r in hub.requests(there, "GET") if "/large/" in r.path]
     assert ranges == [None, None]
 
 
-@pytest.mark.parametrize("knob", ["damaged", "shortened"])
-def test_a_damaged_body_is_fetched_again(fetch, repo, knob):
-    result = fetch(repo(**{knob: 1}).name)
+@pytest.mark.parametrize("behavior", ["damaged", "shortened"])
+def test_a_damaged_download_is_repeated(fetch, repo, behavior):
+    result = fetch(repo(**{behavior: 1}).name)
     assert Path(result["folder"], "model.safetensors").read_bytes() == WEIGHTS
 
 
-@pytest.mark.parametrize("knob", ["damaged", "shortened"])
-def test_a_body_that_stays_damaged_is_reported_and_removed(fetch, repo, tmp_path, knob):
-    there = repo(**{knob: 2})
+@pytest.mark.parametrize("behavior", ["damaged", "shortened"])
+def test_a_download_that_stays_damaged_is_reported_and_removed(fetch, repo, tmp_path, behavior):
+    there = repo(**{behavior: 2})
     one_sentence(fetch(there.name), "DamagedError", there.name, "2 times")
     assert not list(tmp_path.rglob("model.safetensors"))
     assert not list(tmp_path.rglob(f"blobs/{sha256(WEIGHTS)}*"))
     assert fetch(there.name)["files"]["model.safetensors"] == len(WEIGHTS)
 
 
-def test_a_body_that_does_not_end_is_broken_off(fetch, repo, tmp_path):
+def test_an_endless_download_is_aborted(fetch, repo, tmp_path):
     there = repo(extra=bytes(30_000_000))
     one_sentence(fetch(there.name), "DamagedError", "more than")
     assert sum(path.stat().st_size for path in tmp_path.rglob("*")) < 1_000_000
@@ -64,7 +64,7 @@ def test_a_body_that_does_not_end_is_broken_off(fetch, repo, tmp_path):
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
 @pytest.mark.parametrize("pinned", [False, True])
-def test_what_is_damaged_in_the_shared_cache_stays_there_and_is_fetched_beside_it(
+def test_a_damaged_file_in_the_shared_cache_is_kept_and_downloaded_to_our_own_cache(
     fetch, repo, hub, name, pinned
 ):
     there = repo()
@@ -83,7 +83,7 @@ def test_what_is_damaged_in_the_shared_cache_stays_there_and_is_fetched_beside_i
 
 
 def test_a_damaged_blob_that_another_commit_shares_is_not_used_either(fetch, repo):
-    """The client would link the new commit to the blob that it has, and fetch no byte."""
+    """The client would link the new commit to the existing blob without downloading it."""
     there = repo()
     shared = Path(fetch(there.name)["folder"])
     damaged = damage(shared / "model.safetensors")
@@ -94,7 +94,7 @@ def test_a_damaged_blob_that_another_commit_shares_is_not_used_either(fetch, rep
     assert (shared / "model.safetensors").read_bytes() == damaged
 
 
-def test_what_is_damaged_in_the_shared_cache_is_not_used_offline(driver, hub, repo, tmp_path):
+def test_a_damaged_file_in_the_shared_cache_is_not_used_offline(driver, hub, repo, tmp_path):
     there = repo()
     call = ("fetch", {"reference": there.name})
     shared = Path(driver.calls(hub.endpoint, tmp_path, call)[0]["folder"])
@@ -105,7 +105,7 @@ def test_what_is_damaged_in_the_shared_cache_is_not_used_offline(driver, hub, re
     assert (shared / "model.safetensors").read_bytes() == damaged
 
 
-def test_what_is_damaged_in_our_own_cache_is_fetched_again(fetch, repo):
+def test_a_damaged_file_in_our_own_cache_is_downloaded_again(fetch, repo):
     there = repo()
     damage(Path(fetch(there.name)["folder"], "model.safetensors"))
     own = Path(fetch(there.name)["folder"], "model.safetensors")
@@ -115,7 +115,7 @@ def test_what_is_damaged_in_our_own_cache_is_fetched_again(fetch, repo):
 
 
 def damage(path: Path) -> bytes:
-    """Change a byte in place, as a failing disk does; the content that is there now."""
+    """Change a byte in place, as a failing disk does; returns the new content."""
     content = bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:]
     path.write_bytes(content)
     return content
@@ -124,9 +124,9 @@ def damage(path: Path) -> bytes:
 # Stopped
 
 
-@pytest.mark.parametrize("knob", [{"api_seconds": 20}, {"gate": Event()}, {"head_status": 503}])
-def test_stopping_takes_effect_at_once(fetch, repo, knob):
-    result = fetch(repo(**knob).name, cancel_after=0.7)
+@pytest.mark.parametrize("behavior", [{"api_seconds": 20}, {"gate": Event()}, {"head_status": 503}])
+def test_cancelling_takes_effect_at_once(fetch, repo, behavior):
+    result = fetch(repo(**behavior).name, cancel_after=0.7)
     one_sentence(result, "CancelledError", "stopped")
     assert result["seconds"] < AT_ONCE_SECONDS
 
@@ -134,7 +134,7 @@ def test_stopping_takes_effect_at_once(fetch, repo, knob):
 # The client's own patience. Its sleeps are noted instead of slept; our limits are shortened.
 
 
-def test_a_search_that_is_not_answered_ends(driver, hub, tmp_path):
+def test_an_unanswered_search_times_out(driver, hub, tmp_path):
     hub.add("eve/lilies", FILES, api_seconds=60)
     call = ("search", {"query": "lilies", "waits": {"ANSWER_SECONDS": 1}})
     slow = driver.calls(hub.endpoint, tmp_path, call)[0]
@@ -144,20 +144,20 @@ def test_a_search_that_is_not_answered_ends(driver, hub, tmp_path):
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_files_that_do_not_come_although_they_are_listed(fetch, repo, status):
-    """The client's own attempts end before our patience does, so its reason is the one told."""
+    """The client's own retries end before our timeout, so its reason is reported."""
     result = fetch(repo(head_status=status).name, skip_sleeps=True)
     one_sentence(result, "UnreachableError", f"answered {status}")
     assert result["slept"] == [1, 2, 4, 8, 8]
     assert sum(result["slept"]) + AT_ONCE_SECONDS < START_SECONDS <= 30
 
 
-def test_a_server_that_asks_for_five_minutes_is_not_waited_for(fetch, repo):
+def test_a_retry_after_five_minutes_is_not_awaited(fetch, repo):
     result = fetch(repo(head_status=429, retry_after="300").name, waits={"START_SECONDS": 2})
     one_sentence(result, "UnreachableError", "in time")
     assert 2 <= result["seconds"] < 2 + AT_ONCE_SECONDS
 
 
-def test_a_body_that_never_begins(fetch, repo):
+def test_a_download_that_never_starts(fetch, repo):
     result = fetch(repo(cut_always=0).name, skip_sleeps=True)
     one_sentence(result, "UnreachableError", "closed the connection")
     assert result["slept"] == [1, 1, 1, 1, 1]
@@ -182,7 +182,7 @@ def test_a_mirror_passes_a_refused_token_on_as_a_missing_repository(driver, mirr
 
 
 @pytest.mark.slow
-def test_what_a_mirror_keeps_damaged_is_reported(driver, mirror, repo, tmp_path):
+def test_a_file_that_a_mirror_has_damaged_is_reported(driver, mirror, repo, tmp_path):
     there = repo(damaged=1)
     result = driver.calls(mirror, tmp_path, ("fetch", {"reference": there.name}))[0]
     one_sentence(result, "DamagedError", there.name, "another")

@@ -1,4 +1,4 @@
-"""Deletion and insertion, by hand on a model whose evidence is known."""
+"""Deletion and insertion, computed by hand on a model with known patch weights."""
 
 import pytest
 import torch
@@ -15,17 +15,17 @@ def case(tiny_config):
     return MaskedClassifier(run_with_trace(Planted(tiny_config), bright_photo()), target=0)
 
 
-def test_the_area_is_the_trapezoids_with_both_ends():
+def test_the_area_follows_the_trapezoid_rule():
     curve = Curve(torch.tensor([0.0, 0.5, 1.0]), torch.tensor([1.0, 0.6, 0.2]))
     assert curve.area == pytest.approx(0.5 * 0.8 + 0.5 * 0.4)
 
 
-def test_patches_go_by_falling_value():
+def test_patches_are_ranked_by_descending_value():
     heatmap = torch.tensor([[0.1, 0.5], [-0.3, 0.2]])
     assert ranking(heatmap).tolist() == [1, 3, 0, 2]
 
 
-def test_equal_values_are_not_taken_in_reading_order():
+def test_ties_are_not_in_row_major_order():
     orders = {tuple(ranking(torch.ones(3, 3), seed).tolist()) for seed in range(20)}
     assert len(orders) > 15
     firsts = [ranking(torch.zeros(4, 4), seed)[0].item() for seed in range(400)]
@@ -34,7 +34,7 @@ def test_equal_values_are_not_taken_in_reading_order():
 
 
 @pytest.mark.parametrize(("patches", "steps"), [(16, 4), (196, 20), (7, 3), (5, 20)])
-def test_each_step_adds_to_the_one_before_and_all_are_as_equal_as_can_be(patches, steps):
+def test_steps_are_nested_and_of_equal_size(patches, steps):
     ranked = ranking(torch.rand(1, patches))
     masks = nested(ranked, steps)
     assert len(masks) == min(steps, patches) + 1
@@ -62,7 +62,7 @@ def test_deletion_by_hand(case):
     torch.testing.assert_close(curve.shares, torch.linspace(0, 1, 17, dtype=torch.float64))
 
 
-def test_insertion_begins_blurred_and_ends_with_the_photo(case):
+def test_insertion_starts_blurred_and_ends_with_the_photo(case):
     (curve,) = insertion(case, EVIDENCE[None], steps=16)
     whole = case.traced.logits.softmax(-1)[0, 0]
     torch.testing.assert_close(curve.probabilities[-1], whole)
@@ -71,7 +71,7 @@ def test_insertion_begins_blurred_and_ends_with_the_photo(case):
     assert (curve.probabilities[1:5].diff() > 0).all()
 
 
-def test_the_curves_tell_a_right_map_from_noise_and_noise_from_a_wrong_one(case):
+def test_the_curves_separate_right_maps_noise_and_wrong_maps(case):
     noise = [torch.rand(4, 4, generator=torch.Generator().manual_seed(s)) for s in range(40)]
     maps = torch.stack([EVIDENCE, -EVIDENCE, *noise])
     right, wrong, *others = (curve.area for curve in deletion(case, maps, 16))
@@ -82,6 +82,6 @@ def test_the_curves_tell_a_right_map_from_noise_and_noise_from_a_wrong_one(case)
     assert wrong < min(others)
 
 
-def test_a_curve_needs_a_step(case):
+def test_zero_steps_are_refused(case):
     with pytest.raises(ConfigError, match="steps=0, but it must be 1 or more"):
         deletion(case, EVIDENCE[None], 0)

@@ -1,4 +1,4 @@
-"""Photos split fairly, and seen at random but at the right size."""
+"""The split is stratified and reproducible; views are random with the right size."""
 
 import json
 
@@ -22,7 +22,7 @@ from vit_demo.settings import ASSETS
 SQUEEZE = Preprocessing(resize=(16, 24))
 
 
-def test_every_class_gives_up_the_same_share(three_classes):
+def test_the_same_fraction_of_every_class_is_held_out(three_classes):
     photos = scan(three_classes)
     training, kept = split(photos, held_out=0.2, seed=0)
     assert set(training) | set(kept) == set(photos.samples)
@@ -31,7 +31,7 @@ def test_every_class_gives_up_the_same_share(three_classes):
     assert [sum(label == c for _, label in kept) for c in range(3)] == [2, 1, 4]
 
 
-def test_the_seed_decides_who_is_held_out(three_classes):
+def test_the_seed_determines_the_held_out_photos(three_classes):
     photos = scan(three_classes)
     assert split(photos, 0.2, seed=3) == split(photos, 0.2, seed=3)
     assert len({split(photos, 0.2, seed)[1] for seed in range(5)}) > 1
@@ -44,15 +44,15 @@ def test_the_seed_decides_who_is_held_out(three_classes):
         (3, 2, "daisy/04 daisy/08 roses/01 tulips/06 tulips/08 tulips/10 tulips/19"),
     ],
 )
-def test_the_same_photos_are_held_out_for_all_time(three_classes, seed, fold, names):
-    """Lists of held-out photos outlive the version that drew them."""
+def test_the_held_out_photos_never_change(three_classes, seed, fold, names):
+    """Stored lists of held-out photos must stay valid in later versions."""
     kept = read_split(three_classes, 0.2, seed, fold=fold).held_out
     found = [path.relative_to(three_classes).with_suffix("").as_posix() for path, _ in kept]
     assert found == names.split()
 
 
 @pytest.mark.shared
-def test_the_bundled_checkpoints_held_out_photos_are_still_those(shared):
+def test_the_held_out_photos_of_the_bundled_checkpoint_are_unchanged(shared):
     log = json.loads((ASSETS / "checkpoints" / "flowers" / "training.json").read_text("utf-8"))
     data = shared / "flower_photos"
     kept = read_split(data, log["held_out"], log["recipe"]["seed"], fold=log["fold"]).held_out
@@ -60,14 +60,14 @@ def test_the_bundled_checkpoints_held_out_photos_are_still_those(shared):
 
 
 @pytest.mark.parametrize("fold", range(1, 6))
-def test_the_smallest_class_gives_up_a_photo_in_every_fold(three_classes, fold):
-    """Two photos have no share in each of five folds, and are scored on all the same."""
+def test_every_fold_holds_out_a_photo_of_the_smallest_class(three_classes, fold):
+    """Two photos cannot fill five folds, so they are in several of them."""
     (three_classes / "roses" / "02.png").unlink()
     kept = read_split(three_classes, 0.2, seed=0, fold=fold)
     assert kept.counts(kept.held_out)["roses"] == 1
 
 
-def test_photos_that_cannot_be_read_are_left_out_before_the_split(three_classes):
+def test_unreadable_photos_are_skipped_before_the_split(three_classes):
     gone = scan(three_classes).samples[3][0]
     found = read_split(three_classes, 0.2, seed=0, unreadable={gone})
     gone.unlink()
@@ -87,7 +87,7 @@ def test_every_photo_is_held_out_in_one_fold(three_classes, count):
 
 
 @pytest.mark.parametrize("fold", [0, 6])
-def test_a_fold_that_there_is_not(three_classes, fold):
+def test_an_unknown_fold_is_refused(three_classes, fold):
     with pytest.raises(DataError, match=f"no fold {fold} of 0.2 of the photos; choose 1 to 5"):
         split(scan(three_classes), 0.2, seed=0, fold=fold)
 
@@ -98,18 +98,18 @@ def test_over_many_seeds_every_photo_is_held_out_sometimes(three_classes):
     assert held_out == set(photos.samples)
 
 
-def test_a_small_share_still_holds_out_one_of_every_class(three_classes):
+def test_a_small_fraction_still_holds_out_one_photo_of_every_class(three_classes):
     _, kept = split(scan(three_classes), held_out=0.01, seed=0)
     assert sorted(label for _, label in kept) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("held_out", [0.0, 1.0, -0.5, 2.0])
-def test_a_share_that_leaves_nothing_is_refused(three_classes, held_out):
+def test_an_invalid_fraction_is_refused(three_classes, held_out):
     with pytest.raises(DataError, match=r"is not between 0 and 1; choose one like 0.1"):
         split(scan(three_classes), held_out, seed=0)
 
 
-def test_a_class_that_would_have_nothing_left_to_learn_from_is_refused(three_classes):
+def test_a_class_without_training_photos_is_refused(three_classes):
     photos = scan(three_classes)
     with pytest.raises(
         DataError, match=r"'roses' has 3 photos, and holding out 0.9 .* hold out less"
@@ -120,7 +120,7 @@ def test_a_class_that_would_have_nothing_left_to_learn_from_is_refused(three_cla
         split(lonely, held_out=0.1, seed=0)
 
 
-def test_held_out_photos_are_read_exactly_as_in_use(three_classes):
+def test_held_out_photos_are_preprocessed_as_for_inference(three_classes):
     samples = scan(three_classes).samples
     pixels, label = Photos(samples, SQUEEZE)[12]
     path, wanted = samples[12]
@@ -138,7 +138,7 @@ def three(tmp_path, noise_photo):
     return tmp_path
 
 
-def test_a_train_and_val_pair_keeps_its_owners_split(three, tmp_path):
+def test_an_existing_train_val_split_is_kept(three, tmp_path):
     pair = tmp_path / "pair"
     for part in ("train", "val"):
         (pair / part).mkdir(parents=True)
@@ -160,7 +160,7 @@ def test_a_train_and_val_pair_keeps_its_owners_split(three, tmp_path):
         read_split(pair, held_out=0.5, seed=0)
 
 
-def test_a_folder_without_such_a_pair_is_split_here(three_classes):
+def test_a_folder_without_a_split_is_split(three_classes):
     photos = scan(three_classes)
     found = read_split(three_classes, 0.2, seed=4)
     assert (found.training, found.held_out) == split(photos, 0.2, seed=4)
@@ -178,7 +178,7 @@ def test_views_are_a_function_of_seed_epoch_and_photo(three):
     assert not torch.equal(first, other[2, 1][0])
 
 
-def test_an_epoch_shows_every_photo_once_in_an_order_of_its_own():
+def test_every_epoch_has_every_photo_once_in_random_order():
     one, two = batches(24, 8, seed=0, epoch=1), batches(24, 8, seed=0, epoch=2)
     for epoch, found in ((1, one), (2, two)):
         assert [len(batch) for batch in found] == [8, 8, 8]
@@ -189,7 +189,7 @@ def test_an_epoch_shows_every_photo_once_in_an_order_of_its_own():
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(25, [8, 8, 8]), (8, [8]), (5, [5])])
-def test_what_is_left_over_waits_unless_it_is_all_there_is(count, sizes):
+def test_an_incomplete_batch_is_dropped_unless_it_is_the_only_one(count, sizes):
     assert [len(batch) for batch in batches(count, 8, seed=0, epoch=1)] == sizes
 
 

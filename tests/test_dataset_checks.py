@@ -1,4 +1,4 @@
-"""What cannot be read is left out and said; copies across a split are found."""
+"""Unreadable photos are skipped and reported; duplicates across the split are found."""
 
 import shutil
 
@@ -25,7 +25,7 @@ def break_all(folder, *names):
         (folder / name).write_bytes(b"no photo")
 
 
-def test_what_cannot_be_read_is_left_out_and_reported(three):
+def test_unreadable_photos_are_skipped_and_reported(three):
     break_all(three, "daisy/1.png")
     checked = check(three, 0.25, seed=0)
     [(path, why)] = checked.unreadable
@@ -38,8 +38,8 @@ def test_what_cannot_be_read_is_left_out_and_reported(three):
 
 
 @pytest.mark.parametrize("broken", range(4))
-def test_whichever_photo_is_broken_the_class_is_split_among_the_others(three, broken):
-    """The one that would have been held out, too."""
+def test_the_readable_photos_of_a_class_are_split_whichever_one_is_broken(three, broken):
+    """Also if it is the one that would have been held out."""
     break_all(three, f"roses/{broken}.png")
     split = check(three, 0.25, seed=0).split
     assert split.counts(split.training) == {"daisy": 3, "roses": 2}
@@ -56,7 +56,7 @@ def test_a_class_with_too_few_readable_photos_is_refused_with_a_file(three):
         check(three, 0.25, seed=0)
 
 
-def test_of_a_pair_each_part_needs_a_readable_photo_of_every_class(three, tmp_path):
+def test_each_part_of_a_split_needs_a_readable_photo_of_every_class(three, tmp_path):
     pair = tmp_path / "pair"
     for part in ("train", "val"):
         shutil.copytree(three, pair / part, ignore=lambda *_: ["pair"])
@@ -72,7 +72,7 @@ def test_of_a_pair_each_part_needs_a_readable_photo_of_every_class(three, tmp_pa
         check(pair, 0.25, seed=0)
 
 
-def test_a_share_that_leaves_nothing_is_refused_before_a_photo_is_opened(three, monkeypatch):
+def test_an_invalid_fraction_is_refused_before_a_photo_is_opened(three, monkeypatch):
     monkeypatch.setattr(
         "vit_demo.data.dataset_checks.read_photo", lambda path: pytest.fail(f"opened {path}")
     )
@@ -80,7 +80,7 @@ def test_a_share_that_leaves_nothing_is_refused_before_a_photo_is_opened(three, 
         check(three, 1.0, seed=0)
 
 
-def test_a_copy_on_the_other_side_is_found_though_scaled_and_saved_again(three):
+def test_a_scaled_and_recompressed_duplicate_is_found(three):
     [(held_out, _), _] = read_split(three, 0.25, seed=0).held_out
     learnt = next(p for p, _ in read_split(three, 0.25, seed=0).training if "roses" in p.parts)
     original = Image.open(learnt)

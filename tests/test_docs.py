@@ -36,13 +36,13 @@ OTHER_PROGRAMS = {"pip", ".", "export", "cp", "mkdir", "make", "git", "ruff", "p
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """What a reader has who has just cloned the repository."""
+    """A fresh clone of the repository."""
     return copy_of_the_tree(tmp_path_factory.mktemp("fresh") / "clone")
 
 
 @pytest.fixture(scope="module")
 def output_of(clone):
-    """What a command prints in the fresh clone; each command runs once, whoever mentions it."""
+    """What a command prints in the fresh clone; each command runs once for all documents."""
 
     @cache
     def output_of(line: str) -> str:
@@ -119,8 +119,8 @@ def test_every_command_that_can_be_run_runs(document, output_of):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_what_is_printed_is_what_the_commands_print(document, output_of):
-    """Words must agree; numbers to 0.05, for processors that round differently.
+def test_the_printed_output_equals_the_output_of_the_commands(document, output_of):
+    """Words must be equal, numbers to within 0.05, because processors round differently.
 
     `python tests/documents.py` writes the present output into the documents.
     """
@@ -207,7 +207,7 @@ def test_the_python_examples_run(document, clone, monkeypatch):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_link_leads_somewhere(document):
+def test_every_link_has_a_target(document):
     text = (ROOT / document).read_text(encoding="utf-8")
     for link in LINK.findall(text):
         if link.startswith(("http://", "https://")):
@@ -237,7 +237,11 @@ def test_the_json_example_has_the_keys_of_the_real_one():
 def keys(value):
     if isinstance(value, dict):
         return {name: keys(inner) for name, inner in value.items() if name != "options"}
-    return [keys(value[0])] if isinstance(value, list) and isinstance(value[0], dict) else None
+    return (
+        [keys(value[0])]
+        if isinstance(value, list) and value and isinstance(value[0], dict)
+        else None
+    )
 
 
 def test_every_option_of_every_command_is_documented():

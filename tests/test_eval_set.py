@@ -1,4 +1,4 @@
-"""Which photos are scored: classes by name, held-out photos by the checkpoint's own list."""
+"""Selecting evaluation photos: classes by name, held-out photos by the checkpoint's list."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ def folder(tmp_path):
     return tmp_path / "photos"
 
 
-def test_classes_are_matched_by_name_and_numbered_as_the_checkpoint_does(folder):
+def test_classes_are_matched_by_name_and_numbered_like_the_checkpoints(folder):
     chosen = choose(folder, LABELS)
     assert [number for _, number in chosen.samples] == [1] * 4 + [0] * 3
     assert all(LABELS[number] in path.parts for path, number in chosen.samples)
@@ -48,7 +48,7 @@ def test_photos_that_it_was_trained_on_are_counted(folder):
 
 @pytest.fixture
 def pair(tmp_path, noise_photo):
-    """Three photos of each of two classes to learn from, two of each held out."""
+    """Two classes with three training photos and two held-out photos each."""
     seed = 0
     for part, count in (("train", 3), ("val", 2)):
         for label in ("daisy", "tulips"):
@@ -64,7 +64,7 @@ LISTED = frozenset(
 )
 
 
-def test_without_any_held_out_photo_nobody_can_tell_what_was_learnt_from(pair, tmp_path):
+def test_without_any_held_out_photo_training_photos_are_unknown(pair, tmp_path):
     for training_folder in (None, tmp_path / "gone", pair / "val"):
         for part in ("train", "val"):
             assert (
@@ -73,9 +73,7 @@ def test_without_any_held_out_photo_nobody_can_tell_what_was_learnt_from(pair, t
             )
 
 
-def test_beside_the_folder_it_learnt_in_photos_are_told_apart_by_their_contents(
-    pair, tmp_path, noise_photo
-):
+def test_training_photos_in_another_folder_are_found_by_their_content(pair, tmp_path, noise_photo):
     def trained_on(folder):
         return choose(folder, LABELS, LISTED, training_folder=pair).trained_on
 
@@ -94,7 +92,7 @@ def test_beside_the_folder_it_learnt_in_photos_are_told_apart_by_their_contents(
     assert trained_on(tmp_path / "copy") == 2
 
 
-def test_an_unused_part_beside_the_pair_was_not_learnt_from(pair, noise_photo):
+def test_an_unused_part_next_to_the_split_was_not_trained_on(pair, noise_photo):
     for number, label in enumerate(("daisy", "tulips")):
         (pair / "test" / label).mkdir(parents=True)
         noise_photo(30, 20, 90 + number).save(pair / "test" / label / "0.png")
@@ -106,7 +104,7 @@ def test_a_photo_of_the_same_name_in_another_class_is_another_photo(folder):
     assert [path.parent.name for path, _ in chosen.samples] == ["tulips"]
 
 
-def test_of_a_folder_that_its_owner_split_the_held_out_part_is_found(folder, tmp_path):
+def test_the_held_out_part_of_an_existing_split_is_found(folder, tmp_path):
     """The same file names on both sides, and only one side was held out."""
     pair = tmp_path / "pair"
     for part in ("train", "val"):
@@ -117,17 +115,17 @@ def test_of_a_folder_that_its_owner_split_the_held_out_part_is_found(folder, tmp
     assert choose(pair, LABELS, listed).trained_on == 2 * 7 - 2
 
 
-def test_a_folder_of_other_things_is_refused(folder):
+def test_a_folder_of_other_classes_is_refused(folder):
     with pytest.raises(DataError, match=r"knows none of the classes .*daisy.*mean 'daisies'"):
         choose(folder, ("daisies", "roses"))
 
 
-def test_a_name_that_stands_for_two_classes_is_refused(folder):
+def test_an_ambiguous_class_name_is_refused(folder):
     with pytest.raises(DataError, match="2 classes called 'daisy'"):
         choose(folder, ("daisy", "tulips", "daisy"))
 
 
-def test_held_out_photos_that_lie_elsewhere_are_refused(folder):
+def test_held_out_photos_in_another_folder_are_refused(folder):
     with pytest.raises(DataError, match="None of the 1 held-out photos is in"):
         choose(folder, LABELS, frozenset({"daisy/77.png"}), held_out=True)
 
@@ -151,14 +149,14 @@ def test_the_best_epochs_list_is_that_of_its_run(tmp_path):
     ("text", "expected"),
     [(None, None), ("{}", None), ('{"data": 3}', None), ('{"data": "photos"}', Path("photos"))],
 )
-def test_the_folder_that_it_learnt_in_is_the_one_its_run_names(tmp_path, text, expected):
+def test_the_training_folder_is_the_one_in_training_json(tmp_path, text, expected):
     if text is not None:
         (tmp_path / "training.json").write_text(text)
     assert trained_in(tmp_path) == expected
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]", "{}", '{"held_out_photos": 3}'])
-def test_a_list_that_is_missing_or_broken_is_said_to_be(tmp_path, text):
+def test_a_missing_or_invalid_list_is_refused(tmp_path, text):
     if text is not None:
         (tmp_path / "training.json").write_text(text)
     with pytest.raises(DataError, match="held-out photos"):

@@ -1,4 +1,4 @@
-"""Scoring: the answers are `explain`'s own, and every figure follows from them."""
+"""Evaluation: the predictions equal those of `explain`, and all scores follow from them."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ COUNTS = {"daisy": 6, "roses": 5, "tulips": 7}
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory, noise_photo):
-    """A folder of small photos, each unlike the others."""
+    """A folder of different small photos."""
     folder = tmp_path_factory.mktemp("photos")
     for place, (label, count) in enumerate(COUNTS.items()):
         (folder / label).mkdir()
@@ -38,7 +38,7 @@ def checkpoint(our_checkpoint):
 
 @pytest.fixture
 def sort_by_answer(checkpoint, photos, tmp_path):
-    """Put every photo into the folder of its first answer, and every n-th into its second's."""
+    """Put every photo into the folder of its top class, and every n-th into that of the second."""
 
     def sort(wrong_every):
         for number, path in enumerate(sorted(photos.rglob("*.png")), start=1):
@@ -56,13 +56,13 @@ def score(checkpoint, photos, **options):
     return evaluate(checkpoint, choose(photos, checkpoint.labels), **options)
 
 
-def test_the_answers_are_those_of_explain_to_the_last_bit(checkpoint, photos):
+def test_predictions_equal_those_of_explain_bit_for_bit(checkpoint, photos):
     scores = score(checkpoint, photos)
     for (path, _), logits in zip(scores.samples, scores.logits, strict=True):
         assert torch.equal(explain(checkpoint, path).logits, logits)
 
 
-def test_the_figures_follow_from_the_answers(checkpoint, photos):
+def test_the_scores_follow_from_the_predictions(checkpoint, photos):
     scores = score(checkpoint, photos)
     pairs = [
         (checkpoint.labels[true], explain(checkpoint, path).predictions[0].label)
@@ -78,7 +78,7 @@ def test_the_figures_follow_from_the_answers(checkpoint, photos):
         assert (share.right, share.total) == (pairs.count((true, true)), COUNTS[true])
 
 
-def test_mistakes_are_the_wrong_answers_the_surest_first(checkpoint, photos):
+def test_mistakes_are_sorted_by_confidence(checkpoint, photos):
     scores = score(checkpoint, photos)
     mistakes = scores.mistakes()
     assert len(mistakes) == scores.accuracy.total - scores.accuracy.right > 0
@@ -91,13 +91,13 @@ def test_mistakes_are_the_wrong_answers_the_surest_first(checkpoint, photos):
     )  # fmt: skip
 
 
-def test_progress_is_reported_photo_by_photo(checkpoint, photos):
+def test_progress_is_reported_for_every_photo(checkpoint, photos):
     seen = []
     score(checkpoint, photos, report=lambda done, total: seen.append((done, total)))
     assert seen == [(number, 18) for number in range(1, 19)]
 
 
-def test_photos_that_cannot_be_read_are_left_out_and_listed(checkpoint, photos, tmp_path):
+def test_unreadable_photos_are_skipped_and_listed(checkpoint, photos, tmp_path):
 
     shutil.copytree(photos, tmp_path / "photos")
     (tmp_path / "photos" / "daisy" / "0.png").write_text("words")
@@ -112,7 +112,7 @@ def test_photos_that_cannot_be_read_are_left_out_and_listed(checkpoint, photos, 
     assert torch.equal(scores.logits, whole.logits[same])
 
 
-def test_a_photo_smaller_than_a_patch_is_left_out_and_listed(checkpoint, photos, tmp_path):
+def test_a_photo_smaller_than_a_patch_is_skipped_and_listed(checkpoint, photos, tmp_path):
     """Where the preprocessing does not resize, its size is that of the photo."""
     small = tmp_path / "roses" / "small.png"
     shutil.copytree(photos, tmp_path, dirs_exist_ok=True)
@@ -126,7 +126,7 @@ def test_a_photo_smaller_than_a_patch_is_left_out_and_listed(checkpoint, photos,
     assert "40 × 3 pixels is smaller than one patch of 8 × 8" in scores.unreadable[small]
 
 
-def test_where_no_photo_can_be_read_that_is_said(checkpoint, tmp_path):
+def test_a_folder_without_readable_photos_is_refused(checkpoint, tmp_path):
     for label in ("daisy", "roses"):
         (tmp_path / label).mkdir()
         (tmp_path / label / "a.jpg").write_text("words")
@@ -134,14 +134,14 @@ def test_where_no_photo_can_be_read_that_is_said(checkpoint, tmp_path):
         score(checkpoint, tmp_path)
 
 
-def test_weights_that_are_no_numbers_are_found(checkpoint, photos):
+def test_non_finite_weights_are_refused(checkpoint, photos):
     with torch.no_grad():
         checkpoint.model.head.bias[0] = torch.nan
     with pytest.raises(CheckpointError, match="its weights are damaged"):
         score(checkpoint, photos)
 
 
-def test_a_planted_boast_is_found_in_use_and_undone_by_the_temperature(our_checkpoint, photos):
+def test_planted_overconfidence_is_measured_and_removed_by_the_temperature(our_checkpoint, photos):
     """Thrice the head, thrice the temperature; what is raw boasts, what is judged fairly does not.
 
     Stated as a calibration, the same temperature makes the boaster's probabilities those of the
@@ -160,7 +160,9 @@ def test_a_planted_boast_is_found_in_use_and_undone_by_the_temperature(our_check
     assert score(stated, photos).raw.loss == pytest.approx(boasting.raw.loss)
 
 
-def test_a_head_thrice_as_large_gets_thrice_the_temperature(checkpoint, sort_by_answer):
+def test_a_head_with_three_times_the_weights_gets_three_times_the_temperature(
+    checkpoint, sort_by_answer
+):
     photos = sort_by_answer(wrong_every=4)
     scores = score(checkpoint, photos)
     assert scores.accuracy.right == 14
@@ -171,7 +173,7 @@ def test_a_head_thrice_as_large_gets_thrice_the_temperature(checkpoint, sort_by_
     assert score(checkpoint, photos).temperature == pytest.approx(3 * scores.temperature, rel=1e-3)
 
 
-def test_the_doubted_are_the_wrong_answers_below_the_threshold(checkpoint, sort_by_answer):
+def test_unsure_answers_are_the_wrong_predictions_below_the_threshold(checkpoint, sort_by_answer):
     scores = score(checkpoint, sort_by_answer(wrong_every=3))
     best = (scores.logits.double() / scores.temperature).softmax(dim=-1).max(dim=-1)
     wrong = best.values[best.indices != scores.truth]
@@ -179,7 +181,9 @@ def test_the_doubted_are_the_wrong_answers_below_the_threshold(checkpoint, sort_
     assert scores.unsure_answers.right == int((wrong < scores.unsure_below).sum())
 
 
-def test_a_folder_of_right_answers_settles_no_temperature(checkpoint, sort_by_answer, tmp_path):
+def test_no_temperature_can_be_fitted_if_all_predictions_are_correct(
+    checkpoint, sort_by_answer, tmp_path
+):
     scores = score(checkpoint, sort_by_answer(wrong_every=0))
     assert scores.accuracy.value == 1
     assert (scores.temperature, scores.cross_fitted, scores.unsure_below) == (None, None, None)
@@ -187,7 +191,7 @@ def test_a_folder_of_right_answers_settles_no_temperature(checkpoint, sort_by_an
     assert "mistakes.png" not in save_report(scores, tmp_path / "out")
 
 
-def test_a_stored_calibration_is_what_in_use_means(our_checkpoint, photos):
+def test_in_use_is_measured_with_the_stored_calibration(our_checkpoint, photos):
     before = score(load(str(our_checkpoint)), photos)
     store_calibration(our_checkpoint, Calibration(2.5, 0.4))
     after = score(load(str(our_checkpoint)), photos)
@@ -197,7 +201,7 @@ def test_a_stored_calibration_is_what_in_use_means(our_checkpoint, photos):
 
 
 @pytest.mark.shared
-def test_the_bundled_checkpoint_scores_what_its_card_says(shared):
+def test_the_bundled_checkpoint_has_the_scores_of_its_card(shared):
     """Six of its held-out photos, taken through the command's own way."""
     from vit_demo.evaluation.eval_set import held_out_photos
     from vit_demo.settings import ASSETS
@@ -212,7 +216,7 @@ def test_the_bundled_checkpoint_scores_what_its_card_says(shared):
     assert evaluate(checkpoint, chosen).accuracy.right >= len(few) - 1
 
 
-def test_the_readme_says_what_the_bundled_checkpoint_says():
+def test_the_readme_states_the_results_of_the_bundled_checkpoint():
     from vit_demo.settings import ASSETS
 
     checkpoint = load()
@@ -227,9 +231,7 @@ def test_the_readme_says_what_the_bundled_checkpoint_says():
     assert f"on the {rows} × {columns} grid" in words
 
 
-def test_a_temperature_that_is_asked_for_is_weighed_and_the_fair_one_is_still_judged(
-    checkpoint, sort_by_answer
-):
+def test_a_given_temperature_is_evaluated_next_to_the_cross_fitted_one(checkpoint, sort_by_answer):
     folder = sort_by_answer(3)
     fitted, asked = score(checkpoint, folder), score(checkpoint, folder, temperature=1.0)
     assert asked.temperature == 1.0 != fitted.temperature
@@ -238,7 +240,7 @@ def test_a_temperature_that_is_asked_for_is_weighed_and_the_fair_one_is_still_ju
     assert asked.cross_fitted == fitted.cross_fitted
 
 
-def test_strangers_are_met_on_request_at_the_temperature_that_would_be_stored(
+def test_ood_photos_are_scored_on_request_at_the_fitted_temperature(
     checkpoint, sort_by_answer, noise_photo
 ):
     folder = sort_by_answer(3)

@@ -1,4 +1,4 @@
-"""Every format that can be written is opened again; another suffix is refused with these."""
+"""Every export format can be read back; other suffixes are refused."""
 
 import json
 
@@ -35,7 +35,7 @@ def document(sheet):
 @pytest.mark.parametrize(
     ("suffix", "start"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")]
 )
-def test_a_sheet_is_written_in_the_format_of_its_name(document, tmp_path, suffix, start):
+def test_a_sheet_is_written_in_the_format_of_its_suffix(document, tmp_path, suffix, start):
     path = tmp_path / f"sheet{suffix}"
     write(document, path)
     assert path.read_bytes().startswith(start)
@@ -52,7 +52,7 @@ def test_numbers_are_written_without_a_picture(tmp_path):
     assert json.loads((tmp_path / "map.JSON").read_text("utf-8")) == NUMBERS
 
 
-def test_what_cannot_be_written_is_refused(document, tmp_path):
+def test_an_unwritable_file_is_refused(document, tmp_path):
     with pytest.raises(OutputError, match=r"use \.json, \.png, \.svg, \.pdf"):
         write(document, tmp_path / "sheet.doc")
     for suffix in WRITERS:

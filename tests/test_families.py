@@ -8,13 +8,16 @@ from test_transformers import FAMILIES
 
 from vit_demo.checkpoints import read_folder
 from vit_demo.checkpoints.checkpoint import build
+from vit_demo.checkpoints.families.vit import check_plain
+from vit_demo.errors import UnsupportedError
 from vit_demo.explanations import METHODS, run_with_trace
 from vit_demo.explanations.evidence import accounts
 from vit_demo.explanations.queries import attention_distances, patch_attention, patch_rollout
+from vit_demo.training.adapt import as_plain
 
 TARGET = torch.tensor([0, 3])
 # Families whose maps no other test looks at.
-NEW = ("BEiT", "Data2Vec", "MSN", "I-JEPA", "CLIP", "SigLIP")
+NEW = ("BEiT", "Data2Vec", "MSN", "I-JEPA", "CLIP", "SigLIP", "Swin V2", "MobileViT V2")
 HF = [name for name in FAMILIES if name.startswith(NEW)]
 TIMM = [
     "vit_base_patch16_rpn_224",
@@ -23,7 +26,15 @@ TIMM = [
     "vit_relpos_base_patch16_cls_224",
     "vit_relpos_small_patch16_rpn_224",
     "vit_srelpos_small_patch16_224",
+    "swinv2_tiny_window16_256",
+    "mobilevitv2_050",
+    "eva02_base_patch16_clip_224",
+    "vit_small_patch16_rope_mixed_ape_224",
+    "vit_pe_core_tiny_patch16_384",
+    "vit_small_plus_patch16_dinov3",
 ]
+# The library returns their attention for some layers only, or for none.
+UNSEEN = ("Swin V2", "MobileViT V2")
 
 
 @pytest.mark.parametrize("name", [*HF, *TIMM])
@@ -63,10 +74,18 @@ def assert_patches_can_be_asked(checkpoint, pixels):
             heatmap = ask(traced, (0, 0), layer)
             torch.testing.assert_close(heatmap.sum(dim=(1, 2)), torch.ones(2))
     distances = attention_distances(traced, float(checkpoint.model.config.cell))
-    assert all((layer > 0).all() for layer in distances)
+    assert all((layer >= 0).all() for layer in distances)
 
 
-@pytest.mark.parametrize("name", HF)
+@pytest.mark.parametrize("name", ["BEiT, class token", "eva02_base_patch16_clip_224"])
+def test_fine_tuning_refuses_positions_that_a_plain_vit_cannot_say(tmp_path, name):
+    (test_transformers if name in HF else test_timm_format).theirs(tmp_path, name)
+    stored = read_folder(tmp_path, "tiny")
+    with pytest.raises(UnsupportedError, match="relative or rotary positions"):
+        check_plain(as_plain(stored.config))
+
+
+@pytest.mark.parametrize("name", [name for name in HF if not name.startswith(UNSEEN)])
 def test_attention_weights_are_the_librarys(tmp_path, name):
     kind = type(test_transformers.theirs(tmp_path, name))
     model = kind.from_pretrained(tmp_path, attn_implementation="eager").eval()

@@ -1,4 +1,4 @@
-"""Every refusal and every silence of the Hub, each in one sentence that says what to do."""
+"""Every refusal and every failure of the Hub is one sentence with the next step."""
 
 import pytest
 from hub_driver import (
@@ -34,7 +34,7 @@ def test_private(fetch, repo):
     assert fetch(there.name, env={"HF_TOKEN": GOOD_TOKEN})["revision"] == there.commit
 
 
-def test_a_token_is_also_read_where_logging_in_leaves_it(fetch, repo, tmp_path):
+def test_a_token_stored_by_logging_in_is_used(fetch, repo, tmp_path):
     there = repo(private=True)
     (tmp_path / "hf").mkdir()
     (tmp_path / "hf" / "token").write_text(GOOD_TOKEN)
@@ -102,17 +102,17 @@ def test_files_that_cannot_be_used(fetch, repo, missing, added, parts):
 
 
 @also_mirrored
-def test_pickled_weights_come_when_asked_for(fetch, repo):
+def test_pickled_weights_are_downloaded_on_request(fetch, repo):
     there = repo({"config.json": CONFIG, "pytorch_model.bin": WEIGHTS})
     assert "pytorch_model.bin" in fetch(there.name, allow_pickle=True)["files"]
 
 
-def test_a_configuration_that_is_no_json(fetch, repo):
+def test_an_invalid_json_configuration(fetch, repo):
     one_sentence(fetch(repo(FILES | {"config.json": b"{"}).name), "CheckpointError", "config.json")
 
 
 @also_mirrored
-def test_a_file_that_is_listed_and_not_there(fetch, repo):
+def test_a_listed_file_that_does_not_exist(fetch, repo):
     there = repo(lost=("model.safetensors",))
     one_sentence(fetch(there.name), "CheckpointError", there.name, "does not have")
 
@@ -121,7 +121,7 @@ def test_a_file_that_is_listed_and_not_there(fetch, repo):
     "text", ["", "vit", "a/b/c", "../x", "a/../b", "a--b/c", "a/b@", "a/b@../x", "a/b@x y", "a/-b",
              "https://huggingface.co/a/b", "a/b.git", "ä/b", "a/b@c@d", "a/b@/x", "a/" + "b" * 95]
 )  # fmt: skip
-def test_what_is_no_reference(text):
+def test_invalid_references(text):
     from vit_demo.checkpoints.hub import HubReference
     from vit_demo.errors import CheckpointError
 
@@ -133,7 +133,7 @@ def test_what_is_no_reference(text):
     "text", ["google/vit-base-patch16-224", "timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k",
              "a/b@v1.0", "a/b@refs/pr/12", "1aurent/x_", "a/b@" + "c" * 40]
 )  # fmt: skip
-def test_what_is_a_reference(text):
+def test_valid_references(text):
     from vit_demo.checkpoints.hub import HubReference
 
     assert str(HubReference.parse(text)) == text
@@ -174,13 +174,13 @@ def test_no_network(driver, tmp_path):
 
 
 @pytest.mark.parametrize("endpoint", ["hf-mirror.example", "ftp://mirror.example", "https:"])
-def test_an_endpoint_that_is_no_address(driver, tmp_path, endpoint):
+def test_an_endpoint_that_is_not_a_web_address(driver, tmp_path, endpoint):
     result = driver.calls(endpoint, tmp_path, ("fetch", {"reference": "a/b"}))[0]
     one_sentence(result, "UnreachableError", endpoint, "correct HF_ENDPOINT")
 
 
 @pytest.mark.parametrize("text", ["<p>Please log in</p>", "[]", "{}", '{"id": 3, "sha": 4}'])
-def test_what_answers_is_no_hub(fetch, repo, text):
+def test_the_server_is_not_a_hub(fetch, repo, text):
     one_sentence(fetch(repo(api_text=text).name), "UnreachableError", "not a Hub")
 
 

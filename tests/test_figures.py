@@ -1,4 +1,4 @@
-"""Figures: the right patch in the right place, in the right colour."""
+"""Figures: every patch has the right position and color."""
 
 from itertools import combinations, pairwise
 
@@ -20,7 +20,7 @@ def pixel(picture, x, y):
     return np.asarray(picture.convert("RGB"))[y, x].astype(int)
 
 
-def test_the_scale_runs_from_the_least_to_the_percentile():
+def test_the_scale_is_from_the_minimum_to_the_percentile():
     heatmap = torch.arange(100.0).reshape(10, 10)
     scale = ColourScale.of(heatmap, percentile=90.0)
     assert (scale.low, scale.high, scale.clipped) == (0, pytest.approx(89.1), 10)
@@ -49,7 +49,7 @@ def test_a_flat_map_can_be_drawn():
     assert ColourScale.of(flat).colours(flat).shape == (2, 2, 3)
 
 
-def test_each_patch_lies_where_the_model_saw_it():
+def test_each_patch_is_drawn_at_its_position_in_the_input():
     """One hot patch in the lower right of a box in the middle of a photo."""
     photo = Image.new("RGB", (100, 60), WHITE)
     heatmap = torch.tensor([[0.0, 0.0], [0.0, 1.0]])
@@ -65,7 +65,7 @@ def test_each_patch_lies_where_the_model_saw_it():
     assert (pixel(drawn, 90, 30) < 100).all()
 
 
-def test_a_box_that_reaches_beyond_the_photo_is_cut_off():
+def test_a_box_beyond_the_photo_is_clipped():
     photo = Image.new("RGB", (40, 40), WHITE)
     scale = ColourScale(0.0, 1.0, signed=False, clipped=0)
     heatmap = torch.tensor([[0.0, 1.0]])
@@ -77,8 +77,8 @@ def test_a_box_that_reaches_beyond_the_photo_is_cut_off():
     assert (pixel(drawn, 20, 20) == hot).all()
 
 
-def test_a_patch_that_reaches_beyond_what_was_seen_keeps_its_size_and_is_cut_off():
-    """Three patches of 20 from x = 20; the model saw the photo up to 70, so the last is halved."""
+def test_a_patch_beyond_the_input_keeps_its_size_and_is_clipped():
+    """Three patches of 20 from x = 20; the input ends at 70, so the last patch is halved."""
     photo = Image.new("RGB", (100, 40), WHITE)
     scale = ColourScale(0.0, 1.0, signed=False, clipped=0)
     drawn = draw_overlay(
@@ -86,7 +86,7 @@ def test_a_patch_that_reaches_beyond_what_was_seen_keeps_its_size_and_is_cut_off
         torch.tensor([[0.0, 0.0, 1.0]]),
         (20.0, 0.0, 80.0, 40.0),
         scale,
-        seen=(20.0, 0.0, 70.0, 40.0),
+        input_box=(20.0, 0.0, 70.0, 40.0),
         opacity=1.0,
         long_side=100,
     )
@@ -97,7 +97,7 @@ def test_a_patch_that_reaches_beyond_what_was_seen_keeps_its_size_and_is_cut_off
     assert (pixel(drawn, 72, 20) == pixel(drawn, 10, 20)).all()
 
 
-def test_smoothing_changes_the_edges_only_when_asked_for():
+def test_smoothing_is_optional_and_changes_only_the_edges():
     photo = Image.new("RGB", (64, 64))
     heatmap = torch.tensor([[0.0, 1.0]])
     scale = ColourScale(0.0, 1.0, signed=False, clipped=0)
@@ -110,7 +110,7 @@ def test_smoothing_changes_the_edges_only_when_asked_for():
     assert colours(smooth=True) > 20
 
 
-def test_patches_are_the_models_own_pixels():
+def test_patches_are_the_pixels_of_the_input():
     """Every tile of the sheet, reduced again, is that patch; the gaps are transparent."""
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (50, 36, 3), dtype=np.uint8)
@@ -126,7 +126,7 @@ def test_patches_are_the_models_own_pixels():
     assert (sheet[:, 32:35, 3] == 0).all()
 
 
-def test_what_the_model_pads_is_left_empty():
+def test_padding_is_transparent():
     """A picture of 10 × 6 in patches of 4: the third column is half real, the second row too."""
     picture = Image.new("RGB", (10, 6), WHITE)
     alpha = np.asarray(draw_patches(picture, 4, (2, 3), zoom=1, gap=1))[..., 3]
@@ -144,12 +144,12 @@ def test_what_the_model_pads_is_left_empty():
         ([9.0, 9.5, 1.0], [8.0, 10.0, 1.0]),  # at the top the lower one goes down
     ],
 )
-def test_places_are_pushed_two_apart_and_none_beyond_ten(places, expected):
+def test_positions_are_at_least_two_apart_and_at_most_ten(places, expected):
     assert spread(places, 2.0, 10.0) == expected
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_places_keep_their_order_and_their_distance(seed):
+def test_positions_keep_their_order_and_their_gap(seed):
     places = torch.rand(6, generator=torch.Generator().manual_seed(seed)).tolist()
     apart = spread(places, 0.1, 1.0)
     order = sorted(range(6), key=lambda number: places[number])
@@ -161,7 +161,7 @@ def test_places_keep_their_order_and_their_distance(seed):
 @pytest.mark.parametrize(
     "ends", [(0.951, 0.948), (0.5, 0.5), (0.0, 0.01), (1.0, 1.0, 1.0), (1.0, 0.99, 0.2)]
 )
-def test_no_last_score_is_written_over_another_or_outside_the_axes(ends, dots_per_inch):
+def test_labels_do_not_overlap_or_leave_the_axes(ends, dots_per_inch):
     runs = {f"run {number}": [0.3, 0.4, end] for number, end in enumerate(ends)}
     figure = draw_comparison(runs)
     figure.set_dpi(dots_per_inch)

@@ -1,4 +1,4 @@
-"""Folders of photos: what counts as a class, as a photo, and as neither."""
+"""Folders of photos: what is a class, what is a photo, and what is ignored."""
 
 import pytest
 from PIL import Image
@@ -45,13 +45,13 @@ def test_fewer_than_two_classes_are_refused(tmp_path, classes, words):
         scan(tmp_path)
 
 
-def test_folders_without_photos_are_no_classes_and_are_named(three_classes):
+def test_folders_without_photos_are_not_classes_and_are_listed(three_classes):
     (three_classes / "notes").mkdir()
     (three_classes / "notes" / "a.txt").write_text("no photo", encoding="utf-8")
     assert scan(three_classes).empty == ("empty", "notes")
 
 
-def test_what_a_dot_hides_is_no_class_no_photo_and_not_named(three_classes):
+def test_hidden_files_and_folders_are_ignored(three_classes):
     before = scan(three_classes)
     for hidden in (
         ".ipynb_checkpoints/a.png", "daisy/._01.png", "daisy/.thumbnails/deep/01.png",
@@ -61,7 +61,7 @@ def test_what_a_dot_hides_is_no_class_no_photo_and_not_named(three_classes):
     assert scan(three_classes) == before
 
 
-def test_a_dot_above_the_folder_hides_nothing(tmp_path):
+def test_a_hidden_parent_folder_does_not_matter(tmp_path):
     (tmp_path / ".cache" / "photos").mkdir(parents=True)
     (tmp_path / ".cache" / "photos" / "a.jfif").touch()
     (tmp_path / ".cache" / "photos" / "b.JFIF").touch()
@@ -85,7 +85,7 @@ def tree(folder, *names):
 
 
 @pytest.mark.parametrize(("training", "held_out"), SPLITS)
-def test_a_split_is_known_by_its_names_in_any_case(tmp_path, training, held_out):
+def test_a_split_is_recognized_by_its_names_in_any_case(tmp_path, training, held_out):
     folder = tree(tmp_path, *(f"{part}/{label}" for part in (training, held_out) for label in "ab"))
     found = parts(folder)
     assert [part.labels for part in found] == [("a", "b")] * 2
@@ -94,7 +94,7 @@ def test_a_split_is_known_by_its_names_in_any_case(tmp_path, training, held_out)
     ]  # fmt: skip
 
 
-def test_of_several_that_are_held_out_validation_comes_first(tmp_path):
+def test_validation_is_preferred_over_other_held_out_parts(tmp_path):
     names = [f"{part}/{label}" for part in ("Test", "Val", "train") for label in "ab"]
     _, held_out = parts(tree(tmp_path, *names))
     assert held_out.samples[0][0].parent.parent.name == "Val"
@@ -102,38 +102,40 @@ def test_of_several_that_are_held_out_validation_comes_first(tmp_path):
 
 def test_two_names_of_one_part_are_refused(tmp_path):
     names = [f"{part}/{label}" for part in ("train", "Training", "val") for label in "ab"]
-    with pytest.raises(DataError, match="holds 'train' and 'Training', which mean the same part"):
+    with pytest.raises(
+        DataError, match="contains 'train' and 'Training', which name the same part"
+    ):
         parts(tree(tmp_path, *names))
 
 
 @pytest.mark.parametrize("names", [("test", "val"), ("Train",), ("Testing",)])
 def test_parts_of_a_split_never_become_classes(tmp_path, names):
     folder = tree(tmp_path, *(f"{part}/{label}" for part in names for label in "ab"))
-    with pytest.raises(DataError, match=f"'{names[0]}'.* parts of a split and no classes; name"):
+    with pytest.raises(DataError, match=f"'{names[0]}'.* parts of a split and not classes; name"):
         parts(folder)
 
 
 def test_a_class_may_be_called_train_among_others(tmp_path):
-    """Pictures of vehicles: the word alone is no split."""
+    """With pictures of vehicles, the name alone is not a split."""
     assert parts(tree(tmp_path, "bus", "car", "train"))[0].labels == ("bus", "car", "train")
 
 
-def test_folders_of_folders_are_refused_with_what_was_seen(tmp_path):
+def test_nested_folders_are_refused_with_their_names(tmp_path):
     folder = tree(tmp_path, "first/daisy", "first/roses", "second/daisy", "second/roses")
-    seen = "holds 'first', 'second', and all photos .*'first': 'daisy', 'roses'. Where the classes"
-    with pytest.raises(DataError, match=seen):
+    words = "contains 'first', 'second', and all photos .*'first': 'daisy', 'roses'. So it is not"
+    with pytest.raises(DataError, match=words):
         parts(folder)
     within = tree(tmp_path / "classes first", "daisy/train", "daisy/val", "rose/train", "rose/val")
     with pytest.raises(DataError, match="'daisy': 'train', 'val'"):
         parts(within)
 
 
-def test_a_folder_round_the_one_that_is_meant_is_refused_with_that_one(tmp_path):
-    with pytest.raises(DataError, match=r"name the folder that holds them, such as '.*flowers'"):
+def test_a_parent_of_the_class_folders_is_refused_with_a_suggestion(tmp_path):
+    with pytest.raises(DataError, match=r"name the folder that contains them, such as '.*flowers'"):
         parts(tree(tmp_path, "flowers/daisy", "flowers/roses"))
 
 
-def test_of_a_pair_both_parts_are_found_and_their_empty_folders_named(three_classes):
+def test_both_parts_of_a_split_are_found_and_their_empty_folders_listed(three_classes):
     pair = three_classes / "pair"
     for part in ("train", "val"):
         for label in ("daisy", "roses", "none"):
@@ -146,7 +148,7 @@ def test_of_a_pair_both_parts_are_found_and_their_empty_folders_named(three_clas
     ]  # fmt: skip
 
 
-def test_a_class_of_which_nothing_is_left_is_refused_with_a_file(three_classes):
+def test_a_class_without_readable_photos_is_refused_with_a_file(three_classes):
     photos = scan(three_classes)
     roses = [path for path, label in photos.samples if photos.labels[label] == "roses"]
     left = photos.without(set(roses[:2]))

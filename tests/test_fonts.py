@@ -1,4 +1,4 @@
-"""Words in every script: the right font is lent, and nothing is said on stderr."""
+"""Fallback fonts for every script, without messages on stderr."""
 
 import logging
 
@@ -23,7 +23,7 @@ CHINESE = "蓝色 方块"
 
 
 def written(words, weight="normal", size=20):
-    """A figure with nothing but these words, and the words' artist."""
+    """A figure with only this text, and the text artist."""
     figure = Figure(figsize=(3, 1))
     FigureCanvasAgg(figure)
     return figure, figure.text(0.1, 0.4, words, weight=weight, fontsize=size)
@@ -36,7 +36,7 @@ def ink(words):
     return np.asarray(figure.canvas.buffer_rgba())
 
 
-def test_the_better_drawn_of_the_installed_families_comes_first():
+def test_installed_families_are_in_order_of_preference():
     installed = [LAST_RESORT, "Droid Sans Fallback", "DejaVu Sans", "Noto Sans CJK SC", "SimHei"]
     expected = ["Noto Sans CJK SC", "SimHei", "Droid Sans Fallback", LAST_RESORT]
     assert preferred(installed) == expected
@@ -44,7 +44,7 @@ def test_the_better_drawn_of_the_installed_families_comes_first():
     assert FAMILIES[-1] == LAST_RESORT
 
 
-def test_a_family_has_a_face_of_every_weight_and_the_nearest_stands_in():
+def test_a_missing_weight_is_replaced_by_the_nearest_one():
     entries = [
         FontEntry("light.ttf", 0, "SimHei", weight=300),
         FontEntry("medium.ttf", 2, "SimHei", weight="medium"),
@@ -56,7 +56,7 @@ def test_a_family_has_a_face_of_every_weight_and_the_nearest_stands_in():
     assert regular.name == bold.name == PREFIX + "SimHei"
 
 
-def test_only_texts_that_lack_a_letter_are_lent_fonts():
+def test_only_texts_with_missing_characters_get_fallback_fonts():
     figure, chinese = written(f"is {CHINESE}")
     english = figure.text(0, 0, "roses, café\nΩ → −1")
     families = english.get_fontfamily()
@@ -78,8 +78,8 @@ def test_a_font_is_registered_once():
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 @pytest.mark.parametrize("weight", ["normal", "bold"])
-def test_chinese_is_saved_without_a_word_on_stderr(tmp_path, caplog, weight, suffix):
-    """Warnings are errors here; matplotlib's complaints about fonts come as log records."""
+def test_chinese_is_saved_without_messages_on_stderr(tmp_path, caplog, weight, suffix):
+    """Warnings are errors here; matplotlib reports font problems as log records."""
     figure, _ = written(f"{CHINESE} a", weight, size=17)
     axes = figure.add_subplot()
     axes.set_xticks([0, 1], [CHINESE, "tulip"], rotation=40)
@@ -89,13 +89,13 @@ def test_chinese_is_saved_without_a_word_on_stderr(tmp_path, caplog, weight, suf
     assert not caplog.records
 
 
-def test_without_lent_fonts_matplotlib_warns():
+def test_matplotlib_warns_without_fallback_fonts():
     figure, _ = written("蓝")
     with pytest.warns(UserWarning, match="Glyph 34013"):
         figure.canvas.draw()
 
 
-def test_letters_that_no_font_has_are_a_box():
+def test_characters_without_a_font_are_boxes():
     """A code point that Unicode will never assign."""
     assert (ink("\U0003fffe") < 128).any()
 

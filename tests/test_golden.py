@@ -1,4 +1,4 @@
-"""What an earlier version wrote is read as it was meant: its runs, its checkpoints, its maps.
+"""Files of an earlier version are still read: its runs, its checkpoints, its maps.
 
 The files in `golden/` were written before the modules and classes were renamed. The photos of the
 run are flat colours, made here again.
@@ -63,7 +63,7 @@ def test_maps_and_logits_are_what_they_were(method):
 
 
 @pytest.mark.usefixtures("here")
-def test_an_interrupted_run_goes_on_to_its_end(run):
+def test_an_interrupted_run_can_be_resumed(run):
     status, _, err = run("finetune", "--resume", "--out", "interrupted")
     assert status == 0, err
     lines = [json.loads(line) for line in Path("interrupted/log.jsonl").read_text().splitlines()]

@@ -443,53 +443,6 @@ def test_a_run_ends_what_nobody_pressed_for(events, token, reference, our_checkp
         events.results.check_background(token, "lens", ticket)
 
 
-@pytest.fixture
-def with_example(make_handlers, photo_file, our_checkpoint):
-    """Handlers with one example, whose checkpoint is a small one; and how often it was run."""
-    runs = []
-
-    def get(ref, progress):
-        runs.append(ref)
-        return load(str(our_checkpoint))
-
-    return replace(make_handlers(get), examples={"bee.png": photo_file}), runs
-
-
-def test_the_model_is_run_for_an_example_when_something_is_first_asked(with_example):
-    events, runs = with_example
-    assert runs == []
-    token = events.token_of_example("bee.png", VISITOR)
-    assert runs == ["flowers"]
-    assert events.token_of_example("bee.png", VISITOR) == token
-    assert runs == ["flowers"]
-    assert ask(events, token, "relevance")["name"] == "relevance"
-    assert json.loads(events.layer(token, 1))["layer"] == 1
-
-
-def test_two_visitors_of_an_example_do_not_supersede_each_other(with_example):
-    events, _ = with_example
-    one, other = (events.token_of_example("bee.png", session) for session in ("one", "other"))
-    assert one != other
-    ticket = events.results.begin_question(one)
-    events.results.begin_question(other)
-    events.results.check_question(one, ticket)
-
-
-@pytest.mark.parametrize("name", [None, 3, "", "../bee.png", "other.png", ["bee.png"], {}])
-def test_what_is_no_example_is_none(with_example, name):
-    events, runs = with_example
-    assert events.token_of_example(name, VISITOR) is None
-    assert runs == []
-
-
-def test_a_photo_is_checked_at_the_upload(events, uploaded, photo_file, tmp_path):
-    damaged = tmp_path / "damaged.png"
-    damaged.write_bytes(photo_file.read_bytes()[:2000])
-    with pytest.raises(gr.Error, match="damaged"):
-        events.preview(uploaded(events, damaged), VISITOR)
-    assert events.preview(uploaded(events, photo_file), VISITOR) == gr.skip()
-
-
 def test_the_automatic_test_is_that_of_python_in_fewer_steps(
     events, token, our_checkpoint, photo_file
 ):
@@ -575,3 +528,50 @@ def test_a_test_that_nobody_asked_for_is_given_up_where_passes_are_slow(monkeypa
     patience.go_on()
     with pytest.raises(SupersededError):
         patience.passed()
+
+
+@pytest.fixture
+def with_example(make_handlers, photo_file, our_checkpoint):
+    """Handlers with one example, whose checkpoint is a small one; and how often it was run."""
+    runs = []
+
+    def get(ref, progress):
+        runs.append(ref)
+        return load(str(our_checkpoint))
+
+    return replace(make_handlers(get), examples={"bee.png": photo_file}), runs
+
+
+def test_the_model_is_run_for_an_example_when_something_is_first_asked(with_example):
+    events, runs = with_example
+    assert runs == []
+    token = events.token_of_example("bee.png", VISITOR)
+    assert runs == ["flowers"]
+    assert events.token_of_example("bee.png", VISITOR) == token
+    assert runs == ["flowers"]
+    assert ask(events, token, "relevance")["name"] == "relevance"
+    assert json.loads(events.layer(token, 1))["layer"] == 1
+
+
+def test_two_visitors_of_an_example_do_not_supersede_each_other(with_example):
+    events, _ = with_example
+    one, other = (events.token_of_example("bee.png", session) for session in ("one", "other"))
+    assert one != other
+    ticket = events.results.begin_question(one)
+    events.results.begin_question(other)
+    events.results.check_question(one, ticket)
+
+
+@pytest.mark.parametrize("name", [None, 3, "", "../bee.png", "other.png", ["bee.png"], {}])
+def test_what_is_no_example_is_none(with_example, name):
+    events, runs = with_example
+    assert events.token_of_example(name, VISITOR) is None
+    assert runs == []
+
+
+def test_a_photo_is_checked_at_the_upload(events, uploaded, photo_file, tmp_path):
+    damaged = tmp_path / "damaged.png"
+    damaged.write_bytes(photo_file.read_bytes()[:2000])
+    with pytest.raises(gr.Error, match="damaged"):
+        events.preview(uploaded(events, damaged), VISITOR)
+    assert events.preview(uploaded(events, photo_file), VISITOR) == gr.skip()

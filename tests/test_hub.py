@@ -1,4 +1,4 @@
-"""What is asked for arrives, from the Hub or from the cache, and can be searched for."""
+"""Checkpoints are downloaded from the Hub or found in the cache, and can be searched."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ from loopback_hub import GOOD_TOKEN
 
 
 @also_mirrored
-def test_a_checkpoint_arrives_whole_with_its_commit_and_nothing_else(fetch, repo, hub):
+def test_a_checkpoint_is_downloaded_completely_with_its_commit_and_nothing_else(fetch, repo, hub):
     there = repo()
     result = fetch(there.name)
     assert result["revision"] == there.commit
@@ -97,18 +97,20 @@ def test_offline_mode_reads_the_cache_without_a_request(fetch, repo, hub):
     assert hub.requests(there) == []
 
 
-@pytest.mark.parametrize("knob", [{"api_status": 503}, {"api_status": 429}, {"api_text": "<p>"}])
-def test_a_hub_that_fails_does_not_hide_the_cache(fetch, repo, knob):
+@pytest.mark.parametrize(
+    "behavior", [{"api_status": 503}, {"api_status": 429}, {"api_text": "<p>"}]
+)
+def test_a_hub_that_fails_does_not_hide_the_cache(fetch, repo, behavior):
     there = repo()
     fetch(there.name)
-    for name, value in knob.items():
+    for name, value in behavior.items():
         setattr(there, name, value)
     result = fetch(there.name)
     assert result["revision"] == there.commit
     assert result["seconds"] < AT_ONCE_SECONDS
 
 
-def test_a_branch_whose_new_weights_do_not_come_stays_where_it_was(fetch, repo):
+def test_a_branch_is_not_updated_if_the_new_weights_fail(fetch, repo):
     there = repo()
     before = fetch(there.name)["revision"]
     there.files = FILES | {"model.safetensors": WEIGHTS[::-1]}
@@ -118,7 +120,7 @@ def test_a_branch_whose_new_weights_do_not_come_stays_where_it_was(fetch, repo):
 
 
 @also_mirrored
-def test_a_repository_without_a_processor_is_whole_without_it(fetch, repo, hub):
+def test_a_repository_without_a_processor_is_complete_without_it(fetch, repo, hub):
     there = repo({name: FILES[name] for name in ("config.json", "model.safetensors")})
     fetch(there.name)
     hub.log.clear()
@@ -190,7 +192,7 @@ def test_a_search_finds_classifiers_of_these_families(driver, hub, tmp_path):
     assert "pipeline_tag=image-classification" in path
 
 
-def test_a_search_without_a_network_says_so(driver, hub, tmp_path):
+def test_a_search_without_a_network_is_reported(driver, hub, tmp_path):
     search = ("search", {"query": "orchids"})
     dead = f"http://127.0.0.1:{closed_port()}"
     one_sentence(driver.calls(dead, tmp_path, search)[0], "UnreachableError", "refuses", "search")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import vit_demo
+from vit_demo.checkpoints.hub import faults
 from vit_demo.errors import PhotoError
 from vit_demo.photo import READABLE
 from vit_demo.settings import ASSETS
@@ -31,8 +32,8 @@ COMPLETE = (
     "ui/checkpoint_policy.py", "ui/explorer/payload.py",
 )  # fmt: skip
 # Not for visitors: a Python call, and names that a browser cannot choose.
-NOT_ON_THE_PAGE = ("The array has shape", "There is no photo at", "is not a path (",
-                   "is the label of classes")  # fmt: skip
+NOT_ON_THE_PAGE = ("The array has the shape", "There is no photo at", "is not a path (",
+                   "is the label of classes", "This checkpoint has no class")  # fmt: skip
 
 
 def template(node):
@@ -57,8 +58,10 @@ def raised(path):
 
 
 def all_text():
-    """Every string of the package, and the catalogue."""
+    """Every string of the package, the sentences of the Hub's errors, and the catalogue."""
     found = [(ASSETS / "catalogue.json").read_text(encoding="utf-8")]
+    found += [faults.TO_ALL, faults.TO_THIS_TOKEN, faults.NETWORK]
+    found += [sentence for _, _, sentence in faults.REFUSALS]
     for path in PACKAGE.rglob("*.py"):
         nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         found.extend(text for node in nodes if (text := template(node)))

@@ -1,4 +1,4 @@
-"""One photo with parts of it hidden: the probability is that of the photo so changed."""
+"""Probabilities for a masked photo equal those of the modified photo."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def case(tiny_model):
 
 
 @torch.no_grad()
-def test_probabilities_are_those_of_the_photo_so_changed(case, masks):
+def test_probabilities_are_those_of_the_modified_photo(case, masks):
     pixels = case.traced.pixels
     soft = gaussian(pixels, sigma=5.0, reach=5)
     grey = pixels.mean(dim=(2, 3), keepdim=True).expand_as(pixels)
@@ -38,7 +38,7 @@ def test_probabilities_are_those_of_the_photo_so_changed(case, masks):
 
 
 @torch.no_grad()
-def test_a_class_token_reads_what_is_left_down_to_nothing(case, masks):
+def test_a_class_token_can_be_read_with_all_patches_dropped(case, masks):
     assert case.drops
     model = case.traced.model
     every = torch.ones(1, 16, dtype=torch.bool)
@@ -50,8 +50,8 @@ def test_a_class_token_reads_what_is_left_down_to_nothing(case, masks):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_where_the_read_out_needs_patches_none_is_left_out(tiny_config, make_model, variant):
-    """With nothing left a mean over the patches would be no number."""
+def test_patches_are_not_dropped_if_the_head_reads_them(tiny_config, make_model, variant):
+    """The mean over no patches would be NaN."""
     model = make_model(replace(tiny_config, **VARIANTS[variant]))
     case = MaskedClassifier(run_with_trace(model, torch.randn(1, 3, 32, 32)), target=1)
     assert case.drops == (model.config.pooling == "class")
@@ -62,7 +62,7 @@ def test_where_the_read_out_needs_patches_none_is_left_out(tiny_config, make_mod
 
 
 @pytest.mark.parametrize("make", [swin, mobile])
-def test_models_that_need_their_whole_grid_get_grey_patches(make):
+def test_models_that_cannot_drop_tokens_get_gray_patches(make):
     model, size, _ = make()
     case = MaskedClassifier(run_with_trace(model, torch.randn(1, 3, *size)), target=1)
     assert not case.drops
@@ -70,26 +70,26 @@ def test_models_that_need_their_whole_grid_get_grey_patches(make):
     assert torch.equal(case.deleted(masks), case.greyed(masks))
 
 
-def test_against_another_class_only_the_two_count(case, masks):
+def test_versus_another_class_uses_only_the_two_logits(case, masks):
     whole = case.traced.logits[0]
     against = replace(case, versus=4)
     found = against.greyed(masks)[-1]
     torch.testing.assert_close(found, (whole[2] - whole[4]).sigmoid(), rtol=1e-4, atol=1e-5)
 
 
-def test_probabilities_are_those_that_are_shown(case, masks):
+def test_probabilities_are_the_displayed_ones(case, masks):
     warm = replace(case, temperature=3.0)
     expected = (case.traced.logits / 3).softmax(-1)[0, 2]
     torch.testing.assert_close(warm.greyed(masks)[-1], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_answers_that_are_no_numbers_are_refused(case):
+def test_non_finite_logits_are_refused(case):
     broken = replace(case.traced, logits=torch.tensor([[1.0, float("nan")]]))
     with pytest.raises(CheckpointError, match="weights are damaged"):
         MaskedClassifier(broken, target=0)
 
 
-def test_half_precision_is_coarser_and_near(case, masks):
+def test_bfloat16_is_close_to_float32(case, masks):
     half = replace(case, bfloat16=True)
     for ask in ("deleted", "greyed", "blurred"):
         whole, coarse = getattr(case, ask)(masks), getattr(half, ask)(masks)
@@ -98,7 +98,7 @@ def test_half_precision_is_coarser_and_near(case, masks):
         torch.testing.assert_close(coarse, whole, rtol=0, atol=0.1)
 
 
-def test_what_is_hidden_twice_is_run_once(tiny_config):
+def test_equal_masks_are_run_once(tiny_config):
     class Counting(Planted):
         seen = 0
 

@@ -1,4 +1,4 @@
-"""Shares, intervals and calibration errors, against published tables and cases worked by hand."""
+"""Proportions, intervals and calibration errors, compared with tables and results by hand."""
 
 import math
 
@@ -26,24 +26,24 @@ from vit_demo.evaluation.metrics import (
         (1, 29, 0.0061, 0.1718),
     ],
 )
-def test_the_interval_is_the_published_one(right, total, low, high):
+def test_the_interval_equals_the_published_one(right, total, low, high):
     assert Share(right, total).interval == pytest.approx((low, high), abs=5e-5)
 
 
-def test_wrong_and_right_are_mirror_images_and_the_ends_stay_ends():
+def test_the_interval_is_symmetric_and_stays_in_its_bounds():
     low, high = Share(3, 10).interval
     assert Share(7, 10).interval == pytest.approx((1 - high, 1 - low))
     assert Share(10, 10).interval[1] == pytest.approx(1)
     assert Share(0, 10).interval[0] == pytest.approx(0)
 
 
-def test_nothing_at_all_says_nothing():
+def test_a_total_of_zero_gives_no_information():
     assert Share(0, 0).interval == (0.0, 1.0)
     assert math.isnan(Share(0, 0).value)
 
 
 @pytest.mark.parametrize(("right", "total"), [(3, 2), (-1, 2)])
-def test_more_than_all_is_refused(right, total):
+def test_more_than_the_total_is_refused(right, total):
     with pytest.raises(ConfigError, match="is not a proportion"):
         Share(right, total)
 
@@ -52,7 +52,7 @@ def sure(*values):
     return torch.tensor(values, dtype=torch.float64)
 
 
-def test_four_photos_worked_by_hand():
+def test_four_photos_computed_by_hand():
     """Two at 0.9, one wrong: |0.5 − 0.9| · 2/4. Two at 0.55 and 0.58, both right: 0.435 · 2/4."""
     confidence, right = sure(0.9, 0.9, 0.55, 0.58), torch.tensor([True, False, True, True])
     assert calibration_error(confidence, right) == pytest.approx(0.5 * 0.4 + 0.5 * 0.435)
@@ -68,7 +68,7 @@ def test_within_a_bin_errors_cancel_and_between_bins_they_do_not():
     assert calibration_error(sure(0.4, 0.6), right) == pytest.approx(0.6)
 
 
-def test_a_bin_holds_its_upper_edge_and_not_its_lower():
+def test_a_bin_includes_its_upper_edge_and_not_its_lower_edge():
     edges = torch.linspace(0, 1, 16, dtype=torch.float64)
     assert place_in_bins(edges).tolist() == [0, *range(15)]
     assert place_in_bins(edges[1:-1] + 1e-9).tolist() == list(range(1, 15))
@@ -94,7 +94,7 @@ def test_the_error_is_that_of_a_plain_loop_over_bins():
     assert from_bins == pytest.approx(expected)
 
 
-def test_honest_answers_have_a_small_error_and_boasts_a_large_one():
+def test_calibrated_predictions_have_a_small_error_and_overconfident_ones_a_large_error():
     generator = torch.Generator().manual_seed(0)
     confidence = torch.rand(20_000, generator=generator, dtype=torch.float64)
     right = torch.rand(20_000, generator=generator, dtype=torch.float64) < confidence
@@ -102,7 +102,7 @@ def test_honest_answers_have_a_small_error_and_boasts_a_large_one():
     assert calibration_error(torch.ones_like(confidence), right) == pytest.approx(0.5, abs=0.02)
 
 
-def test_the_interval_holds_the_error_and_narrows_with_the_photos():
+def test_the_interval_contains_the_error_and_narrows_with_more_photos():
     generator = torch.Generator().manual_seed(1)
     widths = []
     for photos in (100, 2500):

@@ -22,6 +22,7 @@ FORMER_NAMES = frozenset(
         "leave",
         "raising",
         "answering",
+        "knob",
         "knobs",
         "suited",
         "why_not",

@@ -1,4 +1,4 @@
-"""Known photos and strangers: how sure, how well told apart, and where to draw the line."""
+"""Known and unknown classes: confidence, AUROC and the best threshold."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ KNOWN, STRANGERS = torch.tensor([0.9, 0.8, 0.6]), torch.tensor([0.7, 0.5, 0.4, 0
 
 
 def test_by_hand():
-    """Eleven of twelve pairs are in order; below 0.55 lie three strangers and no known photo."""
+    """Eleven of twelve pairs are in order; below 0.55 are three unknown photos and no known one."""
     found = ood_report(KNOWN, STRANGERS)
     assert found.known == pytest.approx(2.3 / 3)
     assert found.ood == pytest.approx(1.9 / 4)
@@ -20,14 +20,14 @@ def test_by_hand():
     assert (found.below, found.kept) == (Share(3, 4), Share(3, 3))
 
 
-def test_equal_confidences_are_half_told_apart():
+def test_equal_confidences_have_an_auroc_of_one_half():
     same = torch.full((3,), 0.5)
     assert ood_report(same, same).auroc == 0.5
     assert ood_report(KNOWN, KNOWN).auroc == pytest.approx(0.5)
     assert ood_report(STRANGERS, KNOWN).auroc == pytest.approx(1 / 12)
 
 
-def test_no_other_threshold_parts_them_better():
+def test_no_other_threshold_separates_them_better():
     draw = torch.Generator().manual_seed(0)
     known, ood = torch.rand(50, generator=draw).sqrt(), torch.rand(40, generator=draw)
     found = ood_report(known, ood)
@@ -42,7 +42,7 @@ def test_both_kinds_are_needed():
         ood_report(KNOWN, torch.empty(0))
 
 
-def test_confidence_is_the_likeliest_probability_at_a_temperature():
+def test_confidence_is_the_maximum_probability_at_a_temperature():
     logits = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
     expected = [float(torch.tensor(1.0).sigmoid()), 0.5]
     assert confidence(logits, 2.0).tolist() == pytest.approx(expected)

@@ -585,7 +585,7 @@ def test_an_array_is_read_as_a_photo(noise_photo):
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (np.zeros((4, 5), np.uint8), r"shape \(4, 5\) and dtype uint8; pass one with shape"),
+        (np.zeros((4, 5), np.uint8), r"shape \(4, 5\) and the dtype uint8; pass one with shape"),
         (np.zeros((4, 5, 4), np.uint8), r"shape \(4, 5, 4\)"),
         (np.zeros((1, 4, 5, 3), np.uint8), r"shape \(1, 4, 5, 3\)"),
         (np.zeros((4, 5, 3), np.float32), "dtype float32; pass .* dtype uint8"),

@@ -1,4 +1,4 @@
-"""A recipe that cannot be followed is refused, and one that can be is written down and read."""
+"""Invalid recipes are refused; valid ones are stored as JSON and read back."""
 
 import json
 
@@ -10,7 +10,7 @@ from vit_demo.training.recipe import Recipe, Stage
 
 
 @pytest.mark.parametrize("name", ["epochs", "batch_size", "learning_rate", "head_learning_rate"])
-def test_a_recipe_that_cannot_be_followed_is_refused(name):
+def test_an_invalid_recipe_is_refused(name):
     zero = type(getattr(Recipe(), name))(0)
     with pytest.raises(ConfigError, match=f"{name}={zero}, but it must be above 0"):
         Recipe(**{name: zero})
@@ -25,18 +25,18 @@ def test_a_recipe_that_cannot_be_followed_is_refused(name):
         ({"patch_dropout": 1.5}, "patch_dropout=1.5"),
     ],
 )
-def test_other_nonsense_is_refused_too(change, words):
+def test_other_invalid_values_are_refused_too(change, words):
     with pytest.raises(ConfigError, match=words):
         Recipe(**change)
 
 
-def test_first_the_head_then_all():
+def test_the_head_is_trained_before_all_weights():
     assert Recipe(head_epochs=2, epochs=3).stages == (Stage("head", 2), Stage("all", 3))
     assert Recipe(head_epochs=0, epochs=3).stages == (Stage("all", 3),)
     assert [stage.frozen for stage in Recipe().stages] == [True, False]
 
 
-def test_a_recipe_survives_being_written_down():
+def test_a_recipe_is_unchanged_by_a_json_round_trip():
     recipe = Recipe(mixup=0.2, augmentation=Augmentation(area=(0.5, 0.9), num_ops=2))
     assert Recipe.from_json(json.loads(json.dumps(recipe.as_json()))) == recipe
     with pytest.raises(ConfigError, match="no moonlight; it was written by another version"):
@@ -62,6 +62,6 @@ def test_single_numbers_can_be_changed_by_name():
         ({"mixup": "-1"}, "0 or more"),
     ],
 )
-def test_a_change_that_means_nothing_is_refused(changes, words):
+def test_an_invalid_change_is_refused(changes, words):
     with pytest.raises(ConfigError, match=words):
         Recipe().changed(changes)

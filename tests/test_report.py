@@ -26,7 +26,7 @@ def scores(our_checkpoint, tmp_path, noise_photo):
     return evaluate(checkpoint, choose(tmp_path / "photos", checkpoint.labels))
 
 
-def test_the_json_says_everything_and_adds_up(scores):
+def test_the_json_is_complete_and_consistent(scores):
     content = json.loads(json.dumps(as_json(scores), allow_nan=False))
     assert set(content) == {
         "checkpoint", "data", "photos", "held_out", "trained_on", "missing", "unknown", "strangers",
@@ -49,7 +49,7 @@ def test_the_json_says_everything_and_adds_up(scores):
         assert mistake["photo"].startswith(f"{mistake['true']}/")
 
 
-def test_the_folder_holds_figures_and_pictures(scores, tmp_path):
+def test_the_folder_contains_scores_and_pictures(scores, tmp_path):
     names = save_report(scores, tmp_path / "deep" / "out")
     assert sorted(names) == sorted(path.name for path in (tmp_path / "deep" / "out").iterdir())
     assert {"evaluation.json", "confusion.png", "reliability.png", "mistakes.png"} == set(names)
@@ -61,7 +61,7 @@ def test_the_folder_holds_figures_and_pictures(scores, tmp_path):
                 assert len(picture.convert("RGB").getcolors(1 << 24)) > 20
 
 
-def test_a_place_that_cannot_be_written_is_refused(scores, tmp_path):
+def test_an_unwritable_folder_is_refused(scores, tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(OutputError, match="cannot be created"):
         save_report(scores, tmp_path / "file")

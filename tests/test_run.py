@@ -1,4 +1,4 @@
-"""A whole training run: another shape, other classes, a folder that says how it was made."""
+"""A complete training run: another shape, other classes, and the files of the new folder."""
 
 import json
 import os
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class Told(Watcher):
-    """Remembers all that it is told, and stops after so many steps."""
+    """Records all calls, and stops after a number of steps."""
 
     def __init__(self, stop_after=None):
         self.steps, self.before = [], []
@@ -115,7 +115,7 @@ def test_photos_and_a_checkpoint_become_another_checkpoint(plan, start, photos, 
         assert curves.width > 500
 
 
-def test_layer_scale_is_learnt_with_and_folded_into_what_is_written(plan, start, photos, tmp_path):
+def test_layer_scale_is_trained_and_folded_when_saved(plan, start, photos, tmp_path):
     gammas = {
         f"blocks.{block}.ls{branch}.gamma": torch.linspace(0.2, 4, start.config.width)
         for block in range(start.config.depth)
@@ -142,9 +142,7 @@ def test_layer_scale_is_learnt_with_and_folded_into_what_is_written(plan, start,
     assert loss / len(kept) == pytest.approx(last.score.loss, rel=0.01)
 
 
-def test_the_folder_holds_the_last_epoch_and_the_best_one_beside_it(
-    plan, start, tmp_path, monkeypatch
-):
+def test_the_folder_contains_the_last_epoch_and_the_best_one(plan, start, tmp_path, monkeypatch):
     """Scored 0.5, 0.9, 0.7 in turn, the best is the second."""
     scores = iter((0.5, 0.9, 0.7))
     seen = []
@@ -162,15 +160,15 @@ def test_the_folder_holds_the_last_epoch_and_the_best_one_beside_it(
     assert not torch.equal(seen[1], seen[2])
 
 
-def test_two_runs_from_one_checkpoint_end_alike(plan, start, tmp_path):
-    """The first must leave the checkpoint it started from as it was."""
+def test_two_runs_from_one_checkpoint_give_the_same_weights(plan, start, tmp_path):
+    """The first run must not change the starting checkpoint."""
     same = replace(plan, image_size=32, patch_size=8)
     for name in ("one", "two"):
         train(same, start, tmp_path / name, Watcher())
     assert torch.equal(weights(tmp_path / "one"), weights(tmp_path / "two"))
 
 
-def test_a_start_from_chance_needs_no_checkpoint(plan, tmp_path, monkeypatch, tiny_config):
+def test_training_from_scratch_needs_no_checkpoint(plan, tmp_path, monkeypatch, tiny_config):
     monkeypatch.setattr("vit_demo.training.plan.preset", lambda _: tiny_config)
     scratch = replace(plan, weights=SCRATCH, recipe=replace(RECIPE, head_epochs=0))
     train(scratch, None, tmp_path / "out", Watcher())
@@ -178,9 +176,7 @@ def test_a_start_from_chance_needs_no_checkpoint(plan, tmp_path, monkeypatch, ti
 
 
 @pytest.mark.parametrize("after", [1, 3, 4, 8])
-def test_a_run_that_is_stopped_says_how_to_go_on_and_ends_as_if_it_had_not(
-    plan, start, tmp_path, after
-):
+def test_a_stopped_run_says_how_to_resume_and_gives_the_same_weights(plan, start, tmp_path, after):
     train(plan, start, tmp_path / "whole", Watcher())
     out = tmp_path / "out"
     with pytest.raises(StoppedError, match=f"after step {after} of 9; .*--resume"):
@@ -197,8 +193,8 @@ def test_a_run_that_is_stopped_says_how_to_go_on_and_ends_as_if_it_had_not(
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_at_any_moment_ends_as_if_it_had_not(plan, photos, tmp_path):
-    """The real command, and SIGKILL at moments of its own choosing."""
+def test_a_killed_run_can_be_resumed_with_the_same_weights(plan, photos, tmp_path):
+    """The real command, killed with SIGKILL at several moments."""
     recipe = ["--learning-rate", "0.003", "--epochs", "4", "--batch-size", "4", "--set",
               "workers=0", "--set", "mixup=0.2"]  # fmt: skip
     common = ["--data", str(photos), "--weights", plan.weights, "--image-size", "32",
@@ -234,7 +230,7 @@ def test_a_run_that_is_killed_at_any_moment_ends_as_if_it_had_not(plan, photos, 
     whole.stderr.close()
 
 
-def test_an_unfinished_run_is_not_overwritten_and_a_finished_one_is_over(plan, start, tmp_path):
+def test_neither_an_unfinished_nor_a_finished_run_is_overwritten(plan, start, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(StoppedError):
         train(plan, start, out, Told(stop_after=1))
@@ -247,14 +243,14 @@ def test_an_unfinished_run_is_not_overwritten_and_a_finished_one_is_over(plan, s
         train(plan, start, out, Watcher())
 
 
-def test_a_run_under_a_bundled_name_could_never_be_opened_by_it(plan, start, tmp_path, monkeypatch):
+def test_a_run_with_the_name_of_a_bundled_checkpoint_is_refused(plan, start, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match="'flowers' is the name of a bundled checkpoint"):
         train(plan, start, Path("flowers"), Watcher())
     assert not Path("flowers").exists()
 
 
-def test_going_on_without_a_run_or_with_other_photos_is_refused(plan, start, photos, tmp_path):
+def test_resuming_without_a_run_or_with_other_photos_is_refused(plan, start, photos, tmp_path):
     with pytest.raises(DataError, match="contains no run to resume"):
         RunFolder(tmp_path / "nothing").plan()
     with pytest.raises(StoppedError):
@@ -265,7 +261,7 @@ def test_going_on_without_a_run_or_with_other_photos_is_refused(plan, start, pho
         train(plan, start, tmp_path / "out", Watcher(), resume=True)
 
 
-def test_a_run_that_was_killed_at_its_very_end_is_finished_by_going_on(plan, start, tmp_path):
+def test_a_run_killed_at_its_end_is_finished_by_resuming(plan, start, tmp_path):
     out = tmp_path / "out"
     last = train(plan, start, out, Watcher())
     folder = RunFolder(out)
@@ -285,7 +281,7 @@ def test_a_run_that_was_killed_at_its_very_end_is_finished_by_going_on(plan, sta
     assert torch.equal(weights(out), written)
 
 
-def test_other_numbers_of_processes_are_refused(plan, start, tmp_path):
+def test_another_number_of_processes_is_refused(plan, start, tmp_path):
     out = tmp_path / "out"
     with pytest.raises(StoppedError):
         train(plan, start, out, Told(stop_after=2))
@@ -295,14 +291,14 @@ def test_other_numbers_of_processes_are_refused(plan, start, tmp_path):
         train(plan, start, out, Watcher(), resume=True)
 
 
-def test_nobodys_checkpoint_is_written_over(plan, start, our_checkpoint):
+def test_an_existing_checkpoint_is_not_overwritten(plan, start, our_checkpoint):
     before = weights(our_checkpoint)
     with pytest.raises(DataError, match="a checkpoint that was not made by this command"):
         train(plan, start, our_checkpoint, Watcher())
     assert torch.equal(weights(our_checkpoint), before)
 
 
-def test_a_place_that_cannot_be_written_to_is_refused(plan, start, photo_file):
+def test_an_unwritable_folder_is_refused(plan, start, photo_file):
     with pytest.raises(OutputError, match="cannot be written to"):
         train(plan, start, photo_file / "out", Watcher())
 
@@ -321,8 +317,8 @@ def test_photos_are_reported_before_training_begins(plan, start, photos, tmp_pat
     assert "red/00.png" not in summary["held_out_photos"]
 
 
-def test_copies_across_the_split_are_written_down_pair_by_pair(plan, start, photos, tmp_path):
-    """A photo of one plain colour looks like any other."""
+def test_duplicates_across_the_split_are_recorded_in_pairs(plan, start, photos, tmp_path):
+    """Photos of uniform color have the same hash."""
     train(plan, start, tmp_path / "out", Watcher())
     summary = json.loads((tmp_path / "out" / SUMMARY).read_text(encoding="utf-8"))
     pairs = summary["duplicate_photos"]
@@ -335,7 +331,7 @@ def test_copies_across_the_split_are_written_down_pair_by_pair(plan, start, phot
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_a_run_with_an_unreadable_photo_goes_on_with_the_same_split(
+def test_a_run_with_an_unreadable_photo_resumes_with_the_same_split(
     plan, start, photos, tmp_path, number
 ):
     (photos / "red" / f"{number:02}.png").write_bytes(b"no photo")
@@ -349,7 +345,7 @@ def test_a_run_with_an_unreadable_photo_goes_on_with_the_same_split(
     assert summary["photos"]["classes"] == {"blue": 16, "red": 15}
 
 
-def test_what_cannot_be_fine_tuned_is_refused_before_any_photo_is_opened(plan, tmp_path, start):
+def test_an_unsupported_start_is_refused_before_any_photo_is_opened(plan, tmp_path, start):
     mean = replace(start.config, class_token=False, pooling="mean")
     told = Told()
     with pytest.raises(UnsupportedError, match="start from a ViT, DeiT or DINOv2 with a class"):

@@ -1,4 +1,4 @@
-"""Every parameter learns at its own pace, and the pace follows the plan."""
+"""Layer-wise learning rates and their schedule."""
 
 import math
 from dataclasses import replace
@@ -36,7 +36,7 @@ def settings(tiny_config):
     return {name: by_id[id(parameter)] for name, parameter in model.named_parameters()}
 
 
-def test_each_block_learns_half_as_fast_as_the_next(settings):
+def test_each_block_has_half_the_learning_rate_of_the_next(settings):
     """Three blocks at decay ½: 1 for the last, ½, ¼, and ⅛ for what stands before them."""
     expected = {
         "head": 3.0,

@@ -1,4 +1,4 @@
-"""The pictures of scores: every number is in its place."""
+"""Evaluation figures: every number is at the right position."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def texts(axes):
     return {(text.get_position(), text.get_text()) for text in axes.texts}
 
 
-def test_counts_stand_in_the_row_of_the_truth_and_the_column_of_the_answer():
+def test_counts_are_in_the_row_of_the_true_and_the_column_of_the_predicted_class():
     figure = draw_confusion(("daisy", "a $1 rose_2"), torch.tensor([[8, 2], [0, 5]]))
     axes = figure.axes[0]
     assert texts(axes) == {((0, 0), "8"), ((1, 0), "2"), ((1, 1), "5")}
@@ -45,7 +45,7 @@ def test_many_classes_are_still_a_picture(classes):
     figure.canvas.draw()
 
 
-def test_bars_are_as_high_as_the_share_of_right_answers():
+def test_bars_are_as_high_as_the_accuracy():
     bins = (Bin(0.4, 0.6, 7, 0.55, 0.25), Bin(0.8, 1.0, 30, 0.9, 1.0))
     figure = draw_reliability([Panel("before", bins), Panel("after", bins[:1])])
     before, after = figure.axes
@@ -61,7 +61,7 @@ def test_bars_are_as_high_as_the_share_of_right_answers():
 
 
 @pytest.mark.parametrize("count", [1, 4, 5])
-def test_every_photo_is_on_the_contact_sheet_with_its_words(count):
+def test_every_photo_is_on_the_contact_sheet_with_its_text(count):
     tiles = [Tile(Image.new("RGB", (30, 20), (n, 0, 0)), f"is $a_{n}$") for n in range(count)]
     figure = draw_contact_sheet("worst", tiles)
     assert [axes.get_xlabel() for axes in figure.axes] == [tile.words for tile in tiles]

@@ -1,4 +1,4 @@
-"""The temperature, against a brute-force grid, closed forms and planted miscalibration."""
+"""The temperature, compared with a grid search, closed forms and planted miscalibration."""
 
 import math
 
@@ -18,7 +18,7 @@ from vit_demo.evaluation.temperature import (
 
 
 def honest(photos, classes=5, seed=0):
-    """Logits whose softmax is the truth itself: classes are drawn from it."""
+    """Calibrated logits: the classes are drawn from their softmax."""
     generator = torch.Generator().manual_seed(seed)
     logits = 2 * torch.randn(photos, classes, generator=generator, dtype=torch.float64)
     truth = torch.multinomial(logits.softmax(dim=-1), 1, generator=generator)[:, 0]
@@ -37,7 +37,7 @@ def test_two_classes_in_closed_form():
 
 
 @pytest.mark.parametrize("scale", [0.3, 1.0, 3.0])
-def test_no_temperature_on_a_fine_grid_is_likelier(scale):
+def test_no_temperature_on_a_fine_grid_has_a_lower_loss(scale):
     logits, truth = honest(300)
     logits = scale * logits
     found = fit_temperature(logits, truth)
@@ -48,7 +48,7 @@ def test_no_temperature_on_a_fine_grid_is_likelier(scale):
     assert found == pytest.approx(best, rel=float(grid[1] / grid[0]) - 1)
 
 
-def test_logits_thrice_too_large_are_found_and_undone():
+def test_logits_three_times_too_large_get_a_temperature_of_three():
     logits, truth = honest(4000)
     found = fit_temperature(3 * logits, truth)
     assert found == pytest.approx(3 * fit_temperature(logits, truth))
@@ -61,19 +61,19 @@ def test_logits_thrice_too_large_are_found_and_undone():
     assert after.loss == pytest.approx(loss(logits, truth, 1), abs=0.005)
 
 
-def test_it_changes_no_answer():
+def test_it_changes_no_predicted_class():
     logits, truth = honest(200)
     assert torch.equal(cross_fitted(logits, truth, folds(200)).argmax(-1), logits.argmax(-1))
 
 
-def test_where_every_photo_is_named_rightly_there_is_none():
-    """Colder is always better, so no number would be the photos' own."""
+def test_there_is_none_if_all_predictions_are_correct():
+    """A lower temperature is always better, so there is no minimum."""
     logits = torch.randn(30, 4, dtype=torch.float64)
     assert fit_temperature(logits, logits.argmax(dim=-1)) is None
     assert fit_temperature(100 * logits, logits.argmax(dim=-1)) is None
 
 
-def test_where_the_names_are_worse_than_chance_there_is_none():
+def test_there_is_none_if_predictions_are_worse_than_chance():
     logits = torch.randn(30, 4, dtype=torch.float64)
     assert fit_temperature(logits, logits.argmin(dim=-1)) is None
 
@@ -88,7 +88,7 @@ def test_every_photo_is_in_one_fold(photos):
     assert all(torch.equal(a, b) for a, b in zip(parts, folds(photos), strict=True))
 
 
-def test_a_photo_is_judged_by_the_others_alone():
+def test_a_photo_is_scored_with_the_temperature_of_the_other_folds():
     """Whatever the photos of a fold say, the temperature they get is that of the rest."""
     logits, truth = honest(100)
     parts = folds(100)
@@ -101,7 +101,7 @@ def test_a_photo_is_judged_by_the_others_alone():
     torch.testing.assert_close(cross_fitted(logits, turned, parts)[held], expected)
 
 
-def test_judged_fairly_is_no_better_than_judged_by_its_own():
+def test_cross_fitted_loss_is_not_lower_than_the_fitted_loss():
     logits, truth = honest(60, seed=2)
     own = loss(logits, truth, fit_temperature(logits, truth))
     fair = reliability(cross_fitted(logits, truth, folds(60)), truth).loss
@@ -109,7 +109,7 @@ def test_judged_fairly_is_no_better_than_judged_by_its_own():
 
 
 @pytest.mark.parametrize("photos", [6, 9, 24])
-def test_folds_of_unequal_sizes_will_do(photos):
+def test_folds_may_have_different_sizes(photos):
     logits, truth = honest(photos)
     scored = cross_fitted(logits, truth, folds(photos))
     torch.testing.assert_close(scored.exp().sum(dim=-1), torch.ones(photos, dtype=torch.float64))
@@ -121,7 +121,7 @@ def test_one_photo_keeps_its_logits():
     torch.testing.assert_close(kept, logits.double().log_softmax(dim=-1))
 
 
-def test_the_threshold_leaves_nineteen_in_twenty_of_the_right_ones():
+def test_the_threshold_keeps_95_percent_of_the_correct_predictions():
     """Confidences of the right ones from 0.60 to 0.80 in steps of 0.01: the second lowest."""
     confidence = torch.linspace(0.60, 0.80, 21, dtype=torch.float64)
     logits = torch.stack([confidence.log(), (1 - confidence).log()], dim=-1)
@@ -140,5 +140,5 @@ def test_the_threshold_is_on_the_calibrated_scale():
     )
 
 
-def test_without_a_right_answer_there_is_no_threshold():
+def test_there_is_no_threshold_without_a_correct_prediction():
     assert unsure_threshold(torch.tensor([[1.0, 0.0]]), torch.tensor([1]), 1.0) is None

@@ -151,14 +151,11 @@ def test_rollout_sums_to_one(tmp_path, name):
     torch.testing.assert_close(rollout.sum(dim=(1, 2)), torch.ones(2))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name
-        for name in ARCHITECTURES
-        if not name.startswith(("swin", "mobile", "eva02", "vit_s", "vit_pe"))
-    ],
-)
+# What no tensor and no name shows of these: windows, and that a mean is read without its norm.
+STATED = ("swin", "mobile", "beit_base_patch16_224, a rectangle")
+
+
+@pytest.mark.parametrize("name", [name for name in ARCHITECTURES if not name.startswith(STATED)])
 def test_what_a_config_leaves_out_is_inferred(tmp_path, photo_file, name):
     """Old files have no arguments, and the entries of pretrained_cfg beside the architecture."""
     # Heads are not to be seen in any tensor: these have as many as the names promise.

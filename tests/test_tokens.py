@@ -1,4 +1,4 @@
-"""The command `tokens` and its pictures: similar patches, colors, and the head after each layer."""
+"""The command `tokens` and its pictures: similar patches, colors, and the depth lens."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from vit_demo.figures.tokens import MARK, draw_depth_lens, mark_patch
 
 @pytest.fixture
 def ask(run, our_checkpoint, photo_file):
-    """Ask about the photo; what is printed, of a run that ends well."""
+    """Run the command on the photo; its output, after checking that it succeeds."""
 
     def ask(*options):
         status, out, err = run("tokens", photo_file, "--checkpoint", our_checkpoint, *options)
@@ -38,7 +38,7 @@ def second(tmp_path, noise_photo):
     return path
 
 
-def test_similarity_counts_from_one_and_is_what_python_says(ask, traced):
+def test_similarity_is_numbered_from_one_and_equals_the_result_in_python(ask, traced):
     content = json.loads(ask("--like", "2,4", "--layer", "2", "--json"))
     assert content["view"] == "similarity"
     assert (content["patch"], content["layer"], content["grid"]) == ([2, 4], 2, [4, 4])
@@ -62,7 +62,7 @@ def test_a_second_photo_is_compared(ask, our_checkpoint, photo_file, second):
     assert content["box"] == list(other.prepared.grid_box(other.traced.grid, 8))
 
 
-def test_colors_and_lens_are_what_python_says(ask, traced):
+def test_colors_and_lens_equal_the_results_in_python(ask, traced):
     content = json.loads(ask("--colors", "--json"))
     assert content["colors"] == token_colors(traced)[0].tolist()
     content = json.loads(ask("--lens", "--json"))
@@ -107,7 +107,7 @@ def test_every_view_is_written_as_a_picture_and_as_numbers(ask, tmp_path, view):
         (("--colors", "--out", "x.gif"), "no suffix of a supported format"),
     ],
 )
-def test_what_cannot_be_shown_is_refused_in_one_line(
+def test_impossible_requests_are_refused_in_one_line(
     run, our_checkpoint, photo_file, options, message
 ):
     status, out, err = run("tokens", photo_file, "--checkpoint", our_checkpoint, *options)
@@ -116,7 +116,7 @@ def test_what_cannot_be_shown_is_refused_in_one_line(
     assert err.count("\n") == 1
 
 
-def test_the_frame_lies_round_the_patch():
+def test_the_frame_is_around_the_patch():
     photo = Image.new("RGB", (200, 120))
     marked = np.asarray(mark_patch(photo, (20.0, 0.0, 180.0, 120.0), (3, 4), (1, 2)))
     rows, cols = np.nonzero((marked == MARK).all(axis=-1))
@@ -124,7 +124,7 @@ def test_the_frame_lies_round_the_patch():
     assert np.asarray(photo).max() == 0
 
 
-def test_layers_that_answer_the_same_are_grey_and_labels_are_text():
+def test_layers_independent_of_the_photo_are_gray_and_labels_are_plain_text():
     probabilities = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]])
     figure = draw_depth_lens((1, 2, 3), ("$a$", "b"), probabilities, (False, True, True), "t", "c")
     (axes,) = figure.axes

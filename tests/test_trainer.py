@@ -1,4 +1,4 @@
-"""Fine-tuning: a tiny problem solved to the end, in stages, from any point on, by any number."""
+"""Fine-tuning on a tiny problem: convergence, stages, resuming, several processes."""
 
 import math
 import os
@@ -37,7 +37,7 @@ FULL = replace(
 
 @pytest.fixture
 def colours(tmp_path):
-    """Reddish and bluish photos, sixteen of each: 24 to learn from, three batches of eight."""
+    """Sixteen reddish and sixteen bluish photos: 24 for training, three batches of eight."""
     for label, colour in (("blue", (40, 60, 200)), ("red", (200, 60, 40))):
         (tmp_path / label).mkdir()
         for number in range(16):
@@ -59,7 +59,7 @@ def fresh(tiny_config):
 
 @pytest.fixture
 def trainer(colours, fresh):
-    """A trainer that stands at its beginning."""
+    """A trainer before its first step."""
 
     def make(recipe=QUICK, model=None, photos=colours, world=None):
         return Trainer(model or fresh(), *photos, PREPROCESSING, recipe, world)
@@ -76,7 +76,7 @@ def accuracy(model, samples):
     return right / len(samples)
 
 
-def test_two_epochs_tell_red_from_blue(trainer, colours, fresh):
+def test_two_epochs_separate_red_from_blue(trainer, colours, fresh):
     everything = colours[0] + colours[1]
     assert accuracy(fresh(), everything) < 1
     training = trainer()
@@ -84,7 +84,7 @@ def test_two_epochs_tell_red_from_blue(trainer, colours, fresh):
     assert accuracy(training.result, everything) == 1
 
 
-def test_every_step_is_reported_and_every_epoch_says_its_score(trainer):
+def test_every_step_is_reported_and_every_epoch_has_a_score(trainer):
     steps = list(trainer())
     assert [(s.step, s.epoch, s.stage) for s in steps] == [
         (1, 1, "all"), (2, 1, "all"), (3, 1, "all"), (4, 2, "all"), (5, 2, "all"), (6, 2, "all"),
@@ -100,7 +100,7 @@ def test_an_epochs_loss_is_the_mean_of_its_steps(trainer, monkeypatch):
     assert [step.loss for step in trainer()] == [1.0, 2.0, 3.0, 3.0, 3.0, 3.0]
 
 
-def test_first_the_head_alone_learns_and_then_all(trainer):
+def test_first_only_the_head_is_trained_and_then_everything(trainer):
     training = trainer(replace(QUICK, head_epochs=1, epochs=1))
     before = {name: value.clone() for name, value in training.model.state_dict().items()}
 
@@ -130,7 +130,7 @@ def test_the_same_seed_gives_the_same_weights(trainer, workers):
     assert not torch.equal(ends[0], ends[2])
 
 
-def test_training_leaves_the_callers_chance_alone(trainer):
+def test_training_does_not_change_the_callers_random_state(trainer):
     training = trainer(FULL)
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -140,8 +140,8 @@ def test_training_leaves_the_callers_chance_alone(trainer):
 
 
 @pytest.mark.parametrize("broken_off", range(1, 9))
-def test_a_run_that_goes_on_ends_as_if_it_had_never_stopped(trainer, fresh, broken_off):
-    """Nine steps, of which three train the head; broken off after each of them."""
+def test_a_resumed_run_gives_the_same_weights_as_an_uninterrupted_one(trainer, fresh, broken_off):
+    """Nine steps, of which three train the head; interrupted after each of them."""
     model = {"drop_path": 0.3, "patch_dropout": 0.3, "dropout": 0.1}
     whole = trainer(FULL, fresh(**model))
     reports = list(whole)
@@ -156,7 +156,7 @@ def test_a_run_that_goes_on_ends_as_if_it_had_never_stopped(trainer, fresh, brok
     assert torch.equal(flat(second.model), flat(whole.model))
 
 
-def test_the_running_mean_is_what_is_scored_and_written(trainer):
+def test_the_moving_average_is_evaluated_and_saved(trainer):
     training = trainer(replace(QUICK, ema_decay=0.9))
     seen = [flat(training.model)]
     mean = seen[0]
@@ -170,7 +170,7 @@ def test_the_running_mean_is_what_is_scored_and_written(trainer):
             assert (step.score.accuracy, step.score.loss) == (right / count, loss / count)
 
 
-def test_without_a_running_mean_the_weights_are_written(trainer):
+def test_without_a_moving_average_the_weights_are_saved(trainer):
     training = trainer(replace(QUICK, ema_decay=0.0))
     list(training)
     assert training.result is training.model
@@ -180,12 +180,12 @@ def test_fewer_photos_than_a_batch_still_train(trainer):
     assert list(trainer(replace(QUICK, epochs=1, batch_size=64)))[-1].step == 1
 
 
-def test_the_rest_of_a_batch_is_left_for_another_epoch(trainer):
+def test_an_incomplete_batch_is_dropped(trainer):
     assert list(trainer(replace(QUICK, epochs=1, batch_size=10)))[-1].steps == 2
 
 
-def test_a_frozen_backbone_is_read_as_in_use(trainer, fresh):
-    """While the head alone learns nothing is left out by chance or mixed; afterwards it is."""
+def test_a_frozen_backbone_runs_in_eval_mode(trainer, fresh):
+    """While only the head is trained, there is no dropout and no mixing; afterwards there is."""
     plain, left_out, attn_output = (
         list(trainer(replace(QUICK, head_epochs=1, **recipe), fresh(**model)))
         for recipe, model in (
@@ -214,7 +214,7 @@ def test_dropout_acts_while_training_and_not_while_scoring(trainer, monkeypatch)
 
 
 def test_every_step_starts_from_a_clean_gradient_and_clips_it(trainer, colours, monkeypatch):
-    """The gradient that the optimiser sees is that of its own batch, of norm one at the most."""
+    """The optimizer gets the gradient of its own batch, with a norm of at most one."""
     norms = []
     step = torch.optim.AdamW.step
 
@@ -247,7 +247,7 @@ def test_the_learning_rate_follows_the_schedule_of_each_stage(trainer):
 
 
 def test_the_loss_is_smoothed_as_the_recipe_says(trainer, fresh, colours):
-    """A head of zeros is undecided: ln 2 with or without; a sure one pays for being sure."""
+    """A head of zeros has the loss ln 2 either way; smoothing increases a confident head's loss."""
     one_red = ([sample for sample in colours[0] if sample[1] == 1][:1], colours[1])
     losses = []
     for smoothing in (0.0, 0.1):
@@ -261,14 +261,14 @@ def test_the_loss_is_smoothed_as_the_recipe_says(trainer, fresh, colours):
     assert losses == pytest.approx([sure, 0.95 * sure + 0.05 * unsure], abs=1e-5)
 
 
-def test_bfloat16_learns_too_and_leaves_float32_weights(trainer):
+def test_bfloat16_training_works_and_keeps_float32_weights(trainer):
     training = trainer(replace(QUICK, bfloat16=True))
     assert list(training)[-1].score.accuracy == 1
     assert {parameter.dtype for parameter in training.model.parameters()} == {torch.float32}
 
 
-def test_the_score_is_the_share_named_correctly_and_the_mean_loss(fresh, colours):
-    """A head that always says class 1 is right on exactly the photos of class 1."""
+def test_the_score_is_the_accuracy_and_the_mean_loss(fresh, colours):
+    """A head that always predicts class 1 is correct on exactly the photos of class 1."""
     _, held_out = colours
     model = fresh()
     with torch.no_grad():
@@ -285,7 +285,7 @@ def test_the_score_is_the_share_named_correctly_and_the_mean_loss(fresh, colours
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_answers_that_are_not_finite_are_not_scored(fresh, colours, value):
+def test_non_finite_logits_are_refused(fresh, colours, value):
     model = fresh()
     with torch.no_grad():
         model.head.bias.fill_(value)
@@ -308,7 +308,7 @@ def test_held_out_photos_are_never_augmented(trainer, colours, monkeypatch):
     assert seen == [mine] * len(colours[0])
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(trainer):
+def test_a_batch_that_cannot_be_divided_is_refused(trainer):
     with pytest.raises(DataError, match="batch of 8 cannot be divided evenly among 3 processes"):
         trainer(world=DistributedContext(rank=0, size=3))
 
@@ -343,7 +343,7 @@ with joined() as world:
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_learns(colours, tmp_path):
+def test_two_processes_give_the_same_weights_as_one(colours, tmp_path):
     """The genuine torchrun, two processes on the CPU (gloo), each with half of every batch."""
     tests = Path(__file__).parent
     results = []

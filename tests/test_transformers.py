@@ -114,9 +114,9 @@ FAMILIES: dict[str, tuple[str, dict[str, Any], str]] = {
         {**MOBILE_V2, "width_multiplier": 0.4, "image_size": 72, "ffn_multiplier": 3},
         "MobileViT",
     ),
-    "MobileViT V2, patches of four": (
+    "MobileViT V2, narrower residuals": (
         "MobileViTV2ForImageClassification",
-        {**MOBILE_V2, "patch_size": 4, "image_size": 256, "expand_ratio": 1.5},
+        {**MOBILE_V2, "image_size": 96, "expand_ratio": 1.5, "hidden_act": "silu"},
         "MobileViT",
     ),
     "MobileViT": ("MobileViTForImageClassification", {**MOBILE, "num_labels": 5}, "MobileViT"),

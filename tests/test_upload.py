@@ -69,7 +69,7 @@ def test_what_is_published_comes_back_with_the_same_logits(publish, driver, hub,
     assert len(set(own["logits"])) == 5
 
 
-def test_it_is_one_commit_of_what_belongs_to_the_checkpoint(publish, hub, folder):
+def test_it_is_one_commit_with_the_files_of_the_checkpoint(publish, hub, folder):
     done = publish()
     there = hub.repos[f"{OWNER}/flowers"]
     assert there.commits == [sorted(done["files"])]
@@ -83,7 +83,7 @@ def test_it_is_one_commit_of_what_belongs_to_the_checkpoint(publish, hub, folder
     assert not there.private
 
 
-def test_a_private_one_is_seen_by_its_owner_alone(publish, driver, hub, tmp_path):
+def test_a_private_repository_is_visible_only_to_its_owner(publish, driver, hub, tmp_path):
     assert "commit" in publish(private=True)
     there = hub.repos[f"{OWNER}/flowers"]
     assert there.private
@@ -92,7 +92,7 @@ def test_a_private_one_is_seen_by_its_owner_alone(publish, driver, hub, tmp_path
     assert "logits" in driver.calls(hub.endpoint, tmp_path, call, **LOGGED_IN)[0]
 
 
-def test_published_again_only_what_has_changed_is_sent(publish, hub, folder):
+def test_publishing_again_sends_only_changed_files(publish, hub, folder):
     first = publish()
     assert publish()["commit"] == first["commit"]
     (folder / "README.md").write_text(CARD + "Better.\n")
@@ -104,7 +104,7 @@ def test_published_again_only_what_has_changed_is_sent(publish, hub, folder):
     assert len(uploads) == 1
 
 
-def test_the_command_says_the_address_and_the_commit(hub, folder, tmp_path):
+def test_the_command_prints_the_address_and_the_commit(hub, folder, tmp_path):
     command = [sys.executable, "-m", "vit_demo", "publish", str(folder), f"{OWNER}/flowers"]
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "HF_ENDPOINT": hub.endpoint}
     run = {"capture_output": True, "text": True, "cwd": Path(__file__).parents[1], "check": False}
@@ -129,29 +129,29 @@ def test_a_token_that_was_stored_by_logging_in_is_used(publish, hub, tmp_path):
 # Refused, in a sentence
 
 
-def test_without_a_token_nothing_is_asked(publish, hub):
+def test_without_a_token_no_request_is_sent(publish, hub):
     one_sentence(publish(env={}), "AccessError", "no access token", "hf auth login", "HF_TOKEN")
     assert hub.log == []
 
 
-def test_a_refused_token_is_said_to_be(publish):
+def test_a_refused_token_is_reported(publish):
     result = publish(env=LOGGED_IN | {"HF_TOKEN": "hf_old"})
     one_sentence(result, "AccessError", "refuses the access token", "hf auth login")
 
 
-def test_somebody_elses_name_is_refused(publish, hub):
+def test_the_name_of_another_owner_is_refused(publish, hub):
     one_sentence(publish("bob/flowers"), "AccessError", "may not write", "bob/flowers", "'bob'")
     hub.add("bob/roses", {"config.json": b"{}"})
     one_sentence(publish("bob/roses"), "AccessError", "may not write", "bob/roses")
     assert "bob/flowers" not in hub.repos
 
 
-def test_a_name_that_is_taken_by_another_kind_is_refused(publish, hub):
+def test_a_name_in_use_by_another_repository_type_is_refused(publish, hub):
     hub.taken.add(f"{OWNER}/flowers")
     one_sentence(publish(), "PublishError", "taken", "another kind", "choose another name")
 
 
-def test_a_repository_with_another_kind_of_model_is_left_as_it_is(publish, hub):
+def test_a_repository_with_another_task_is_not_changed(publish, hub):
     there: Repo = hub.add(
         f"{OWNER}/flowers", {"README.md": b"talk"}, pipeline_tag="text-generation"
     )
@@ -160,24 +160,24 @@ def test_a_repository_with_another_kind_of_model_is_left_as_it_is(publish, hub):
 
 
 @pytest.mark.parametrize("name", ["flowers", "https://huggingface.co/ann/flowers", "ann/a b"])
-def test_a_name_that_cannot_be_one_is_refused(publish, hub, name):
+def test_an_invalid_name_is_refused(publish, hub, name):
     one_sentence(publish(name), "CheckpointError", "owner/name")
     assert hub.log == []
 
 
-def test_without_a_network_it_says_so_at_once(publish):
+def test_a_missing_network_is_reported_at_once(publish):
     result = publish(endpoint=f"http://127.0.0.1:{closed_port()}")
     one_sentence(result, "UnreachableError", "refuses connections", "was not published")
     assert result["seconds"] < 10
 
 
-def test_offline_mode_says_so(publish, hub):
+def test_offline_mode_is_reported(publish, hub):
     result = publish(env=LOGGED_IN | {"HF_HUB_OFFLINE": "1"})
     one_sentence(result, "UnreachableError", "HF_HUB_OFFLINE is set", "unset it")
     assert hub.log == []
 
 
-def test_a_hub_in_trouble_is_said_to_be(publish, hub):
+def test_a_server_error_is_reported(publish, hub):
     hub.add(f"{OWNER}/flowers", {}, api_status=500)
     one_sentence(publish(), "UnreachableError", "answered 500", "was not published")
 
@@ -188,13 +188,13 @@ def test_a_card_that_the_hub_refuses_is_refused_before_anything_is_uploaded(publ
     assert hub.blobs == {}
 
 
-def test_an_upload_that_breaks_off_leaves_no_commit(publish, hub):
+def test_an_interrupted_upload_leaves_no_commit(publish, hub):
     hub.upload_status = 403
     one_sentence(publish(), "AccessError", "may not write")
     assert hub.repos[f"{OWNER}/flowers"].commits == []
 
 
-def test_xet_that_is_not_there_is_a_sentence_too(publish, hub):
+def test_an_unavailable_xet_server_is_reported(publish, hub):
     result = publish(env={"HF_TOKEN": GOOD_TOKEN})
     one_sentence(result, "UnreachableError", "broke off", "404", "HF_HUB_DISABLE_XET=1")
     assert hub.repos[f"{OWNER}/flowers"].commits == []
@@ -203,18 +203,18 @@ def test_xet_that_is_not_there_is_a_sentence_too(publish, hub):
 # The folder, before anything else
 
 
-def test_a_whole_folder_passes(folder):
+def test_a_complete_folder_passes(folder):
     assert check_folder(folder)[0] == "README.md"
 
 
 @pytest.mark.parametrize("name", ["README.md", "config.json", "model.safetensors"])
-def test_what_is_needed_is_asked_for(folder, name):
+def test_missing_files_are_reported(folder, name):
     (folder / name).unlink()
     with pytest.raises(PublishError, match=f"has no {name}"):
         check_folder(folder)
 
 
-def test_what_does_not_exist_is_refused(tmp_path):
+def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(PublishError, match="There is no folder"):
         check_folder(tmp_path / "gone")
 
@@ -233,7 +233,7 @@ def test_classes_without_names_are_refused(folder):
         check_folder(folder)
 
 
-def test_an_empty_card_is_no_card(folder):
+def test_an_empty_card_is_refused(folder):
     (folder / "README.md").write_text(" \n")
     with pytest.raises(PublishError, match="is empty"):
         check_folder(folder)

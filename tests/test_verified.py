@@ -1,4 +1,4 @@
-"""A cached file is read through once; afterwards its record answers, until something changes."""
+"""A cached file is hashed once; then its stored result is used until the file changes."""
 
 import os
 from pathlib import Path
@@ -32,7 +32,7 @@ needs_io = pytest.mark.skipif(not IO.exists(), reason="this system does not coun
 
 
 @needs_io
-def test_weights_are_read_through_when_they_arrive_and_not_at_the_second_load(twice, repo):
+def test_weights_are_hashed_after_the_download_and_not_at_the_second_load(twice, repo):
     there = repo(FILES | {"model.safetensors": LARGE})
     first, _ = twice(there)
     second, result = twice(there)
@@ -42,7 +42,7 @@ def test_weights_are_read_through_when_they_arrive_and_not_at_the_second_load(tw
 
 
 @needs_io
-def test_what_another_program_has_fetched_is_read_through_once(twice, repo, tmp_path):
+def test_a_file_downloaded_by_another_program_is_hashed_once(twice, repo, tmp_path):
     there = repo(FILES | {"model.safetensors": LARGE})
     twice(there)
     for record in (tmp_path / "hf" / "assets").rglob("*.json"):
@@ -53,7 +53,7 @@ def test_what_another_program_has_fetched_is_read_through_once(twice, repo, tmp_
 
 @needs_io
 @pytest.mark.parametrize("change", ["the time", "a byte"])
-def test_what_has_changed_is_read_again(twice, repo, change):
+def test_a_changed_file_is_hashed_again(twice, repo, change):
     there = repo(FILES | {"model.safetensors": LARGE})
     path = Path(twice(there)[1]["folder"], "model.safetensors")
     if change == "the time":
@@ -66,7 +66,7 @@ def test_what_has_changed_is_read_again(twice, repo, change):
 
 
 @needs_io
-def test_what_is_known_as_damaged_is_not_read_again(twice, repo):
+def test_a_file_known_as_damaged_is_not_hashed_again(twice, repo):
     there = repo(FILES | {"model.safetensors": LARGE})
     shared = Path(twice(there)[1]["folder"], "model.safetensors")
     shared.write_bytes(b"\1" + LARGE[1:])
@@ -87,7 +87,7 @@ def records(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "{}", '{"intact": true}', '{"intact": "yes"}'])
-def test_a_record_that_says_something_else_does_not_count(records, tmp_path, text):
+def test_a_record_of_another_state_is_ignored(records, tmp_path, text):
     from vit_demo.checkpoints.hub.verified import intact
 
     path = tmp_path / "file"
@@ -99,7 +99,7 @@ def test_a_record_that_says_something_else_does_not_count(records, tmp_path, tex
     assert intact(path, sha256(b"something"))
 
 
-def test_where_no_record_can_be_written_the_file_is_read_each_time(records, tmp_path):
+def test_without_a_writable_record_the_file_is_hashed_each_time(records, tmp_path):
     from vit_demo.checkpoints.hub.verified import intact
 
     path = tmp_path / "file"
@@ -110,7 +110,7 @@ def test_where_no_record_can_be_written_the_file_is_read_each_time(records, tmp_
         assert not intact(path, sha256(b"something else"))
 
 
-def test_what_was_found_damaged_stays_so_where_no_hash_is_known_any_more(records, tmp_path):
+def test_a_damaged_file_stays_damaged_without_a_known_hash(records, tmp_path):
     """Without links (Windows) only the listing says what a file should hold."""
     from vit_demo.checkpoints.hub.verified import intact, known_as_damaged
 

@@ -310,7 +310,6 @@ def test_a_frozen_backbone_leaves_only_the_head_to_learn(name, tiny_config):
         ({"registers": -1}, "registers=-1, but it must be 0 or more"),
         ({"class_token": False}, 'keep it, or choose pooling="mean"'),
         ({"class_token": False, "pooling": "mean", "distilled": True}, "Without a class token"),
-        ({"rms_norm": True, "qk_norm": True}, "do not go together"),
         ({"distilled": True, "pooling": "mean"}, "reads its two tokens"),
         ({"width": 2**70}, "width=.*, but it must lie between 1 and"),
         ({"width": True}, "width=True, but it must be a whole number"),

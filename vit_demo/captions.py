@@ -127,36 +127,36 @@ def title(analysis: Analysis) -> str:
 
 
 def class_bars(predictions: Sequence[Prediction]) -> list[tuple[str, float]]:
-    """Labels and numbers of the classes that a sheet lists."""
-    found = []
+    """Labels and scores of the top classes on a sheet."""
+    bars = []
     for each in predictions[:TOP]:
         number = each.value if each.probability is None else each.probability
         if number is not None:
-            found.append((each.label, number))
-    return found
+            bars.append((each.label, number))
+    return bars
 
 
 def problem_note(analysis: Analysis) -> str:
-    """What the numbers of the listed classes are, where they are no shares of one."""
+    """A note on how to read the scores of the classes, if they are not softmax probabilities."""
     match analysis.checkpoint.model.problem:
         case "multi_label" if len(analysis.predictions) == 1:
-            return "One class, which is there or not: its probability is the sigmoid of its logit."
+            return "One class, present or not: its probability is the sigmoid of its logit."
         case "multi_label":
-            return "Every class has a probability of its own (sigmoid); they do not sum to one."
+            return "Each class has its own probability (sigmoid); they do not sum to one."
         case "regression":
-            return "Regression: the model gives a number, and no probability."
+            return "Regression: the model predicts a value, not a probability."
     return ""
 
 
 def in_percent(analysis: Analysis) -> bool:
-    """Whether a map's values are written as percentages: numbers of a regression are not."""
+    """Whether a map's values are percentages; differences of a regression's values are not."""
     method = METHODS[analysis.method]
     number = analysis.checkpoint.model.problem == "regression" and not method.follows_flows
     return method.percent and not (number and method.signed)
 
 
 def unit(analysis: Analysis) -> str:
-    """What the colour bar measures."""
+    """What the color bar measures."""
     rows, cols = analysis.grid
     measure = METHODS[analysis.method].unit
     if analysis.checkpoint.model.problem == "regression":
@@ -293,7 +293,7 @@ def source_of(checkpoint: Checkpoint | CheckpointInfo) -> str:
 
 
 def reading_notes(checkpoint: Checkpoint | CheckpointInfo) -> tuple[str, ...]:
-    """What to know of how a checkpoint's files were read; none where they say everything."""
+    """Notes on what had to be guessed or was overridden when a checkpoint was loaded."""
     how = checkpoint.preprocessing.words
     match checkpoint.preprocessing_source:
         case "guess":

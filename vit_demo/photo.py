@@ -138,7 +138,7 @@ def _check_regular(path: Path, mode: int) -> None:
 def _from_array(array: np.ndarray) -> Image.Image:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:  # noqa: PLR2004
         raise PhotoError(
-            f"The array has shape {array.shape} and dtype {array.dtype}; "
+            f"The array has the shape {array.shape} and the dtype {array.dtype}; "
             "pass one with shape (height, width, 3) and dtype uint8."
         )
     _check_size((array.shape[1], array.shape[0]), "The array", MAX_PIXELS)

@@ -232,7 +232,7 @@ class Preprocessing:
 
 
 def _listed(values: tuple[float, float, float]) -> str:
-    """One number where all three are the same."""
+    """The values as text; a single one if all three are equal."""
     return " ".join(f"{value:g}" for value in dict.fromkeys(values))
 
 

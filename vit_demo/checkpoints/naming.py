@@ -43,10 +43,10 @@ def join_qkv(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def join_apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Query, key and value in one, whichever way a file has them apart.
+    """Join query, key and value to `attn.qkv`, from all names that libraries give them.
 
-    A part without a bias beside others with one gets zeros. Heads that share keys and values, as
-    their number of rows shows, get a copy each.
+    A missing bias becomes zeros if another part has one. If heads share keys and values, which
+    the number of rows shows, each head gets a copy.
     """
     named = dict(tensors)
     for start, part in zip("qkv", QKV, strict=True):
@@ -63,7 +63,7 @@ def join_apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _complete_biases(named: dict[str, Tensor], stem: str) -> None:
-    """Biases for all three parts of one block or for none, and as many keys as queries."""
+    """Add missing biases of one block, and repeat shared keys and values."""
     parts = [f"{stem}.attn.{part}." for part in QKV]
     biases = [named.get(f"{part}bias") for part in parts]
     there = next((bias for bias in biases if bias is not None), None)
@@ -86,7 +86,7 @@ def _complete_biases(named: dict[str, Tensor], stem: str) -> None:
 
 
 def _for_each_head(shared: Tensor, rows: int, width: Tensor | None) -> Tensor:
-    """Keys or values of a few heads, as often as the heads that read them."""
+    """Repeat keys or values that several heads share."""
     if len(shared) == rows or width is None or len(shared) % len(width) or rows % len(shared):
         return shared
     apart = shared.reshape(len(shared) // len(width), len(width), *shared.shape[1:])

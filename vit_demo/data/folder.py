@@ -16,7 +16,7 @@ SUFFIXES = {
 # there are several held-out parts, the first in this order is used.
 TRAINING_NAMES = ("train", "training")
 HELD_OUT_NAMES = ("val", "valid", "validation", "dev", "eval", "evaluation", "test", "testing")
-BEHIND_A_NAME = re.compile(r"[ _-]?(set|data|images|photos)$")
+SPLIT_SUFFIX = re.compile(r"[ _-]?(set|data|images|photos)$")
 
 FEWEST_CLASSES = 2
 
@@ -120,7 +120,7 @@ def parts(data: Path, leave_out: str | None = None) -> tuple[PhotoFolder, ...]:
 
 
 def _pair(data: Path) -> tuple[Path, Path] | None:
-    """The part to learn from and the one that is held out, if the names of both are there."""
+    """The training part and the held-out part, if there are folders with both names."""
     if not data.is_dir():
         return None
     training, held_out = (
@@ -129,24 +129,24 @@ def _pair(data: Path) -> tuple[Path, Path] | None:
     )
     if not training or not held_out:
         return None
-    alike = [path for path in held_out if split_name(path.name) == split_name(held_out[0].name)]
-    for several in (training, alike):
-        if len(several) > 1:
-            names = " and ".join(f"'{path.name}'" for path in several)
+    first = [path for path in held_out if split_name(path.name) == split_name(held_out[0].name)]
+    for same in (training, first):
+        if len(same) > 1:
+            names = " and ".join(f"'{path.name}'" for path in same)
             raise DataError(
-                f"'{data}' holds {names}, which mean the same part; put their photos together."
+                f"'{data}' contains {names}, which name the same part; merge these folders."
             )
     return training[0], held_out[0]
 
 
 def split_name(name: str) -> str | None:
-    """The part of a split that a folder's name means, in small letters; None for any other."""
-    plain = BEHIND_A_NAME.sub("", name.casefold().strip())
+    """The part of a split that a folder name stands for, in lower case; None for other names."""
+    plain = SPLIT_SUFFIX.sub("", name.casefold().strip())
     return plain if plain in (*TRAINING_NAMES, *HELD_OUT_NAMES) else None
 
 
 def _sub_folders(folder: Path) -> list[Path]:
-    """In order, but for what a leading dot hides."""
+    """The sub-folders, sorted; hidden ones are skipped."""
     return [
         child
         for child in sorted(folder.iterdir())
@@ -155,31 +155,31 @@ def _sub_folders(folder: Path) -> list[Path]:
 
 
 def _check_classes(folder: Path, found: Mapping[str, list[Path]]) -> None:
-    """Raise DataError where sub-folders with photos are parts of a split, or hold the classes."""
+    """Raise DataError if the sub-folders are parts of a split, or contain the class folders."""
     with_photos = [name for name, paths in found.items() if paths]
     if not with_photos:
         return
     listed = _listed(with_photos)
     if all(split_name(name) for name in with_photos):
         raise DataError(
-            f"'{folder}' holds {listed}, which are parts of a split and no classes; name one of "
-            f"them, such as '{folder / with_photos[0]}', or give it a part to learn from "
-            f"({', '.join(TRAINING_NAMES)}) and one that is held out ({', '.join(HELD_OUT_NAMES)})."
+            f"'{folder}' contains {listed}, which are parts of a split and not classes; name one "
+            f"of them, such as '{folder / with_photos[0]}', or add a training part "
+            f"({', '.join(TRAINING_NAMES)}) and a held-out part ({', '.join(HELD_OUT_NAMES)})."
         )
     nested = {name: _nested(folder / name, found[name]) for name in with_photos}
     if all(nested.values()):
         first = with_photos[0]
         raise DataError(
-            f"'{folder}' holds {listed}, and all photos of each lie in sub-folders, as in "
-            f"'{first}': {_listed(nested[first])}. Where the classes are is not clear: name the "
-            f"folder that holds them, such as '{folder / first}', or put the photos of each class "
-            "directly into a sub-folder of its name. A split has the names "
+            f"'{folder}' contains {listed}, and all photos are in sub-folders of these, as in "
+            f"'{first}': {_listed(nested[first])}. So it is not clear which folders are the "
+            f"classes: name the folder that contains them, such as '{folder / first}', or put the "
+            "photos of each class directly into a sub-folder with its name. A split has the names "
             f"{', '.join(TRAINING_NAMES)} and {', '.join(HELD_OUT_NAMES)}."
         )
 
 
 def _nested(folder: Path, photos: Sequence[Path]) -> list[str]:
-    """The sub-folders that hold all photos of a folder; none where one lies directly in it."""
+    """The sub-folders that contain all photos of a folder; empty if a photo is directly in it."""
     parts = [path.relative_to(folder).parts for path in photos]
     return sorted({part[0] for part in parts}) if all(len(part) > 1 for part in parts) else []
 

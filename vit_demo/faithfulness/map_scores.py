@@ -13,8 +13,8 @@ from vit_demo.faithfulness.curves import Curve, deletion, insertion
 from vit_demo.faithfulness.masked_classifier import MaskedClassifier
 from vit_demo.faithfulness.saco import GROUPS, saco
 
-# Steps of a curve: in a benchmark, in the quick test of one map, and in the test that the page runs
-# unasked. The last one has as many groups for SaCo.
+# Steps of a curve: in a benchmark, in the quick test of one map, and in the automatic test of the
+# page, which uses the same number of groups for SaCo.
 STEPS, QUICK_STEPS, AUTOMATIC_STEPS = 20, 10, 5
 
 # The control method, and the seed of the control for a single map. It differs from the method's

@@ -112,7 +112,7 @@ class MaskedClassifier:
 
     @property
     def _tokens_per_batch(self) -> int | None:
-        """So few that a batch is one set, where others may be waiting for the model."""
+        """With `between`, one mask per batch, because other visitors may be waiting."""
         return None if self.between is None else 1
 
     def _of_each(

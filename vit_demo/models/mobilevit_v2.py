@@ -1,10 +1,10 @@
-"""MobileViT V2: a MobileViT whose attention costs no more than its tokens.
+"""MobileViT V2: a MobileViT with separable attention, whose cost is linear in the tokens.
 
 Written after Mehta and Rastegari, "Separable Self-attention for Mobile Vision Transformers"
 (arXiv 2206.02680), section 3. Parameter names are timm's.
 
-    b   batch           p   places in a patch, which attend apart     h, w   places of a feature map
-    c   channels        n   patches                                   d      token width
+    b   batch       p   places in a patch; each attends separately   h, w   feature map size
+    c   channels    n   patches                                      d      token width
 """
 
 import math
@@ -34,7 +34,7 @@ from vit_demo.models.mobilevit import CELL, STAGES, Stage
 from vit_demo.trace import Attention, Trace
 
 Convention = Literal["transformers", "timm"]
-# Of the blocks in each stage of convolutions alone.
+# Blocks in each of the stages without attention.
 BLOCKS = (1, 2)
 ATTENDING = STAGES - len(BLOCKS)
 
@@ -43,9 +43,9 @@ ATTENDING = STAGES - len(BLOCKS)
 class MobileViTV2Config(ModelConfig):
     """The shape of one MobileViT V2. Contradictions are refused when it is made.
 
-    The last three stages attend; `widths`, `mlp_widths` and `depths` are theirs. `convention` says
-    what becomes of a map that is no whole number of patches: timm enlarges it, and transformers
-    loses what no patch covers.
+    `widths`, `mlp_widths` and `depths` are those of the last three stages, which have attention.
+    If a feature map is not a whole number of patches, timm enlarges it, and transformers sets the
+    rest to zero: the `convention`.
     """
 
     classes: int
@@ -96,9 +96,9 @@ class MobileViTV2Config(ModelConfig):
 
 
 class SeparableAttention(nn.Module):
-    """One score for each token; their softmax mixes all keys into one, which every value meets.
+    """One softmax over all tokens gives one context vector, which multiplies every value.
 
-    As attention between tokens, it is one whose rows are all alike.
+    Recorded as attention whose rows are all the same.
     """
 
     def __init__(self, width: int) -> None:
@@ -147,7 +147,7 @@ class ConvMlp(nn.Module):
 
 
 class SeparableBlock(nn.Module):
-    """z' = attention(norm(z)) + z, then z = MLP(norm(z')) + z'; norms are over all tokens."""
+    """z' = attention(norm(z)) + z, then z = MLP(norm(z')) + z'; each norm is over all tokens."""
 
     def __init__(self, config: MobileViTV2Config, width: int, hidden: int) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ class SeparableBlock(nn.Module):
 
 
 class MobileViTV2Block(nn.Module):
-    """Convolve, unfold into patches, attend, and fold; nothing goes round it."""
+    """Convolution, unfolding into patches, attention, and folding; no residual connection."""
 
     def __init__(self, config: MobileViTV2Config, stage: int) -> None:
         super().__init__()
@@ -235,9 +235,8 @@ class MobileViTV2(Classifier[MobileViTV2Config]):
     ) -> Float[Tensor, "b classes"]:
         if min(pixels.shape[-2:]) < self.config.least_side:
             raise ConfigError(
-                f"A picture of {pixels.shape[-1]} × {pixels.shape[-2]} pixels leaves no patch on "
-                f"the last map; give one of {self.config.least_side} × {self.config.least_side} "
-                "or more."
+                f"A picture of {pixels.shape[-1]} × {pixels.shape[-2]} pixels is too small; give "
+                f"one of at least {self.config.least_side} × {self.config.least_side}."
             )
         features = self.stem(pixels)
         for stage in self.stages:

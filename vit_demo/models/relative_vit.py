@@ -1,13 +1,13 @@
-"""Vision Transformers whose attention knows how far apart two patches are.
+"""Vision Transformers with a relative position bias.
 
-A bias is added to the scores of attention: one number for every head and every offset between two
-patches. BEiT (arXiv 2106.08254) and Data2Vec (arXiv 2202.03555) learn a table of them, one for
-each block, or one for all blocks, or both; other models compute them from the distance. All else
-is a `VisionTransformer`.
+The bias is added to the attention scores: one number for every head and every offset between two
+patches. BEiT (arXiv 2106.08254) and Data2Vec (arXiv 2202.03555) learn a table of them for each
+block, one table for all blocks, or both; other models compute the bias from the distance.
+Everything else is a `VisionTransformer`.
 
-    b   batch                      offsets   pairs of rows and columns between two patches,
-    n   tokens, the prefix first             (2 rows − 1)(2 cols − 1) of them
-    d   token width                heads     attention heads
+    b   batch                  offsets   offsets in rows and columns between two patches:
+    n   tokens, prefix first             (2 rows − 1)(2 cols − 1) of them
+    d   token width            heads     attention heads
 """
 
 import math
@@ -30,8 +30,8 @@ from vit_demo.trace import Trace
 
 Kind = Literal["table", "distance"]
 
-# Entries of a table beside its offsets, for tokens that stand nowhere: what they give to patches,
-# what patches give to them, and what they give to each other.
+# Entries after the offsets, for tokens without a place: from them to patches, from patches to
+# them, and among them.
 TO_PATCHES, TO_PREFIX, WITHIN_PREFIX = range(3)
 NOWHERE = 3
 
@@ -40,12 +40,12 @@ NOWHERE = 3
 class RelativeViTConfig(ViTConfig):
     """The shape of one ViT with relative positions. Contradictions are refused when it is made.
 
-    `bias` says where the numbers come from: a learned table, or a small MLP, `bias_width` wide,
-    that is given the logarithm of the distance (arXiv 2111.09883). `own_bias` says that every
-    block has one of its own, `shared_bias` that all have one in common; with both they add up.
+    `bias` is a learned table, or the output of an MLP of `bias_width` hidden channels whose input
+    is the logarithm of the distance (arXiv 2111.09883). With `own_bias` every block has its own,
+    with `shared_bias` all blocks share one; with both, the two are added.
 
-    A table is brought to another grid bilinearly. transformers takes the table of a rectangle for
-    one with rows and columns exchanged, `exchanged`, and has trained its models so.
+    A table is interpolated bilinearly for another grid. transformers reads the table of a
+    rectangular grid with rows and columns exchanged, and trains its models so: `exchanged`.
     """
 
     bias: Kind = "table"
@@ -61,8 +61,8 @@ class RelativeViTConfig(ViTConfig):
         check_whole("bias_width", self.bias_width)
         if self.prefix > 1:
             raise ConfigError(
-                f"{self.prefix} tokens stand before the patches, but a relative position bias is "
-                "learned for one at most."
+                f"There are {self.prefix} prefix tokens, but a relative position bias has entries "
+                "for one at most; remove registers."
             )
 
     def build(self) -> "RelativeViT":
@@ -72,18 +72,18 @@ class RelativeViTConfig(ViTConfig):
 
 @dataclass(frozen=True, eq=False)
 class OffsetBias:
-    """A bias for every pair of tokens, kept as one number for every head and offset."""
+    """A bias for every pair of tokens, stored as one number for every head and offset."""
 
     values: Float[Tensor, "heads offsets"]
     index: Int[Tensor, "n n"]
 
     def rows(self, rows: slice) -> Float[Tensor, "1 heads rows n"]:
-        """The rows of some queries."""
+        """The bias of the selected query rows."""
         return self.values[:, self.index[rows]][None]
 
 
 def offset_index(grid: Grid, prefix: int, device: torch.device) -> Int[Tensor, "n n"]:
-    """Which offset, or which of the entries beside the offsets, belongs to each pair of tokens."""
+    """Index into the offsets, and the entries after them, of every pair of tokens."""
     offsets = (2 * grid[0] - 1) * (2 * grid[1] - 1)
     index = functional.pad(relative_offsets(grid, grid, device), (prefix, 0, prefix, 0))
     index[:prefix] = offsets + TO_PATCHES
@@ -105,7 +105,7 @@ class BiasTable(nn.Module):
         )
 
     def forward(self, grid: Grid) -> Float[Tensor, "heads offsets"]:
-        """The numbers for the offsets of a grid, and what stands beside them."""
+        """Bias of every offset of a grid, and the entries after them."""
         sides = (2 * grid[0] - 1, 2 * grid[1] - 1)
         table = self.relative_position_bias_table.T
         rows, cols = reversed(self.sides) if self.exchanged else self.sides
@@ -133,9 +133,9 @@ class DistanceMlp(nn.Module):
 
 
 class BiasOfDistance(nn.Module):
-    """An MLP of the logarithms of the distance, down and across.
+    """An MLP applied to the logarithm of the distance in rows and in columns.
 
-    Tokens that stand nowhere get none.
+    The bias of prefix tokens is 0.
     """
 
     def __init__(self, config: RelativeViTConfig) -> None:
@@ -144,7 +144,7 @@ class BiasOfDistance(nn.Module):
         self.mlp = DistanceMlp(config.bias_width, config.heads)
 
     def forward(self, grid: Grid) -> Float[Tensor, "heads offsets"]:
-        """The numbers for the offsets of a grid, and what stands beside them."""
+        """Bias of every offset of a grid, and the entries after them."""
         like = self.mlp.fc1.weight
         down, across = (
             torch.arange(1 - side, side, device=like.device, dtype=like.dtype) for side in grid
@@ -158,7 +158,7 @@ class BiasOfDistance(nn.Module):
 class RelativeViT(VisionTransformer):
     """Pixels to logits. Hand in an empty `Trace` to watch a pass; the logits stay bit-identical."""
 
-    # The bias belongs to the whole grid.
+    # The bias is that of the whole grid.
     drops_tokens = False
 
     def __init__(self, config: RelativeViTConfig) -> None:
@@ -180,7 +180,7 @@ class RelativeViT(VisionTransformer):
         return self.read(self._run_blocks(tokens, trace, self.positions(grid)), trace)
 
     def positions(self, grid: Grid) -> list[Positions]:
-        """What is added to the scores of each block on a grid of patches."""
+        """The bias of each block for a grid of patches."""
         index = offset_index(grid, self.config.prefix, self.head.weight.device)
         shared = None if self.shared_rel_pos is None else self.shared_rel_pos(grid)
         if not self.own_bias:

@@ -1,12 +1,12 @@
-"""Vision Transformers whose queries and keys are turned by angles that say where a patch stands.
+"""Vision Transformers with rotary position embeddings (RoPE, arXiv 2104.09864) on a 2D grid.
 
-Rotary positions (arXiv 2104.09864) over a plane: half of every head is turned by the patch's row
-and half by its column, faster in the first channels than in the last ones. EVA-02
-(arXiv 2303.11331), RoPE-ViT (arXiv 2403.13298) and DINOv3 (arXiv 2508.10104) do so. The tokens
-before the patches are not turned. All else is a `VisionTransformer`.
+Queries and keys of the patches are rotated before attention: half of the channels of each head by
+the row of the patch, half by its column, with a lower frequency from channel to channel. Used by
+EVA-02 (arXiv 2303.11331), RoPE-ViT (arXiv 2403.13298) and DINOv3 (arXiv 2508.10104). Prefix tokens
+are not rotated. Everything else is a `VisionTransformer`.
 
-    b   batch            n       tokens, the prefix first     pairs   pairs of channels that turn
-    d   width of a head  heads   attention heads, or one for all of them
+    b   batch            n       tokens, prefix first    pairs   pairs of channels that rotate
+    d   width of a head  heads   attention heads, or 1 for all of them
 """
 
 import math
@@ -34,12 +34,12 @@ AXES = 2
 class RotaryViTConfig(ViTConfig):
     """The shape of one ViT with rotary positions. Contradictions are refused when it is made.
 
-    `coordinates` are the numbers of rows and columns from `offset` on, or, as in DINOv3, lie
-    between −1 and 1 at the middles of the patches. Numbers are brought to a `reference` grid of
-    (rows, columns), so that a larger input spans the same angles. `temperature` is the ratio of the
-    fastest to the slowest turn. With `columns_first`, the first half of the channels is turned by
-    the column. `halves` says that channel i turns with channel i + d/2, otherwise neighbours do.
-    `own_frequencies` says that every block and head has learned how fast each pair turns.
+    `coordinates` are row and column numbers, starting at `offset`, or, in DINOv3, patch centers
+    between −1 and 1. Numbers are scaled to a `reference` grid of (rows, columns), so that a larger
+    input has the same range of angles. `temperature` is the base of the frequencies. With
+    `columns_first`, the column rotates the first half of the channels. With `halves`, channel i
+    rotates with channel i + d/2, otherwise with its neighbor. With `own_frequencies`, every block
+    and head has learned frequencies.
     """
 
     coordinates: Coordinates = "numbered"
@@ -58,14 +58,14 @@ class RotaryViTConfig(ViTConfig):
         check_number("temperature", self.temperature)
         if self.reference is not None:
             check_wholes("reference", self.reference, count=AXES, most=LARGEST_SIDE)
-        if self.turned % (2 * AXES):
+        if self.head_channels % (2 * AXES):
             raise ConfigError(
-                f"Heads of {self.turned} channels cannot be turned in pairs along two axes; choose "
-                f"a multiple of {2 * AXES}."
+                f"The heads are {self.head_channels} channels wide, but rotary positions need a "
+                f"multiple of {2 * AXES}; change width, heads or head_width."
             )
 
     @property
-    def turned(self) -> int:
+    def head_channels(self) -> int:
         """Channels of one head."""
         return self.head_width or self.width // self.heads
 
@@ -76,7 +76,7 @@ class RotaryViTConfig(ViTConfig):
 
 @dataclass(frozen=True, eq=False)
 class Rotation:
-    """Cosines and sines by which the patches' channels turn; the prefix stands still."""
+    """Rotate the channels of the patches by angles with these cosines and sines."""
 
     cos: Float[Tensor, "heads n d"]
     sin: Float[Tensor, "heads n d"]
@@ -84,22 +84,22 @@ class Rotation:
     halves: bool
 
     def __call__(self, heads: Float[Tensor, "b heads n d"]) -> Float[Tensor, "b heads n d"]:
-        still, patches = heads[:, :, : self.prefix], heads[:, :, self.prefix :]
+        unrotated, patches = heads[:, :, : self.prefix], heads[:, :, self.prefix :]
         pattern = "... (two d) -> two ... d" if self.halves else "... (d two) -> two ... d"
         first, second = rearrange(patches, pattern, two=2)
         back = pattern.split(" -> ")
-        across = rearrange(torch.stack([-second, first]), f"{back[1]} -> {back[0]}")
-        return torch.cat([still, patches * self.cos + across * self.sin], dim=2)
+        rotated = rearrange(torch.stack([-second, first]), f"{back[1]} -> {back[0]}")
+        return torch.cat([unrotated, patches * self.cos + rotated * self.sin], dim=2)
 
 
 class Rotary(nn.Module):
-    """From a grid of patches to the rotation of every block."""
+    """Compute the rotation of every block for a grid of patches."""
 
     def __init__(self, config: RotaryViTConfig) -> None:
         super().__init__()
         self.config = config
         if config.own_frequencies:
-            pairs = config.turned // 2
+            pairs = config.head_channels // 2
             self.freqs = nn.Parameter(torch.zeros(AXES, config.depth, config.heads, pairs))
             nn.init.normal_(self.freqs, std=1.0)
 
@@ -111,18 +111,18 @@ class Rotary(nn.Module):
             freqs = self.freqs.float()
             angles = first[:, None] * freqs[0][:, :, None] + second[:, None] * freqs[1][:, :, None]
             return [self._rotation(block, like) for block in angles]
-        # As many frequencies for each axis as make up half of the pairs.
-        count = config.turned // (2 * AXES)
+        # Each axis has the frequencies of half of the pairs.
+        count = config.head_channels // (2 * AXES)
         steps = torch.arange(count, device=like.device).float() / count
         freqs = 1.0 / config.temperature**steps
-        turn = 2 * math.pi if config.coordinates == "centered" else 1.0
-        angles = torch.cat([turn * axis[:, None] * freqs for axis in (first, second)], dim=1)
+        unit = 2 * math.pi if config.coordinates == "centered" else 1.0
+        angles = torch.cat([unit * axis[:, None] * freqs for axis in (first, second)], dim=1)
         return [self._rotation(angles[None], like)] * config.depth
 
     def coordinates(
         self, grid: Grid, device: torch.device
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-        """Where every patch stands along the first axis and along the second."""
+        """Coordinates of every patch on the first and the second axis."""
         config = self.config
         axes = []
         for place, side in enumerate(grid):
@@ -146,7 +146,7 @@ class Rotary(nn.Module):
 class RotaryViT(VisionTransformer):
     """Pixels to logits. Hand in an empty `Trace` to watch a pass; the logits stay bit-identical."""
 
-    # The rotations belong to the whole grid.
+    # The rotations are those of the whole grid.
     drops_tokens = False
 
     def __init__(self, config: RotaryViTConfig) -> None:

@@ -132,7 +132,7 @@ class SwinConfig(ModelConfig):
         return SwinBlock(self, stage, drop_path)
 
     def merging(self, stage: int) -> nn.Module:
-        """What makes the tokens of a stage of those of the one before."""
+        """The patch merging at the start of a stage."""
         return PatchMerging(self.width_of(stage - 1))
 
     def width_of(self, stage: int) -> int:

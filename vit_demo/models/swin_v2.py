@@ -1,7 +1,7 @@
-"""The Swin Transformer V2: a Swin whose attention compares directions, with its norms behind.
+"""The Swin Transformer V2: cosine attention, a continuous position bias, and post-norm blocks.
 
 Written after Liu et al., "Swin Transformer V2: Scaling Up Capacity and Resolution"
-(arXiv 2111.09883), section 3. All else is a `Swin`. Parameter names are timm's.
+(arXiv 2111.09883), section 3. Everything else is a `Swin`. Parameter names are timm's.
 
     b   batch                heads   attention heads
     n   tokens of the grid   slots   places in one window
@@ -24,9 +24,9 @@ from vit_demo.models.swin import OUTER_EPS, Swin, SwinConfig, squares_of
 from vit_demo.models.windows import WindowAttention, Windows, relative_offsets
 from vit_demo.trace import Trace
 
-# Section 3.2: temperatures are no lower than this.
+# The lower limit of the temperature (section 3.2).
 LOWEST_TEMPERATURE = 0.01
-# Section 3.3, as in the authors' code: distances are spread over ±8, and biases stay below 16.
+# As in the authors' code (section 3.3): distances are scaled to ±8, and the bias is below 16.
 SPREAD, LARGEST_BIAS = 8.0, 16.0
 FIRST_TEMPERATURE = 0.1
 
@@ -35,9 +35,9 @@ FIRST_TEMPERATURE = 0.1
 class SwinV2Config(SwinConfig):
     """The shape of one Swin V2; see `SwinConfig`.
 
-    `pretrained_windows` are the sides of the windows, stage by stage, that the weights were first
-    trained with, 0 for those that the model has; `bias_width` is the width of the MLP that makes
-    a bias of a distance. Windows suit `image_size` for every input, whatever the `convention`.
+    `pretrained_windows` are the window sides of the stages in pre-training, 0 for the same as now.
+    `bias_width` is the number of hidden channels of the MLP that computes the bias. Windows are
+    those of `image_size` for every input size, in both conventions.
     """
 
     pretrained_windows: tuple[int, ...] = (0, 0, 0, 0)
@@ -63,7 +63,7 @@ class SwinV2Config(SwinConfig):
         return SwinV2Block(self, stage, drop_path)
 
     def merging(self, stage: int) -> nn.Module:
-        """What makes the tokens of a stage of those of the one before."""
+        """The patch merging at the start of a stage."""
         return MergeThenNorm(self.width_of(stage - 1))
 
     def tiling(self, stage: int, grid: Grid) -> tuple[Grid, Grid]:
@@ -77,9 +77,9 @@ class SwinV2Config(SwinConfig):
 
 
 class CosineWindowAttention(WindowAttention):
-    """Attention within each window by the angle between query and key  [eq. 2].
+    """Cosine attention within each window  [eq. 2].
 
-    The bias is an MLP's of the logarithm of the distance  [eqs. 3 and 4].
+    The bias is computed by an MLP from the logarithm of the distance  [eqs. 3 and 4].
     """
 
     def __init__(self, config: SwinV2Config, stage: int) -> None:
@@ -146,7 +146,7 @@ class SwinV2Block(nn.Module):
 
 
 class MergeThenNorm(nn.Module):
-    """Two by two neighbouring tokens become one of twice the width, and then a norm."""
+    """Patch merging with the norm after the reduction."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

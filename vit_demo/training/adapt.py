@@ -16,12 +16,12 @@ HEADS = ("head.", "head_dist.", "pre_logits.")
 
 
 def as_plain(old: ViTConfig) -> ViTConfig:
-    """The shape that `adapt` brings an encoder to: what a plain ViT can say in its own words.
+    """The configuration of a plain ViT that `adapt` converts an encoder to.
 
-    A head width that the token width implies is left out. One norm of the class token is the same
-    before pooling and after it. A class token without a position is one whose position is zero. A
-    distillation token goes, and so does DeiT's where no head reads it any more: it has a position
-    of its own, which other registers do not have.
+    A head width that follows from the token width is omitted. A norm of the class token is the same
+    before and after pooling. A class token without a position embedding gets one of zeros. A
+    distillation token is removed, also one that no head reads (a register with a position
+    embedding).
     """
     implied = old.head_width is None or old.head_width * old.heads == old.width
     return replace(
@@ -59,8 +59,8 @@ def adapt(
         adapted = {re.sub(r"^fc_norm\.", "norm.", name): t for name, t in adapted.items()}
     if new.placed_prefix and not old.placed_prefix:
         positions = adapted["pos_embed"]
-        nowhere = positions.new_zeros(1, new.placed_prefix, positions.shape[-1])
-        adapted["pos_embed"] = torch.cat([nowhere, positions], dim=1)
+        zeros = positions.new_zeros(1, new.placed_prefix, positions.shape[-1])
+        adapted["pos_embed"] = torch.cat([zeros, positions], dim=1)
     adapted["patch_embed.proj.weight"] = resample_patch_kernel(
         adapted["patch_embed.proj.weight"], new.patch_size
     )

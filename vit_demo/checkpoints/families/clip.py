@@ -1,7 +1,7 @@
-"""The picture towers of CLIP, MetaCLIP 2 and SigLIP with a classifier, as transformers has them.
+"""The vision towers of CLIP, MetaCLIP 2 and SigLIP with a classifier, in the transformers layout.
 
-Their classifier reads the mean of the patches. The pooling that they were trained with together
-with texts is in the file, and not read.
+The classifier reads the mean of the patches. The pooling layers of image-text training are in the
+file too; they are ignored.
 """
 
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ from vit_demo.models.vit import FinalNorm, VisionTransformer, ViTConfig
 
 @dataclass(frozen=True)
 class Tower:
-    """What differs between the towers, and the library's defaults where config.json is silent.
+    """Differences between the towers, and the library's defaults.
 
-    `pre_norm` is CLIP's norm before the first block, and with it a class token and patches without
-    bias. `ignored` are tensors that the classifier does not read.
+    `pre_norm` is CLIP's norm before the first block; those towers have a class token and a patch
+    embedding without bias too. `ignored` matches tensors that the classifier does not read.
     """
 
     patch_size: int
@@ -33,10 +33,12 @@ class Tower:
     ignored: str
 
 
-# Places of the positions, which are counted anew, and texts.
-COUNTED = r"embeddings\.position_ids$"
-CLIP = Tower(32, "quick_gelu", 1e-5, True, "none", rf"{COUNTED}|post_layernorm\.")
-SIGLIP = Tower(16, "gelu_pytorch_tanh", 1e-6, False, "tokens", rf"{COUNTED}|vision_model\.head\.")
+# Position numbers that old files contain.
+POSITION_IDS = r"embeddings\.position_ids$"
+CLIP = Tower(32, "quick_gelu", 1e-5, True, "none", rf"{POSITION_IDS}|post_layernorm\.")
+SIGLIP = Tower(
+    16, "gelu_pytorch_tanh", 1e-6, False, "tokens", rf"{POSITION_IDS}|vision_model\.head\."
+)
 TOWERS = {"clip": CLIP, "metaclip_2": CLIP, "siglip": SIGLIP}
 
 # Their names on the left, ours (timm's) on the right.

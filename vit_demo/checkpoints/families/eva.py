@@ -49,8 +49,8 @@ TIMM_IGNORED = r"^rope\.(bands|periods|pos_embed\w*)$"
 
 
 @dataclass(frozen=True)
-class Turns:
-    """How the models of some names turn queries and keys, where their arguments do not say it."""
+class RopeSettings:
+    """The rotary position settings of an architecture, unless its arguments say otherwise."""
 
     coordinates: Coordinates = "numbered"
     offset: float = 0.0
@@ -63,19 +63,19 @@ class Turns:
 
 T = TypeVar("T")
 
-# Names of timm's, the first that fits counts. None of these turns is shown by a tensor.
-EVA02 = Turns(reference=(16, 16))
-ENCODER = Turns(offset=1.0, reference=(32, 32), columns_first=True)
-TIMM_TURNS: dict[str, Turns | None] = {
+# By timm's names; the first pattern that matches counts. No tensor shows these settings.
+EVA02 = RopeSettings(reference=(16, 16))
+ENCODER = RopeSettings(offset=1.0, reference=(32, 32), columns_first=True)
+TIMM_ROPES: dict[str, RopeSettings | None] = {
     r"eva_giant|eva02_enormous": None,
     r"eva02_|vit_\w+_rope_reg\d": EVA02,
-    r"vit_\w+_rope_mixed_": Turns(columns_first=True, own_frequencies=True),
-    r"vit_\w+_rope_": Turns(temperature=100.0, columns_first=True),
+    r"vit_\w+_rope_mixed_": RopeSettings(columns_first=True, own_frequencies=True),
+    r"vit_\w+_rope_": RopeSettings(temperature=100.0, columns_first=True),
     r"vit_pe_\w+_gigantic_": replace(ENCODER, offset=0.0),
     r"vit_pe_core_base_": replace(ENCODER, reference=(14, 14)),
     r"vit_pe_core_": replace(ENCODER, reference=(24, 24)),
     r"vit_pe_": ENCODER,
-    r"vit_": Turns("centered", temperature=100.0, halves=True),
+    r"vit_": RopeSettings("centered", temperature=100.0, halves=True),
 }
 # Heads that are not 64 wide, or not as wide as others of their width.
 HEADS = {
@@ -116,16 +116,16 @@ def read_timm_config(
     }
     if pooling(config_json) is None and MEAN_NAMES.match(name):
         fields["pooling"] = "mean"
-    turns = _turns(name, stated, source)
-    return ViTConfig(**fields) if turns is None else RotaryViTConfig(**fields, **vars(turns))
+    rope = _rope(name, stated, source)
+    return ViTConfig(**fields) if rope is None else RotaryViTConfig(**fields, **vars(rope))
 
 
-def _turns(name: str, stated: Mapping[str, Any], source: str) -> Turns | None:
-    """What the name says, changed by what is stated."""
-    turns = _of_name(name, TIMM_TURNS, None)
-    if not flag(stated, "use_rot_pos_emb", turns is not None):
+def _rope(name: str, stated: Mapping[str, Any], source: str) -> RopeSettings | None:
+    """The settings of the name, replaced by those in model_args."""
+    rope = _of_name(name, TIMM_ROPES, None)
+    if not flag(stated, "use_rot_pos_emb", rope is not None):
         return None
-    turns = turns or Turns()
+    rope = rope or RopeSettings()
     kind = stated.get("rope_type")
     if kind is not None:
         if kind not in ROPE_TYPES:
@@ -133,20 +133,20 @@ def _turns(name: str, stated: Mapping[str, Any], source: str) -> Turns | None:
                 f"{source} was made with rope_type={kind}, which is not read; readable: "
                 f"{', '.join(ROPE_TYPES)}."
             )
-        turns = replace(
-            turns,
+        rope = replace(
+            rope,
             coordinates="centered" if kind == "dinov3" else "numbered",
             own_frequencies=kind == "mixed",
         )
-    reference = stated.get("ref_feat_shape", turns.reference)
-    indexing = stated.get("rope_grid_indexing", "xy" if turns.columns_first else "ij")
+    reference = stated.get("ref_feat_shape", rope.reference)
+    indexing = stated.get("rope_grid_indexing", "xy" if rope.columns_first else "ij")
     return replace(
-        turns,
-        offset=number(stated, "rope_grid_offset", turns.offset, least=-LARGEST_NUMBER),
+        rope,
+        offset=number(stated, "rope_grid_offset", rope.offset, least=-LARGEST_NUMBER),
         reference=None if reference is None else pair(reference, "ref_feat_shape"),
-        temperature=number(stated, "rope_temperature", turns.temperature),
+        temperature=number(stated, "rope_temperature", rope.temperature),
         columns_first=indexing == "xy",
-        halves=flag(stated, "rope_rotate_half", turns.halves),
+        halves=flag(stated, "rope_rotate_half", rope.halves),
     )
 
 

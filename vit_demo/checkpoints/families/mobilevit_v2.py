@@ -1,6 +1,6 @@
 """MobileViT V2, as the transformers library and as timm name and describe it.
 
-Everything but the size of the photos and an eps is seen from the tensors, of both libraries alike.
+Everything but the image size, the patch size and eps is inferred from the shapes of the tensors.
 """
 
 import re
@@ -32,7 +32,7 @@ STAGES = tuple(range(len(BLOCKS), len(BLOCKS) + ATTENDING))
 
 
 def shapes(tensors: Mapping[str, Tensor], source: str) -> dict[str, Any]:
-    """What the tensors show of a `MobileViTV2Config`."""
+    """The fields of a `MobileViTV2Config` that the tensors show."""
     try:
         stem, channels, _, _ = shape_of(tensors, "stem.conv.weight", 4)
         widened, narrow, _, _ = shape_of(tensors, "stages.1.0.conv1_1x1.conv.weight", 4)

@@ -30,12 +30,13 @@ def read_hf_config(config_json: Mapping[str, Any], classes: int, source: str) ->
 
     Windows are cut to the configured grid, by its rows alone.
     """
-    fields = vars(swin.read_hf_config(config_json, classes, source))
+    fields: dict[str, Any] = dict(vars(swin.read_hf_config(config_json, classes, source)))
     rows = fields["image_size"][0] // fields["patch_size"]
     cut = [min(window, rows // 2**stage) for stage, (window, _) in enumerate(fields["windows"])]
+    fields["windows"] = tuple((max(side, 1),) * 2 for side in cut)
     first = config_json.get("pretrained_window_sizes")
     return SwinV2Config(
-        **fields | {"windows": tuple((max(side, 1),) * 2 for side in cut)},
+        **fields,
         # The library states four of them, however few stages there are.
         pretrained_windows=(0,) * len(cut) if first is None else _windows(first)[: len(cut)],
     )

@@ -236,6 +236,8 @@ def check_plain(config: ViTConfig) -> None:
     if config.head_width is not None and config.head_width * config.heads == config.width:
         config = replace(config, head_width=None)  # stated, and what the width implies
     special = [name for name in SPECIAL if getattr(config, name) != getattr(plain, name)]
+    if type(config) is not ViTConfig:
+        special.append("relative or rotary positions")
     if special:
         raise UnsupportedError(
             "The transformers ViT layout has no layer scale, distillation token, pre-logits or "
