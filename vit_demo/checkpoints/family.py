@@ -9,7 +9,7 @@ from vit_demo.checkpoints import hf_format, timm_format
 from vit_demo.checkpoints.families import FAMILIES, of_model_type
 from vit_demo.checkpoints.tutorial_format import SIGNS
 from vit_demo.checkpoints.weights import tensor_names
-from vit_demo.errors import UnsupportedError
+from vit_demo.errors import CheckpointError, UnsupportedError
 from vit_demo.models import Classifier
 
 # What transformers calls its models that name pictures.
@@ -44,7 +44,13 @@ def layout_of(config_json: Mapping[str, Any], folder: Path, source: str) -> Layo
     described = _of_transformers(config_json)
     if described and not isinstance(config_json.get("architecture"), str):
         return "transformers"
-    names = tensor_names(folder, source)
+    try:
+        names = tensor_names(folder, source)
+    except CheckpointError:
+        if described:
+            raise
+        # A model that is not supported is refused for its name, whatever its weights are.
+        return "transformers"
     if not described:
         return "bare" if any(sign in names for sign in SIGNS) else "transformers"
     return "timm" if names and not any(map(OF_TRANSFORMERS.match, names)) else "transformers"
