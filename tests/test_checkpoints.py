@@ -216,9 +216,9 @@ def test_both_layouts_are_accepted(config_json, family):
     [
         {"model_type": "levit"},
         {"model_type": "siglip2"},
-        {"model_type": "dinov3_vit"},
-        {"architecture": "eva02_tiny_patch14_224"},
-        {"architecture": "vit_small_patch16_dinov3"},
+        {"model_type": "my_flowers"},
+        {"architecture": "levit_128"},
+        {"architecture": "convnext_tiny"},
         {},
     ],
     ids=str,

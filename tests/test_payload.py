@@ -203,6 +203,7 @@ def test_an_architecture_without_rows_says_so_and_still_shows_its_maps(noise_pho
     assert data["rows"] is None
     assert views["attention"]["reason"] == views["looks_at"]["reason"] == {"key": "reason.no_rows"}
     assert "reason" not in views["rollout"]
+    assert views["rollout"]["caption"][0] == {"key": "caption.rollout.read_out"}
     with pytest.raises(MethodError, match="no row of its own"):
         layer_rows(look.traced, 1)
 

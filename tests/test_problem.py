@@ -13,6 +13,7 @@ from vit_demo.checkpoints.problem import read_problem
 from vit_demo.errors import UnsupportedError
 from vit_demo.explanations.occlusion import blocks
 from vit_demo.figures.sheet import draw_sheet
+from vit_demo.ui.explorer.lens import lens_to_come
 from vit_demo.ui.explorer.payload import map_view
 
 MULTI, REGRESSION = "multi_label_classification", "regression"
@@ -94,6 +95,7 @@ def test_a_regression_gives_its_number_everywhere(their_checkpoint, photo_file, 
     assert analysis.heatmap.abs().max() > 0
     view = map_view(analysis)
     assert (view["format"], view["unit"]["key"]) == ("number", "unit.occlusion.value")
+    assert lens_to_come(load(str(folder)).model)["reason"]["key"] == "lens.no_probability"
     words = sheet(analysis)
     assert (words.percent, words.class_percent) == (False, False)
     assert words.unit == "decrease in value when the block is masked"
@@ -136,7 +138,7 @@ def test_evaluating_what_names_no_class_of_several_is_refused(their_checkpoint, 
         (folder / CONFIG).write_text(json.dumps(config_json), encoding="utf-8")
         status, _, err = run("evaluate", "--data", three_classes, "--checkpoint", folder)
         assert status == 2
-        assert "photos in folders of classes cannot score that" in err
+        assert "cannot be scored on photos in folders of classes" in " ".join(err.split())
 
 
 def test_evaluating_several_labels_uses_their_own_probabilities(

@@ -248,7 +248,8 @@ def test_labels_are_the_files_or_honest_numbers():
     [
         ("vit_base_resnet50_384", "stem"),
         ("swinv2_cr_tiny_224", "swinv2_cr"),
-        ("cait_xxs24_224", "cait"),
+        ("cait_xxs24_224", "talking heads"),
+        ("samvit_base_patch16", "depends on the photo"),
         ("resnet50", "resnet50"),
         ("", "unknown"),
     ],

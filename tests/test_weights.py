@@ -110,6 +110,14 @@ def test_weights_in_parts_are_read(our_checkpoint, tiny_model):
         load(str(our_checkpoint))
 
 
+@pytest.mark.parametrize("content", ["{}", '{"weight_map": [1]}', '{"weight_map": {}}'])
+def test_an_index_that_names_nothing_is_refused(our_checkpoint, content):
+    in_parts(our_checkpoint)
+    (our_checkpoint / f"{WEIGHTS}.index.json").write_text(content)
+    with pytest.raises(CheckpointError, match="has no weight_map that names files"):
+        load(str(our_checkpoint))
+
+
 @pytest.mark.parametrize("name", ["../a.safetensors", "/a.safetensors", "a.exe"])
 def test_an_index_names_files_beside_it_alone(our_checkpoint, name):
     in_parts(our_checkpoint)

@@ -324,4 +324,4 @@ def unsure_note(analysis: Analysis) -> str:
 def known_classes(labels: tuple[str, ...], most: int = 12) -> str:
     """The classes that a checkpoint knows, in one line."""
     listed = ", ".join(labels[:most]) + (", …" if len(labels) > most else "")
-    return f"knows {len(labels)} classes: {listed}"
+    return f"knows {len(labels)} class{'es' * (len(labels) != 1)}: {listed}"

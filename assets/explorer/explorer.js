@@ -437,7 +437,7 @@ class Explorer {
     write(this.wallTitle, heading);
     write(
       this.wallNone,
-      data.rows || !attention?.reason ? "" : say(words, "wall.none", { reason: text(words, attention.reason) }),
+      data.rows || !attention?.reason ? "" : say(words, "wall.none"),
     );
     if (data.rows) {
       this.wall.build(data, heading, (head) => say(words, head ? "wall.head" : "wall.mean", { head }));

@@ -17,7 +17,9 @@ export function lensRows(lens) {
 
 /** The points of one line: each layer's in the middle of its column of the wall. */
 export function lensLine(layers, values) {
-  return layers.map((layer, i) => `${(layer - 0.5) * STEP},${((1 - values[i]) * HEIGHT).toFixed(1)}`).join(" ");
+  const points = layers.map((layer, i) => `${(layer - 0.5) * STEP},${((1 - values[i]) * HEIGHT).toFixed(1)}`);
+  // A line of one point is drawn as a dot where it has two ends.
+  return (points.length === 1 ? [...points, ...points] : points).join(" ");
 }
 
 /** The classes that are drawn: the explained one first, then the likeliest others. */
@@ -73,7 +75,7 @@ export class Lens {
     this.chart.replaceChildren(...this.columns(layer, data), ...lines.reverse());
     this.chart.setAttribute("aria-label", this.described(words, drawn[0], names.get(drawn[0])));
     this.legend.replaceChildren(...drawn.map((index, i) => this.entry(words, index, i, explained, names, layer)));
-    const fixed = lens.depends.some((depends) => !depends);
+    const fixed = lens.depends.some((depends) => !depends) || lens.layers.length < data.layers;
     write(this.note, say(words, fixed ? "lens.note.grey" : "lens.note", { examples: lens.examples }));
   }
 

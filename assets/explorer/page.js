@@ -177,7 +177,8 @@ class Bridge {
       loadPatch: (layer, row, column) => this.ask("layer", { layer, row, column }),
       loadView: (view, classes) => this.ask("view", { view, ...classes }),
       loadLens: () => this.askLater("lens", { automatic: true }),
-      testMap: (view, automatic) => this.ask("test", { view, automatic }),
+      testMap: (view, automatic) =>
+        automatic ? this.askLater("test", { view, automatic }) : this.ask("test", { view }),
       saveSlide: (content) => this.ask("slide", content),
       change: (state, data) => this.mark(state, data),
     });

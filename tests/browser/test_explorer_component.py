@@ -321,6 +321,10 @@ def test_views_that_an_architecture_cannot_give_are_disabled_with_the_reason(
             assert "not available" in option.get_attribute("title")
         assert page.locator("[data-cell]").count() == 0
         assert "no row of its own" in page.locator(".wall").inner_text()
+        assert "CLS" not in page.inner_text("[data-caption=b]")
+        heading = page.locator("h2").first
+        assert heading.evaluate("(h) => h.scrollWidth <= h.clientWidth")
+        assert not page.locator("[data-control=sequence-a]").is_visible()
         page.focus("canvas[data-pane=b]")
         attention = 1 + [view["name"] for view in data["views"]].index("attention")
         page.keyboard.press(str(attention))
@@ -348,6 +352,8 @@ def test_the_lens_draws_each_layer_in_its_column_and_greys_what_is_fixed(chromiu
         chart, columns = page.locator(".lens svg"), page.locator("[data-cell$=',0']")
         left = chart.bounding_box()["x"]
         width = chart.bounding_box()["width"]
+        inner, outer = chart.bounding_box(), page.locator(".lens").bounding_box()
+        assert inner["y"] + inner["height"] < outer["y"] + outer["height"]
         for layer in range(3):
             cell = columns.nth(layer).bounding_box()
             middle = left + width * (layer + 0.5) / 3
@@ -360,6 +366,14 @@ def test_the_lens_draws_each_layer_in_its_column_and_greys_what_is_fixed(chromiu
         page.evaluate(f"explorer.explain({other})")
         assert page.get_attribute(".lens polyline.explained", "points").startswith("50,40.0")
         assert HOSTILE in page.inner_text(".lens-legend .explained")
+
+
+def test_layers_that_the_head_cannot_read_are_grey_and_one_layer_is_a_dot(chromium, tiny, tmp_path):
+    data, layers = tiny
+    with shown(chromium, tmp_path, with_lens(data, (True,), (3,)), layers) as page:
+        assert page.get_attribute(".lens polyline.explained", "points") == "250,40.0 250,40.0"
+        assert page.locator(".lens rect.fixed").count() == 2
+        assert "the head cannot read the layer" in page.inner_text(".lens")
 
 
 def test_an_architecture_without_a_lens_says_why(chromium, tiny, tmp_path):

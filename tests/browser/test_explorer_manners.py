@@ -63,6 +63,14 @@ def test_axe_finds_nothing_serious(chromium, tiny, tmp_path, language, scheme):
         page.click("[data-control=test]")
         page.wait_for_selector(".chip")
         page.mouse.click(*middles(page, "a", data["grid"])[1, 1])
+        page.set_viewport_size({"width": 390, "height": 844})
+        inside = page.evaluate(
+            "[...document.querySelectorAll('.aside .box')].every((box) => "
+            "[...box.children].every((e) => !e.offsetWidth || "
+            "e.getBoundingClientRect().right <= box.getBoundingClientRect().right - 8))"
+        )
+        assert inside
+        page.set_viewport_size({"width": 1200, "height": 900})
         assert serious_faults(page, "#explorer") == []
         assert serious_faults(page, "#top") == []
         page.focus("canvas[data-pane=b]")

@@ -276,7 +276,11 @@ def opacity(page, selector):
 def test_a_result_is_greyed_once_its_photo_has_gone(page):
     upload(page, EXAMPLES / "drawn-sunflower.png")
     run(page)
-    assert opacity(page, "#explorer .panes") == opacity(page, "#names") == 1
+    # A busy explorer is pale, and becomes opaque within a moment.
+    page.wait_for_function(
+        "getComputedStyle(document.querySelector('#explorer .panes')).opacity === '1'"
+    )
+    assert opacity(page, "#names") == 1
     page.click("#photo button[aria-label='Remove Image']")
     upload(page, EXAMPLES / "honey-bee.jpg")
     page.wait_for_function("document.body.dataset.old")

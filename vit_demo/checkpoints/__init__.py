@@ -77,8 +77,8 @@ def read(
 ) -> tuple[ParsedCheckpoint, str | None]:
     """What a checkpoint's files say, and the commit they are of; no model is built.
 
-    While files come from the Hub, `progress` is told the file, the bytes that are here and the
-    bytes in all, and `cancelled` stops it. With `allow_pickle`, pytorch_model.bin is opened where
+    During a download, `progress` gets the file's name, the bytes received and the bytes in total,
+    and `cancelled` stops it. With `allow_pickle`, pytorch_model.bin is opened where
     there is no model.safetensors; only tensors are read from it, and no code is run. Without
     `paths`, no folder of this machine is opened but the bundled ones. `preprocessing` is a preset
     or a processor's file, and `classes` a file of class names: they come before what the
@@ -95,7 +95,7 @@ def read(
         cancelled=cancelled,
         allow_pickle=allow_pickle,
         limit=Settings.from_environment().download_bytes,
-        # Whoever may not name this machine's folders is not told what lies in its cache either.
+        # A visitor who may not name this machine's folders does not see its cache either.
         offline=(lambda: works_offline(allow_pickle)) if paths else bundled,
     )
     stored = read_folder(snapshot.folder, ref, allow_pickle, preprocessing, classes)

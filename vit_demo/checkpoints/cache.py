@@ -11,10 +11,10 @@ Progress = Callable[[str, int, int], None]
 
 
 class CheckpointCache:
-    """Loads a checkpoint once and keeps it while there is room; the longest unused goes first.
+    """Loads a checkpoint once and keeps it while there is room; the least recently used goes first.
 
-    Whoever holds a checkpoint keeps it, whatever others load: an evicted one lives on until its
-    last user lets go. The last one asked for always stays, even if it alone passes the bound.
+    An evicted checkpoint stays usable for those who hold it. The last one that was requested
+    always stays, even if it alone exceeds the bound.
     """
 
     def __init__(
@@ -23,14 +23,14 @@ class CheckpointCache:
         self._load = load
         self._limit = limit_bytes
         self._kept: OrderedDict[str, Checkpoint] = OrderedDict()
-        # Of everything that is being loaded: its lock, and how many hold it or wait for it.
+        # For each checkpoint that is being loaded: its lock, and how many threads use it.
         self._loading: dict[str, tuple[threading.Lock, int]] = {}
         self._lock = threading.Lock()
 
     def get(self, ref: str, progress: Progress | None = None) -> Checkpoint:
-        """The checkpoint, loaded now if need be; two who ask at once wait for one loading.
+        """The checkpoint, loaded if necessary; simultaneous callers wait for one load.
 
-        `progress` hears of files that are fetched. Raises what loading it raises.
+        `progress` is called during downloads. Raises what loading raises.
         """
         with self._one_at_a_time(ref):
             with self._lock:
@@ -45,7 +45,7 @@ class CheckpointCache:
 
     @contextmanager
     def _one_at_a_time(self, ref: str) -> Iterator[None]:
-        """Wait for whoever loads the same; the lock goes when nobody holds it or waits for it."""
+        """Wait while the same checkpoint is loaded; an unused lock is removed."""
         with self._lock:
             lock, users = self._loading.get(ref, (threading.Lock(), 0))
             self._loading[ref] = lock, users + 1
@@ -60,7 +60,7 @@ class CheckpointCache:
 
     @property
     def kept(self) -> tuple[str, ...]:
-        """References of the loaded checkpoints, the longest unused first."""
+        """References of the loaded checkpoints, the least recently used first."""
         with self._lock:
             return tuple(self._kept)
 

@@ -1,4 +1,4 @@
-"""How far a checkpoint's probabilities can be believed, kept in its config.json under one key."""
+"""A checkpoint's temperature and its threshold for unsure answers, in its config.json."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -22,7 +22,7 @@ from vit_demo.preprocess import Preprocessing
 
 # What weights are stored as, and can be brought to float32.
 FLOATS = {torch.float32, torch.float16, torch.bfloat16, torch.float64}
-# No trained weight comes near; the square of one that is larger may be infinite.
+# Far above any trained weight; the square of a larger one may be infinite.
 LARGEST_WEIGHT = 1e12
 HEADS = {"head.weight", "head.fc.weight"}
 

@@ -1,4 +1,4 @@
-"""Open the files that checkpoints are made of, or say in one sentence what is wrong with them."""
+"""Open the files of a checkpoint, or raise an error that says what is wrong with them."""
 
 import json
 import os
@@ -71,7 +71,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """A file to write beside `path`, which takes its place once it is whole and on the disk.
 
-    Whoever reads, or is interrupted, finds the old file or the new one, never half of either.
+    A reader finds the old file or the new one, never half of either, also after an interruption.
     """
     unfinished = path.with_name(f".{path.name}.unfinished")
     yield unfinished
@@ -139,7 +139,7 @@ def unpickle_tensors(path: Path, source: str) -> tuple[dict[str, Tensor], tuple[
 
 
 def _held(content: Mapping[Any, Any]) -> str | None:
-    """Under which of the usual names a dictionary holds the one that is meant."""
+    """The key of the state dict inside a dictionary, by the names that training scripts use."""
     names = (*AVERAGED_DICTS, *STATE_DICTS)
     return next((name for name in names if isinstance(content.get(name), dict)), None)
 

@@ -107,5 +107,6 @@ def _labels(config_json: Mapping[str, Any], source: str) -> tuple[str, ...]:
         return tuple(by_index[index] for index in range(len(by_index)))
     except (KeyError, ValueError) as error:
         raise CheckpointError(
-            f"{source}: id2label in {CONFIG} does not number its classes 0, 1, 2, …; mend the file."
+            f"{source}: id2label in {CONFIG} does not number its classes 0, 1, 2, …; correct the "
+            "file."
         ) from error

@@ -1,4 +1,4 @@
-"""From a library's tensor names to ours, and what the readers of both layouts share."""
+"""From a library's tensor names to ours; functions that the readers of both layouts share."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a person may write to name a checkpoint: a bundled name, a path, or a Hub id."""
+"""Parse a reference to a checkpoint: a bundled name, a path, or a Hub id."""
 
 from pathlib import Path
 

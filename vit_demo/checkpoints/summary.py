@@ -1,4 +1,4 @@
-"""What can be known of a checkpoint from its configuration, before any weights are read."""
+"""What a checkpoint's configuration says, before any weights are read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ Place = Literal["bundled", "on this machine", "in the cache"]
 
 @dataclass(frozen=True)
 class CheckpointSummary:
-    """A checkpoint that lies here, seen without its weights.
+    """A checkpoint on this machine, described without its weights.
 
     `classes` is how many it says it can name, None where its configuration is silent.
     """
@@ -36,7 +36,7 @@ class CheckpointSummary:
 
 
 def summarize(ref: str, paths: bool = True, allow_pickle: bool = False) -> CheckpointSummary | None:
-    """Read the configuration behind `ref` if it lies here; asks no network.
+    """Read the configuration of `ref` if it is on this machine; uses no network.
 
     None for what is not in the cache, and for what no configuration describes, as a tutorial's
     .pth.
@@ -84,7 +84,7 @@ def _opens(folder: Path) -> bool:
 
 
 def _classes(config_json: Mapping[str, Any]) -> int | None:
-    """Both libraries' ways of saying it; transformers' default of two is not stated anywhere."""
+    """As either library states it; transformers does not write its default, two."""
     named = config_json.get("id2label")
     if isinstance(named, dict):
         return len(named)

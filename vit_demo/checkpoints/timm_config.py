@@ -19,10 +19,10 @@ from vit_demo.errors import CheckpointError, ConfigError, UnsupportedError
 from vit_demo.models.grids import Grid
 from vit_demo.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 
-# What timm falls back on.
+# timm's defaults.
 SIDE = 224
 CROP = 0.875
-# Shares of the photo beyond these leave no pixel, or more than fit.
+# A crop outside these limits leaves no pixel, or needs too many.
 LEAST_CROP, MOST_CROP = 0.01, 100.0
 
 CROP_MODES = ("center", "squash")
@@ -97,22 +97,22 @@ def states_preprocessing(config_json: Mapping[str, Any]) -> bool:
 
 
 def read_labels(config_json: Mapping[str, Any], classes: int, source: str) -> tuple[str, ...]:
-    """The names of the classes; where the file has none, honest numbers."""
+    """The names of the classes; where the file has none, they are numbered."""
     stated = config_json.get("label_names") or pretrained(config_json).get("label_names")
     if not stated:
         return numbered(classes)
     by_index = _numbered_names(stated)
     if not all(0 <= index < classes for index in by_index):
         raise CheckpointError(
-            f"{source} names class {max(by_index)} but has {classes} classes; mend label_names."
+            f"{source} names class {max(by_index)} but has {classes} classes; correct label_names."
         )
-    told = section(config_json, "label_descriptions")
+    descriptions = section(config_json, "label_descriptions")
     names = (by_index.get(index, f"class_{index}") for index in range(classes))
-    return tuple(str(told.get(name, name)) for name in names)
+    return tuple(str(descriptions.get(name, name)) for name in names)
 
 
 def numbered(classes: int) -> tuple[str, ...]:
-    """Names for classes that nobody has named."""
+    """Names for classes without names."""
     return tuple(f"class_{index}" for index in range(classes))
 
 

@@ -28,7 +28,7 @@ from vit_demo.errors import UnsupportedError
 
 LAYOUT = "timm"
 
-# These change nothing once a model is trained.
+# These have no effect after training.
 TRAINING = (
     "drop_rate",
     "pos_drop_rate",
@@ -97,7 +97,7 @@ def describe(
 def check_arguments(config_json: Mapping[str, Any], family: Family, source: str) -> None:
     """Raise UnsupportedError for an argument, or a pooling, that the family is not read with.
 
-    One that is null, false or empty is as good as left out, but for those that are known.
+    An unknown argument that is null, false or empty has no effect and is accepted.
     """
     for name, value in model_args(config_json).items():
         if value and name not in (*TRAINING, *SHAPES, *family.timm_arguments):

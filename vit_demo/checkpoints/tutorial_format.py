@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vit_demo.checkpoints import class_names, timm_config, timm_format
 from vit_demo.checkpoints.calibration import read_calibration
-from vit_demo.checkpoints.checkpoint import ParsedCheckpoint
+from vit_demo.checkpoints.checkpoint import FLOATS, ParsedCheckpoint
 from vit_demo.checkpoints.families import readable
 from vit_demo.checkpoints.files import WEIGHTS
 from vit_demo.checkpoints.naming import COLOURS
@@ -167,10 +167,11 @@ def from_dinov2_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     named = {re.sub(r"\.mlp\.w3\.", ".mlp.fc2.", name): t for name, t in named.items()}
     if {"register_tokens", "cls_token", "pos_embed"} <= named.keys():
         named["reg_token"] = named.pop("register_tokens")
-        if named["pos_embed"].ndim == named["cls_token"].ndim == TOKEN_DIMENSIONS:
-            own, patches = named["pos_embed"].tensor_split([1], dim=1)
-            named["cls_token"] = named["cls_token"] + own
-            named["pos_embed"] = patches
+        token, positions = named["cls_token"], named["pos_embed"]
+        floats = {token.dtype, positions.dtype} <= FLOATS
+        if floats and positions.ndim == TOKEN_DIMENSIONS and positions[:, :1].shape == token.shape:
+            named["cls_token"] = token + positions[:, :1]
+            named["pos_embed"] = positions[:, 1:]
     return named
 
 

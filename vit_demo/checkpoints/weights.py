@@ -22,7 +22,6 @@ from vit_demo.checkpoints.files import (
     read_json,
     unpickle_tensors,
 )
-from vit_demo.checkpoints.values import section
 from vit_demo.errors import LISTED, CheckpointError, UnsupportedError
 
 INDEX, SAFETENSORS = ".index.json", Path(WEIGHTS).suffix
@@ -84,15 +83,18 @@ def part_names(index: Path, source: str) -> list[str]:
 
     Raises CheckpointError for an index that names anything but files beside it.
     """
-    names = sorted({str(name) for name in section(read_json(index, source), "weight_map").values()})
+    weight_map = read_json(index, source).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(
+            f"{source}: {index.name} has no weight_map that names files; save the checkpoint again."
+        )
+    names = sorted({str(name) for name in weight_map.values()})
     for name in names:
         if Path(name).name != name or Path(name).suffix not in (SAFETENSORS, Path(PICKLE).suffix):
             raise CheckpointError(
                 f"{source}: {index.name} names '{name}', which is no file of weights beside it; "
                 "save the checkpoint again."
             )
-    if not names:
-        raise CheckpointError(f"{source}: {index.name} names no file; save the checkpoint again.")
     return names
 
 

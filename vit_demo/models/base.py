@@ -145,6 +145,11 @@ class ModelSpec:
 Subject = Classifier | type[Classifier] | ModelSpec
 
 
+def problem_of(subject: Subject) -> Problem:
+    """What the logits of a model mean; of an architecture, what they usually do."""
+    return subject.problem
+
+
 def described(subject: Subject) -> tuple[type[Classifier], ModelConfig | None]:
     """Class and shape of a model, with its weights or without; an architecture has no shape."""
     if isinstance(subject, type):

@@ -428,7 +428,7 @@ def knowledge(shown: Shown) -> str:
     threshold = main.checkpoint.calibration.unsure_below
     unsure = ""
     if threshold is not None and main.unsure:
-        best = f"{main.predictions[0].probability:.0%}"
+        best = main.predictions[0].written()
         note = sentence("page.unsure", probability=best, threshold=f"{threshold:.0%}")
         unsure = f'<p class="unsure">{note}</p>'
 

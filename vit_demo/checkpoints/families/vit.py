@@ -552,6 +552,8 @@ FAMILY = Family(
     timm_names=r"(vit(?!_s?relpos|_pe_|_\w*(_rope|_dinov3|_sapiens2|_lingbot)(_|$))|flexivit|deit3?|eva_large|beit3|aimv2|test_vit(?!_relpos)\d?)(_|$)",
     not_timm_names={
         r"vit_base_(r\d+|resnet)|vit_(tiny|small|base|large)_r\d+": "a convolutional stem",
+        r"cait_": "talking heads, which mix the attention weights of all heads",
+        r"samvit_": "attention with a bias that depends on the photo",
         r"vitamin|vit_\w*sam": "windows or convolutions among its blocks",
     },
     timm_arguments=TIMM_ARGUMENTS,

@@ -11,13 +11,16 @@ from vit_demo.analysis import Analysis
 from vit_demo.explanations import TracedPass
 from vit_demo.explanations.depth_lens import depends_on_photo, depth_lens
 from vit_demo.explanations.legrad import unsupported_by_legrad
-from vit_demo.models.base import Subject
+from vit_demo.models.base import Subject, problem_of
+from vit_demo.predictions import scores
 
 
 def lens_to_come(model: Subject) -> dict[str, Any]:
     """What the first answer says of the lens: the page asks for it, or learns why there is none."""
     if unsupported_by_legrad(model):
         return {"reason": {"key": "lens.unreadable"}}
+    if problem_of(model) == "regression":
+        return {"reason": {"key": "lens.no_probability"}}
     return {"to_come": True}
 
 
@@ -34,7 +37,7 @@ def lens_data(
     """
     found = depth_lens(traced)
     temperature = analysis.checkpoint.calibration.temperature
-    probabilities = (found.logits[0] / temperature).softmax(dim=-1)
+    probabilities = scores(found.logits[0], analysis.checkpoint.model.problem, temperature)
     shown = [prediction.index for prediction in analysis.predictions[:classes]]
     rows = probabilities[:, shown].T.float().cpu().contiguous().numpy()
     return {

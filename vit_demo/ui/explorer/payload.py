@@ -30,6 +30,7 @@ from vit_demo.faithfulness import CONTROL, FIGURES, QUICK_STEPS, ScoresVsRandom
 from vit_demo.faithfulness.curves import Curve
 from vit_demo.figures import ColourScale
 from vit_demo.figures.colour import PERCENTILE
+from vit_demo.models.base import described
 from vit_demo.preprocess import Box
 from vit_demo.trace import Attention, Rule, mean_heads, one_head, propagate_back
 from vit_demo.ui.explorer.account import account_data
@@ -390,7 +391,9 @@ def map_view(analysis: Analysis, asked: int | None = None) -> Json:
     if analysis.versus:
         classes["versus"] = analysis.versus.label
     named = ".versus" if analysis.versus else ".class" if classes else ""
-    caption = [_text(f"caption.{analysis.method}", **classes)]
+    architecture, config = described(analysis.checkpoint.model)
+    unread = analysis.method == "rollout" and not architecture.has_class_token(config)
+    caption = [_text(f"caption.{analysis.method}{'.read_out' if unread else ''}", **classes)]
     if analysis.versus:
         caption.append(_text("caption.versus", **classes))
     if not analysis.exact:
