@@ -116,7 +116,7 @@ def test_the_command_prints_the_address_and_the_commit(hub, folder, tmp_path):
     anonymous = subprocess.run(command, env=environment, **run)
     assert (anonymous.returncode, anonymous.stdout) == (2, "")
     assert anonymous.stderr.count("\n") == 1
-    assert "no access token" in anonymous.stderr
+    assert "needs an access token" in anonymous.stderr
 
 
 def test_a_token_that_was_stored_by_logging_in_is_used(publish, hub, tmp_path):
@@ -130,7 +130,9 @@ def test_a_token_that_was_stored_by_logging_in_is_used(publish, hub, tmp_path):
 
 
 def test_without_a_token_no_request_is_sent(publish, hub):
-    one_sentence(publish(env={}), "AccessError", "no access token", "hf auth login", "HF_TOKEN")
+    one_sentence(
+        publish(env={}), "AccessError", "needs an access token", "hf auth login", "HF_TOKEN"
+    )
     assert hub.log == []
 
 
@@ -148,14 +150,14 @@ def test_the_name_of_another_owner_is_refused(publish, hub):
 
 def test_a_name_in_use_by_another_repository_type_is_refused(publish, hub):
     hub.taken.add(f"{OWNER}/flowers")
-    one_sentence(publish(), "PublishError", "taken", "another kind", "choose another name")
+    one_sentence(publish(), "PublishError", "in use", "another type", "choose another name")
 
 
 def test_a_repository_with_another_task_is_not_changed(publish, hub):
     there: Repo = hub.add(
         f"{OWNER}/flowers", {"README.md": b"talk"}, pipeline_tag="text-generation"
     )
-    one_sentence(publish(), "PublishError", "another kind (text-generation)", "another name")
+    one_sentence(publish(), "PublishError", "another task (text-generation)", "another name")
     assert there.files == {"README.md": b"talk"}
 
 
@@ -196,7 +198,7 @@ def test_an_interrupted_upload_leaves_no_commit(publish, hub):
 
 def test_an_unavailable_xet_server_is_reported(publish, hub):
     result = publish(env={"HF_TOKEN": GOOD_TOKEN})
-    one_sentence(result, "UnreachableError", "broke off", "404", "HF_HUB_DISABLE_XET=1")
+    one_sentence(result, "UnreachableError", "was interrupted", "404", "HF_HUB_DISABLE_XET=1")
     assert hub.repos[f"{OWNER}/flowers"].commits == []
 
 
