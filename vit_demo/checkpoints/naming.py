@@ -1,4 +1,4 @@
-"""From a library's tensor names to ours; functions that the readers of both layouts share."""
+"""Convert a library's tensor names to ours; functions that the readers of both layouts share."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,9 +17,9 @@ QKV = ("query", "key", "value")
 
 
 def rename(tensors: Mapping[str, Tensor], rules: Sequence[Rule], ignored: str) -> dict[str, Tensor]:
-    """Every name rewritten by all the rules in turn, (pattern, replacement); `ignored` left out.
+    """Apply all (pattern, replacement) rules in order to every name; drop names in `ignored`.
 
-    A name that no rule touches stays as it is, to be listed when it does not fit.
+    A name that matches no rule stays unchanged; loading reports it if it does not fit.
     """
     named: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -32,7 +32,7 @@ def rename(tensors: Mapping[str, Tensor], rules: Sequence[Rule], ignored: str) -
 
 
 def join_qkv(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`attn.query`, `attn.key` and `attn.value`, where all are there, in one `attn.qkv`."""
+    """Concatenate `attn.query`, `attn.key` and `attn.value` to `attn.qkv` where all three exist."""
     joined = dict(tensors)
     for name in tensors:
         stem, found, kind = name.partition(".attn.query.")
@@ -43,10 +43,10 @@ def join_qkv(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def join_apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Join query, key and value to `attn.qkv`, from all names that libraries give them.
+    """Join query, key and value to `attn.qkv`, whatever names the library gives them.
 
-    A missing bias becomes zeros if another part has one. If heads share keys and values, which
-    the number of rows shows, each head gets a copy.
+    A missing bias becomes zeros if another part has one. If heads share keys and values, which the
+    number of rows shows, each head gets a copy.
     """
     named = dict(tensors)
     for start, part in zip("qkv", QKV, strict=True):
@@ -94,21 +94,21 @@ def _for_each_head(shared: Tensor, rows: int, width: Tensor | None) -> Tensor:
 
 
 def _stack(parts: Sequence[Tensor | None]) -> bool:
-    """Whether all are there, can be read, and differ in their first dimension alone.
+    """Whether all parts exist and their shapes differ only in the first dimension.
 
-    What does not stack stays apart, to be listed when it does not fit.
+    Parts that do not match stay separate; loading reports them.
     """
     there = [part for part in parts if part is not None and part.ndim and part.dtype in FLOATS]
     return len(there) == len(parts) and len({part.shape[1:] for part in there}) == 1
 
 
 def to_next_stage(match: re.Match[str]) -> str:
-    """Patch merging at the end of a stage is, to us, at the start of the next."""
+    """Move patch merging from the end of a stage to the start of the next, as in our models."""
     return f"layers.{int(match[1]) + 1}.downsample."
 
 
 def square(size: Any, source: str) -> int:
-    """The side of a patch, from one number or from two; raises UnsupportedError for rectangles."""
+    """The side of a patch, from one number or two; raises UnsupportedError for rectangles."""
     height, width = pair(size, "patch_size")
     if height != width:
         raise UnsupportedError(
