@@ -113,7 +113,7 @@ def read_preprocessing(
     whole = image_size if exact else min(image_size)
     size = stored.get("size", whole if silent else own.side)
     crop = stored.get("crop_size", own.crop if stored and own.crop else image_size)
-    normalises = own.mean is not None and stored.get("do_normalize", True)
+    normalizes = own.mean is not None and stored.get("do_normalize", True)
     square = flag(stored, "default_to_square", own.square, PROCESSOR)
     resize = _resize(size, square, source) if stored.get("do_resize", True) else None
     crop = _exact(crop, "crop_size", source) if stored.get("do_center_crop", own.crops) else None
@@ -128,9 +128,9 @@ def read_preprocessing(
         if stored.get("do_rescale", True)
         else 1.0,
         mean=_three(stored, "image_mean", own.mean, -LARGEST_NUMBER, source)
-        if normalises
+        if normalizes
         else None,
-        std=_three(stored, "image_std", own.std, SMALLEST_NUMBER, source) if normalises else None,
+        std=_three(stored, "image_std", own.std, SMALLEST_NUMBER, source) if normalizes else None,
         bgr=own.bgr and stored.get("do_flip_channel_order", True),
         unrounded=own.unrounded and stored.get("do_resize", True),
     )
