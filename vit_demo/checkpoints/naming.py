@@ -66,12 +66,12 @@ def _complete_biases(named: dict[str, Tensor], stem: str) -> None:
     """Add missing biases of one block, and repeat shared keys and values."""
     parts = [f"{stem}.attn.{part}." for part in QKV]
     biases = [named.get(f"{part}bias") for part in parts]
-    there = next((bias for bias in biases if bias is not None), None)
+    present = next((bias for bias in biases if bias is not None), None)
     weight = named.get(f"{parts[0]}weight")
     for part in parts:
         own = named.get(f"{part}weight")
-        if there is not None and f"{part}bias" not in named:
-            named[f"{part}bias"] = torch.zeros(len(there if own is None else own)).to(there)
+        if present is not None and f"{part}bias" not in named:
+            named[f"{part}bias"] = torch.zeros(len(present if own is None else own)).to(present)
         if weight is not None and own is not None:
             for kind in ("weight", "bias"):
                 if (shared := named.get(f"{part}{kind}")) is not None:
@@ -79,7 +79,7 @@ def _complete_biases(named: dict[str, Tensor], stem: str) -> None:
                     named[f"{part}{kind}"] = _for_each_head(shared, len(weight), width)
     joined = f"{stem}.attn.qkv."
     biases = [named.get(f"{part}bias") for part in parts]
-    if f"{joined}weight" in named and f"{joined}bias" not in named and there is not None:
+    if f"{joined}weight" in named and f"{joined}bias" not in named and present is not None:
         named[f"{joined}bias"] = torch.cat([b for b in biases if b is not None])
         for part in parts:
             named.pop(f"{part}bias")
@@ -98,8 +98,8 @@ def _stack(parts: Sequence[Tensor | None]) -> bool:
 
     Parts that do not match stay separate; loading reports them.
     """
-    there = [part for part in parts if part is not None and part.ndim and part.dtype in FLOATS]
-    return len(there) == len(parts) and len({part.shape[1:] for part in there}) == 1
+    present = [part for part in parts if part is not None and part.ndim and part.dtype in FLOATS]
+    return len(present) == len(parts) and len({part.shape[1:] for part in present}) == 1
 
 
 def to_next_stage(match: re.Match[str]) -> str:

@@ -108,10 +108,12 @@ def read_preprocessing(
                 "choose a checkpoint whose photos are resized and cropped alone."
             )
     own = PROCESSORS[kind]
-    silent = not stored or (kind == "ViT" and family in of_model_type(family, source).one_size)
+    use_model_size = not stored or (
+        kind == "ViT" and family in of_model_type(family, source).one_size
+    )
     exact = own.square or isinstance(own.side, tuple)
     whole = image_size if exact else min(image_size)
-    size = stored.get("size", whole if silent else own.side)
+    size = stored.get("size", whole if use_model_size else own.side)
     crop = stored.get("crop_size", own.crop if stored and own.crop else image_size)
     normalizes = own.mean is not None and stored.get("do_normalize", True)
     square = flag(stored, "default_to_square", own.square, PROCESSOR)

@@ -99,9 +99,9 @@ class BiasTable(nn.Module):
         super().__init__()
         self.sides = (2 * config.grid[0] - 1, 2 * config.grid[1] - 1)
         self.exchanged = config.exchanged
-        beside = NOWHERE if config.prefix else 0
+        prefix_entries = NOWHERE if config.prefix else 0
         self.relative_position_bias_table = nn.Parameter(
-            torch.zeros(math.prod(self.sides) + beside, config.heads)
+            torch.zeros(math.prod(self.sides) + prefix_entries, config.heads)
         )
 
     def forward(self, grid: Grid) -> Float[Tensor, "heads offsets"]:
@@ -140,7 +140,7 @@ class BiasOfDistance(nn.Module):
 
     def __init__(self, config: RelativeViTConfig) -> None:
         super().__init__()
-        self.beside = NOWHERE if config.prefix else 0
+        self.prefix_entries = NOWHERE if config.prefix else 0
         self.mlp = DistanceMlp(config.bias_width, config.heads)
 
     def forward(self, grid: Grid) -> Float[Tensor, "heads offsets"]:
@@ -152,7 +152,7 @@ class BiasOfDistance(nn.Module):
         offsets = torch.cartesian_prod(down, across)
         logs = offsets.sign() * offsets.abs().log1p()
         values = self.mlp(logs)
-        return functional.pad(values.T, (0, self.beside))
+        return functional.pad(values.T, (0, self.prefix_entries))
 
 
 class RelativeViT(VisionTransformer):
