@@ -37,7 +37,7 @@ def join_qkv(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name in tensors:
         stem, found, kind = name.partition(".attn.query.")
         parts = [f"{stem}.attn.{part}.{kind}" for part in QKV]
-        if found and _stack([tensors.get(part) for part in parts]):
+        if found and _can_be_stacked([tensors.get(part) for part in parts]):
             joined[f"{stem}.attn.qkv.{kind}"] = torch.cat([joined.pop(part) for part in parts])
     return joined
 
@@ -93,7 +93,7 @@ def _for_each_head(shared: Tensor, rows: int, width: Tensor | None) -> Tensor:
     return apart.repeat_interleave(rows // len(shared), dim=0).flatten(0, 1)
 
 
-def _stack(parts: Sequence[Tensor | None]) -> bool:
+def _can_be_stacked(parts: Sequence[Tensor | None]) -> bool:
     """Whether all parts exist and their shapes differ only in the first dimension.
 
     Parts that do not match stay separate; loading reports them.

@@ -121,7 +121,7 @@ def read_preprocessing(
     crop = _exact(crop, "crop_size", source) if stored.get("do_center_crop", own.crops) else None
     if own.crop_pct is not None and resize is not None:
         share = number(stored, "crop_pct", own.crop_pct, file=PROCESSOR)
-        resize, crop = _middle(resize, crop, share, source)
+        resize, crop = _resize_then_crop(resize, crop, share, source)
     return Preprocessing(
         resize=resize,
         crop=crop,
@@ -129,10 +129,12 @@ def read_preprocessing(
         scale=number(stored, "rescale_factor", 1 / 255, file=PROCESSOR)
         if stored.get("do_rescale", True)
         else 1.0,
-        mean=_three(stored, "image_mean", own.mean, -LARGEST_NUMBER, source)
+        mean=_channel_values(stored, "image_mean", own.mean, -LARGEST_NUMBER, source)
         if normalizes
         else None,
-        std=_three(stored, "image_std", own.std, SMALLEST_NUMBER, source) if normalizes else None,
+        std=_channel_values(stored, "image_std", own.std, SMALLEST_NUMBER, source)
+        if normalizes
+        else None,
         bgr=own.bgr and stored.get("do_flip_channel_order", True),
         unrounded=own.unrounded and stored.get("do_resize", True),
     )
@@ -161,7 +163,7 @@ def _resize(size: Any, square: bool, source: str) -> Size | int:
     return _exact(size, "size", source)
 
 
-def _middle(
+def _resize_then_crop(
     size: Size | int, crop: Size | None, share: float, source: str
 ) -> tuple[Size | int, Size | None]:
     """Resize and crop for a processor whose size is the size after cropping."""
@@ -206,7 +208,7 @@ def _resample(stated: Any, source: str) -> Image.Resampling:
     return Image.Resampling(stated)
 
 
-def _three(
+def _channel_values(
     stored: Mapping[str, Any],
     name: str,
     default: Sequence[float] | None,

@@ -58,7 +58,7 @@ def input_size(config_json: Mapping[str, Any], side: int = SIDE) -> Grid:
     stated = pretrained(config_json).get("input_size")
     if stated is None:
         return side, side
-    _, height, width = _three(stated, "input_size")
+    _, height, width = _three_values(stated, "input_size")
     for value in (height, width):
         check_whole(f"{CONFIG}: input_size", value, most=LARGEST_SIDE)
     return height, width
@@ -129,7 +129,7 @@ def _numbered_names(stated: Any) -> dict[int, str]:
     )
 
 
-def _three(values: Any, name: str) -> tuple[Any, Any, Any]:
+def _three_values(values: Any, name: str) -> tuple[Any, Any, Any]:
     """The three entries of a list."""
     match values:
         case [first, second, third]:
@@ -141,7 +141,7 @@ def _colors(
     stated: Mapping[str, Any], name: str, default: tuple[float, float, float], least: float
 ) -> tuple[float, float, float]:
     """One number for each of red, green and blue."""
-    red, green, blue = _three(stated.get(name, default), name)
+    red, green, blue = _three_values(stated.get(name, default), name)
     for value in (red, green, blue):
         check_number(f"{CONFIG}: {name}", value, least)
     return float(red), float(green), float(blue)

@@ -43,7 +43,7 @@ class CheckpointPolicy:
 
     def load(self, ref: str, progress: Progress | None) -> Checkpoint:
         """Load an offered checkpoint; raises AccessError for others, and the errors of `load`."""
-        self._admit(ref)
+        self._check_admitted(ref)
         own = ref == self.default
         return load(
             ref,
@@ -56,7 +56,7 @@ class CheckpointPolicy:
 
     def summary(self, ref: str) -> CheckpointSummary | None:
         """What is known of a checkpoint without a download; raises the errors of `load`."""
-        self._admit(ref)
+        self._check_admitted(ref)
         return summarize(ref, self._paths(ref), self.allow_pickle)
 
     def offline(self) -> list[str]:
@@ -114,6 +114,6 @@ class CheckpointPolicy:
             return None
         return (self.default, *(entry.ref for entry in catalogue()))
 
-    def _admit(self, ref: str) -> None:
+    def _check_admitted(self, ref: str) -> None:
         if not self.admits(ref):
             raise AccessError(f"'{ref}' is not on offer on this page; choose one from the list.")

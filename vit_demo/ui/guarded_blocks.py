@@ -88,7 +88,9 @@ class GuardedBlocks(gr.Blocks):
         if len(inputs) < len(blocks):
             raise refusal(DOES_NOT_FIT)
         return [
-            self._photo(value, session) if isinstance(block, PhotoInput) else _plain(block, value)
+            self._photo(value, session)
+            if isinstance(block, PhotoInput)
+            else _checked_value(block, value)
             for block, value in zip(blocks, inputs, strict=False)
         ]
 
@@ -120,7 +122,7 @@ def refusal(error: DemoError | str) -> gr.Error:
     return gr.Error(error_html(error), print_exception=False)
 
 
-def _plain(block: Any, value: Any) -> Any:
+def _checked_value(block: Any, value: Any) -> Any:
     """The value, if it has the component's type and cannot be taken for a file."""
     match block, value:
         case gr.Dataset(), None:

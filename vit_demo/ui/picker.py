@@ -179,11 +179,11 @@ def ability(policy: CheckpointPolicy, ref: str | None) -> str:
         elif summary is None:
             content = sentence("page.not_here")
         else:
-            content = in_every_language(partial(_about, summary))
+            content = in_every_language(partial(_description, summary))
     return f'<p class="about">{content}</p>'
 
 
-def _about(summary: CheckpointSummary, language: str) -> str:
+def _description(summary: CheckpointSummary, language: str) -> str:
     """Description of a checkpoint and its available maps, in one language, as HTML."""
     able = capabilities(summary.model)
     what = [summary.family, say(language, PLACES[summary.place])]

@@ -108,7 +108,7 @@ class RequestLimits:
             await self._app(scope, receive, send)
             return
         path = str(scope["path"]).removeprefix(scope.get("root_path", "")).rstrip("/")
-        if not self._answers_to(scope):
+        if not self._host_allowed(scope):
             await _refuse(send, 400, OTHER_HOST)
         elif not self._serves(scope["method"], path):
             await _refuse(send, 404, NOT_FOUND)
@@ -116,12 +116,12 @@ class RequestLimits:
             if path == ANSWERS and not self._waits(_query(scope, "session_hash")):
                 await _refuse(send, 404, MALFORMED)
             else:
-                await self._app(_plain(scope, path), receive, send)
+                await self._app(_sanitized(scope, path), receive, send)
         elif path == UPLOAD:
             if _declared_bytes(scope) > UPLOAD_BYTES + MULTIPART_BYTES:
                 await _refuse(send, 413, TOO_LARGE)
             else:
-                counted = _counted(receive, UPLOAD_BYTES + MULTIPART_BYTES)
+                counted = _limited(receive, UPLOAD_BYTES + MULTIPART_BYTES)
                 await self._upload(scope, counted, send)
         else:
             await self._event(scope, receive, send)
@@ -139,7 +139,7 @@ class RequestLimits:
             await _refuse(send, 503, BUSY)
         else:
             content = json.dumps(event, ensure_ascii=False).encode()
-            await self._app(_of_length(scope, len(content)), _replayed(content, receive), send)
+            await self._app(_with_length(scope, len(content)), _replayed(content, receive), send)
 
     def _named_event(self, body: bytes) -> dict[str, Any] | None:
         """Parse a browser's event; None if it is not an event of this page."""
@@ -173,7 +173,7 @@ class RequestLimits:
         short = all(len(part) <= LONGEST_NAME for part in path.split("/"))
         return path in READ or (path.startswith(READ_BELOW) and short)
 
-    def _answers_to(self, scope: Scope) -> bool:
+    def _host_allowed(self, scope: Scope) -> bool:
         """Whether the host name is valid and allowed."""
         for name, value in scope["headers"]:
             if name in (b"host", b"x-forwarded-host"):
@@ -224,14 +224,14 @@ class RequestLimits:
         await _answer(send, 200, json.dumps(references).encode())
 
 
-def _plain(scope: Scope, path: str) -> Scope:
+def _sanitized(scope: Scope, path: str) -> Scope:
     """Remove what the page never sends but Gradio would process: range headers, saved links."""
     headers = [header for header in scope["headers"] if header[0] != b"range"]
     query = b"" if path in ("", "/config") else scope["query_string"]
     return {**scope, "headers": headers, "query_string": query}
 
 
-def _of_length(scope: Scope, length: int) -> Scope:
+def _with_length(scope: Scope, length: int) -> Scope:
     headers = [
         header
         for header in scope["headers"]
@@ -273,7 +273,7 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def _counted(receive: Receive, limit: int) -> Receive:
+def _limited(receive: Receive, limit: int) -> Receive:
     """Forward the body; if it exceeds `limit`, act as if the connection had closed."""
     count = 0
 

@@ -25,7 +25,7 @@ class Results:
     def __init__(self, limit_bytes: int) -> None:
         self._limit = limit_bytes
         self._kept: OrderedDict[str, Shown] = OrderedDict()
-        self._asked: dict[str, object] = {}
+        self._newest_question: dict[str, object] = {}
         self._background: dict[str, dict[str, object]] = {}
         self._bytes = 0
         self._lock = Lock()
@@ -63,18 +63,18 @@ class Results:
         """Start a new request about a result; it supersedes the previous one."""
         question = object()
         with self._lock:
-            self._asked[token] = question
+            self._newest_question[token] = question
         return question
 
     def asked(self, token: str) -> bool:
         """Whether a result has had any request."""
         with self._lock:
-            return token in self._asked
+            return token in self._newest_question
 
     def check_question(self, token: str, question: object) -> None:
         """Raises SupersededError if a newer request was started or the result is gone."""
         with self._lock:
-            if self._asked.get(token) is not question or token not in self._kept:
+            if self._newest_question.get(token) is not question or token not in self._kept:
                 raise SupersededError
 
     def begin_background(self, token: str, task: str) -> object:
@@ -107,7 +107,7 @@ class Results:
     def drop(self, token: str | None) -> None:
         """Delete a result, if it is still stored."""
         with self._lock:
-            self._asked.pop(token or "", None)
+            self._newest_question.pop(token or "", None)
             self._background.pop(token or "", None)
             if token in self._kept:
                 self._bytes -= self._kept.pop(token).bytes
@@ -128,5 +128,5 @@ class Results:
         while len(self._kept) > 1 and self._bytes > self._limit:
             oldest, gone = self._kept.popitem(last=False)
             self._bytes -= gone.bytes
-            self._asked.pop(oldest, None)
+            self._newest_question.pop(oldest, None)
             self._background.pop(oldest, None)

@@ -77,7 +77,7 @@ def listed(found: Sequence[Found]) -> str:
     rows = []
     for model in found:
         ref = escape(str(model.reference))
-        marks = in_every_language(partial(_marks, model))
+        marks = in_every_language(partial(_repository_facts, model))
         rows.append(
             f'<li><button type="button" data-ref="{ref}" aria-pressed="false"><b>{ref}</b>'
             f"<small>{marks}</small></button></li>"
@@ -94,7 +94,7 @@ def picked(event: gr.EventData) -> str:
     return ""
 
 
-def _marks(model: Found, language: str) -> str:
+def _repository_facts(model: Found, language: str) -> str:
     """Downloads, license and access of a repository, in one language, as HTML."""
     marks = [
         say(language, "page.found.downloads", count=f"{model.downloads:,}"),

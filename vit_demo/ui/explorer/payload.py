@@ -110,7 +110,9 @@ def explorer_data(traced: TracedPass, analyses: Sequence[Analysis]) -> Json:
         "rows": None if unsupported else _read_out_json(traced),
         "views": [
             _patches_view(first),
-            *_in_order([*_map_views(analyses), *_attention_views(traced), *_token_views(traced)]),
+            *_control_last(
+                [*_map_views(analyses), *_attention_views(traced), *_token_views(traced)]
+            ),
         ],
         "lens": lens_to_come(traced.model),
         "predictions": [prediction.as_json() for prediction in first.predictions[:TOP]],
@@ -124,7 +126,7 @@ def explorer_data(traced: TracedPass, analyses: Sequence[Analysis]) -> Json:
     }
 
 
-def _in_order(views: Sequence[Json]) -> list[Json]:
+def _control_last(views: Sequence[Json]) -> list[Json]:
     """Put the control last: it explains nothing, and number keys select the first nine views."""
     return sorted(views, key=lambda view: view["name"] == CONTROL)
 
@@ -199,7 +201,7 @@ def layer_rows(traced: TracedPass, layer: int) -> Json:
         return content
     with torch.no_grad():
         weights = chosen.weights(slice(prefix, None))[0]
-    rows = Quantized.of(_on_patches(_with_mean(weights), prefix))
+    rows = Quantized.of(_drop_prefix_tokens(_with_mean(weights), prefix))
     return {**content, **rows.as_json(deflate=True)}
 
 
@@ -218,7 +220,7 @@ def patch_rows(traced: TracedPass, layer: int, patch: tuple[int, int]) -> Json:
     token = prefix + patch[0] * cols + patch[1]
     with torch.no_grad():
         weights = chosen.weights(slice(token, token + 1))[0]
-    attention = Quantized.of(_on_patches(_with_mean(weights), prefix)[:, 0])
+    attention = Quantized.of(_drop_prefix_tokens(_with_mean(weights), prefix)[:, 0])
     return {"layer": layer, "patch": list(patch), "heads": chosen.heads, **attention.as_json(True)}
 
 
@@ -270,7 +272,7 @@ def _read_out_of(traced: TracedPass, layer: Attention) -> Float[Tensor, "rows pa
     with torch.no_grad():
         weights = _with_mean(layer.weights(span)[0])
         rows = einsum(read[:, span], weights, "rows q, rows q n -> rows n")
-    return _on_patches(rows, prefix_tokens(traced))
+    return _drop_prefix_tokens(rows, prefix_tokens(traced))
 
 
 def _read(traced: TracedPass, rule: Rule = mean_heads) -> Float[Tensor, " tokens"]:
@@ -293,7 +295,9 @@ def _with_mean(weights: Float[Tensor, "heads *q tokens"]) -> Float[Tensor, "rows
     return torch.cat([weights.mean(dim=0, keepdim=True), weights])
 
 
-def _on_patches(rows: Float[Tensor, "*rows tokens"], prefix: int) -> Float[Tensor, "*rows patches"]:
+def _drop_prefix_tokens(
+    rows: Float[Tensor, "*rows tokens"], prefix: int
+) -> Float[Tensor, "*rows patches"]:
     """Remove the prefix tokens and normalize every row to a sum of one."""
     patches = rows[..., prefix:]
     total = patches.sum(dim=-1, keepdim=True)
@@ -540,19 +544,19 @@ def _photo(analysis: Analysis) -> Json:
     """The region of the photo around the grid, and a small whole photo if that is much larger."""
     photo, grid = analysis.photo, analysis.grid_box
     whole: Box = (0.0, 0.0, float(photo.width), float(photo.height))
-    region = _around(grid, whole)
+    region = _stage_region(grid, whole)
     content: Json = {
         "width": photo.width,
         "height": photo.height,
-        "crop": _shown(analysis, region, PHOTO_SIDE, PHOTO_BYTES),
+        "crop": _photo_region(analysis, region, PHOTO_SIDE, PHOTO_BYTES),
     }
     area = (region[2] - region[0]) * (region[3] - region[1])
     if area < WHOLE_SHARE * photo.width * photo.height:
-        content["whole"] = _shown(analysis, whole, WHOLE_SIDE, WHOLE_BYTES)
+        content["whole"] = _photo_region(analysis, whole, WHOLE_SIDE, WHOLE_BYTES)
     return content
 
 
-def _around(grid: Box, whole: Box) -> Box:
+def _stage_region(grid: Box, whole: Box) -> Box:
     """The region that fills the stage when the grid fills its height or its width."""
     left, top, right, bottom = grid
     width, height = right - left, bottom - top
@@ -566,7 +570,7 @@ def _around(grid: Box, whole: Box) -> Box:
     )
 
 
-def _shown(analysis: Analysis, region: Box, side: int, most_bytes: int) -> Json:
+def _photo_region(analysis: Analysis, region: Box, side: int, most_bytes: int) -> Json:
     """One image, with the boxes of the grid and the model input as shares of its size."""
     left, top, right, bottom = region
     width, height = right - left, bottom - top
