@@ -1,16 +1,16 @@
-/** The account of a class's logit: one bar a part, and the sum that they add up to. */
+/** The decomposition of a class's logit: one bar per part, and their sum. */
 
 import { element } from "./dom.js";
 import { say, text } from "./words.js";
 
-/** A number with its sign, in two decimals, with a true minus. */
+/** A number with two decimals and a sign, with a true minus. */
 export function signed(value) {
   const digits = Math.abs(value).toFixed(2);
   if (Number(digits) === 0) return digits;
   return `${value < 0 ? "\u2212" : "+"}${digits}`;
 }
 
-/** Where each bar begins and how long it is, as shares of the width; all share one zero. */
+/** Start and length of each bar as shares of the width; all bars share one zero. */
 export function bars(values) {
   const low = Math.min(0, ...values);
   const spread = Math.max(0, ...values) - low || 1;

@@ -1,10 +1,10 @@
-/** What a visitor has chosen, in the address of the page: read at its start, and written after. */
+/** The visitor's choices in the URL: read on page load, written after each change. */
 
 const LONGEST = 200;
 const MOST = 1_000_000;
 const NAME = /^[a-z_]{1,40}$/;
 
-/** From the query of an address, which may hold anything: what is nonsense is left out. */
+/** Parse the query of a URL; the content is untrusted, and invalid values are dropped. */
 export function readAddress(search) {
   const query = new URLSearchParams(search);
   const named = (key) => (NAME.test(query.get(key) ?? "") ? query.get(key) : undefined);
@@ -23,7 +23,7 @@ export function readAddress(search) {
   return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
 }
 
-/** What the explorer begins with: a class must be one that the checkpoint has. */
+/** The initial choices; a class must be one of the checkpoint's. */
 export function beforeFirst(address, data, most = 50) {
   const known = (index) => data.classes.length >= most || data.classes.some((each) => each.index === index);
   const { target, versus } = address;
@@ -35,7 +35,7 @@ export function beforeFirst(address, data, most = 50) {
   };
 }
 
-/** The same address with the present choices; what stands there by default is left out. */
+/** The URL with the current choices; defaults are omitted. */
 export function writeAddress(address, { checkpoint, example, state, data }) {
   const written = new URL(address);
   const set = (key, value) => {

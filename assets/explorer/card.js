@@ -1,4 +1,4 @@
-/** The patch card: the pixels of the followed patch, enlarged, and what is known about it. */
+/** The patch card: an enlargement of the followed patch, and its values. */
 
 import { drawPatch } from "./draw.js";
 import { element, write } from "./dom.js";
@@ -42,7 +42,7 @@ export class Card {
   }
 }
 
-/** Its place: the sequence begins with token 0, the class token where there is one. */
+/** Its position in the sequence; token 0 is the class token, if there is one. */
 export function title(data, words, [row, col]) {
   const number = row * data.grid[1] + col;
   const parameters = {
@@ -76,7 +76,7 @@ function sentences({ data, words, maps, state, patch, headName, shown }) {
   }
   const alike = data.views.find((view) => view.name === "looks_like" && view.bytes !== undefined);
   if (alike) {
-    // The cosines of some models are all close to 1: their order says more than a threshold.
+    // In some models all cosines are close to 1, so rank them instead of using a threshold.
     const { values } = maps.pair(alike, patch);
     const places = largest(values, PLACES + 1)
       .filter((other) => other !== number)

@@ -1,8 +1,8 @@
-/** Numbers → colors. The tables come with the data: RGB of a color bar, from its low end on. */
+/** Map numbers to colors. The data has the tables: RGB of a color bar, from its low end. */
 
 const PERCENTILE = 0.99;
 
-// A dark color covers a little too: otherwise a low value and no map would look the same.
+// Dark colors are slightly opaque too: otherwise a low value would look like no map.
 const LEAST = 0.1;
 
 /** The value at a percentile, interpolated linearly between neighbors. */
@@ -14,7 +14,7 @@ export function quantile(values, share) {
   return sorted[below] + (place - below) * (sorted[above] - sorted[below]);
 }
 
-/** The ends of the color bar of one non-negative row; see ColourScale in figures. */
+/** The limits of the color bar of one non-negative row; see ColourScale in figures. */
 export function scaleOf(values) {
   let low = Infinity;
   let most = -Infinity;
@@ -26,13 +26,13 @@ export function scaleOf(values) {
   return { low, high, signed: false, clipped: most > high };
 }
 
-/** Where a value lies on its color bar, from 0 to 1. */
+/** The position of a value on its color bar, from 0 to 1. */
 export function placed(value, scale) {
   const spread = scale.high - scale.low;
   return spread > 0 ? Math.min(1, Math.max(0, (value - scale.low) / spread)) : 0;
 }
 
-/** How strongly a value covers the photo, from 0 to 1: not at all where the map says nothing. */
+/** The opacity of a value over the photo, from 0 to 1; transparent for an empty map. */
 export function strength(place, signed) {
   return signed ? Math.abs(2 * place - 1) : place;
 }
@@ -46,7 +46,7 @@ export function colourAt(table, place) {
   return [table[entry], table[entry + 1], table[entry + 2]];
 }
 
-/** Write one color; no array is made, since this runs for every patch under the pointer. */
+/** Write one color; allocates nothing, because it runs for every patch on pointer moves. */
 function put(pixels, i, table, place, alpha) {
   const entry = entryAt(table, place);
   pixels[4 * i] = table[entry];
@@ -67,7 +67,7 @@ export function overlayPixels(values, scale, table, opacity) {
   return pixels;
 }
 
-/** RGBA of every patch without a photo below: the small maps of the wall. */
+/** RGBA of every patch without a photo below, for the small maps of the wall. */
 export function solidPixels(values, scale, table) {
   const pixels = new Uint8ClampedArray(values.length * 4);
   values.forEach((value, i) => {
@@ -76,7 +76,7 @@ export function solidPixels(values, scale, table) {
   return pixels;
 }
 
-/** RGBA of colors that come with the data, three bytes a patch. */
+/** RGBA of colors in the data, three bytes per patch. */
 export function rgbPixels(bytes, opacity) {
   const pixels = new Uint8ClampedArray((bytes.length / 3) * 4);
   for (let i = 0; i < bytes.length / 3; i++) {
@@ -86,7 +86,7 @@ export function rgbPixels(bytes, opacity) {
   return pixels;
 }
 
-/** A CSS gradient of a table. */
+/** A color table as a CSS gradient. */
 export function gradient(table, stops = 16) {
   const colours = Array.from({ length: stops }, (_, i) => {
     return `rgb(${colourAt(table, i / (stops - 1)).join(" ")})`;

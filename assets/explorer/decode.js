@@ -1,4 +1,4 @@
-/** Base64 and zlib bytes → numbers. */
+/** Decode base64 and zlib bytes to numbers. */
 
 export function bytesOf(base64) {
   const text = atob(base64);

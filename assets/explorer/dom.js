@@ -1,4 +1,4 @@
-/** Elements with attributes and children; every string becomes a text node, never HTML. */
+/** Create elements with attributes and children; strings become text nodes, never HTML. */
 
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
@@ -21,12 +21,12 @@ function setAttributes(made, attributes) {
   }
 }
 
-/** Write only what has changed, so that an unchanged page is not laid out again. */
+/** Write only changed text, to avoid a new layout. */
 export function write(node, words) {
   if (node.textContent !== words) node.textContent = words;
 }
 
-/** A menu with these {value, label, reason} rows; a row with a reason cannot be chosen. */
+/** Fill a menu with rows of {value, label, reason}; a row with a reason is disabled. */
 export function fillMenu(menu, rows, chosen) {
   menu.replaceChildren(
     ...rows.map(({ value, label, reason }) => {

@@ -6,7 +6,7 @@ export const STAGE = "#0b0d12";
 const UNSEEN = "rgb(8 10 14 / 0.72)";
 const BELOW_MAP = "rgb(8 10 14 / 0.36)";
 const TOKEN = "#ffb27a";
-// Sides of tokens, in CSS pixels, from which on their numbers can be read.
+// Minimum token sizes, in CSS pixels, at which their numbers are legible.
 const LEAST_NUMBERED = 16;
 const FRAME = "rgb(255 255 255 / 0.28)";
 
@@ -14,7 +14,7 @@ function covers(context, box) {
   context.drawImage(box.image, box.x, box.y, box.width, box.height);
 }
 
-/** The dark stage, the photo on it, and a shadow over what the model never sees. */
+/** The dark stage, the photo, and a shadow over the parts outside the model input. */
 export function drawPhoto(context, photo, layout, size) {
   context.fillStyle = STAGE;
   context.fillRect(0, 0, size.width, size.height);
@@ -29,7 +29,7 @@ export function drawPhoto(context, photo, layout, size) {
   context.fill("evenodd");
 }
 
-/** The photo steps back under a map. */
+/** Dim the photo under a map. */
 export function drawShade(context, layout) {
   const lit = common(layout.grid, layout.input);
   context.fillStyle = BELOW_MAP;
@@ -39,7 +39,7 @@ export function drawShade(context, layout) {
   context.strokeRect(lit.x - 0.5, lit.y - 0.5, lit.width + 1, lit.height + 1);
 }
 
-/** The pixels that the model is given, with gaps between the patches. */
+/** The pixels of the model input, with gaps between the patches. */
 export function drawPatches(context, picture, layout, grid) {
   const lit = common(layout.grid, layout.input);
   context.save();
@@ -53,7 +53,7 @@ export function drawPatches(context, picture, layout, grid) {
   context.restore();
 }
 
-/** The pixels of a patch on the picture; where the input is padded there are fewer, or none. */
+/** The pixels of a patch in the picture; fewer, or none, where the input is padded. */
 export function patchPixels(picture, cell, [row, col]) {
   const x = col * cell.width;
   const y = row * cell.height;
@@ -62,7 +62,7 @@ export function patchPixels(picture, cell, [row, col]) {
   return width > 0 && height > 0 ? { x, y, width, height } : null;
 }
 
-/** All tokens, one after the other: those before the patches by name, the patches by number. */
+/** All tokens in sequence: prefix tokens by name, patches by number. */
 export function drawSequence(context, picture, sequence, { grid, cell, names, ratio }) {
   context.imageSmoothingEnabled = true;
   context.imageSmoothingQuality = "high";
@@ -96,7 +96,7 @@ function drawNumber(context, box, number, room) {
   context.fillText(number, box.x + box.width / 2, box.y + box.height + room / 2);
 }
 
-/** Lines between patches; `share` is their width as a share of a patch. */
+/** Lines between patches; `share` is the line width as a share of a patch. */
 export function drawGrid(context, box, [rows, cols], colour, share) {
   const width = Math.max(1, Math.round((box.width / cols) * share));
   context.fillStyle = colour;
@@ -110,7 +110,7 @@ export function drawGrid(context, box, [rows, cols], colour, share) {
   }
 }
 
-/** A canvas with one pixel a patch. */
+/** A canvas with one pixel per patch. */
 export function patchCanvas(pixels, [rows, cols]) {
   const canvas = document.createElement("canvas");
   canvas.width = cols;
@@ -119,7 +119,7 @@ export function patchCanvas(pixels, [rows, cols]) {
   return canvas;
 }
 
-/** A map over the photo, cut off where the model sees nothing. */
+/** A map over the photo, clipped to the model input. */
 export function drawOverlay(context, map, layout, smooth = false) {
   const lit = common(layout.grid, layout.input);
   context.save();
@@ -132,7 +132,7 @@ export function drawOverlay(context, map, layout, smooth = false) {
   context.restore();
 }
 
-/** A ring round one box. */
+/** A ring around one box. */
 export function drawMark(context, box, { colour, ratio }) {
   const line = 2 * ratio;
   context.lineJoin = "round";
@@ -144,7 +144,7 @@ export function drawMark(context, box, { colour, ratio }) {
   context.strokeRect(box.x, box.y, box.width, box.height);
 }
 
-/** The pixels of one patch, enlarged. Where the input is padded there is nothing to draw. */
+/** The pixels of one patch, enlarged. Padding has no pixels to draw. */
 export function drawPatch(context, picture, cell, patch, side) {
   context.fillStyle = STAGE;
   context.fillRect(0, 0, side, side);

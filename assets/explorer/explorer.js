@@ -1,26 +1,26 @@
 /**
  * The explorer: two linked panes, a wall of all layers and heads, and the followed patch.
  *
- * It draws a data object and never asks where it comes from:
+ * It draws a data object, whatever its source:
  *
  *   const explorer = mount(element, data, { loadLayer, loadPatch, change });
- *   explorer.update(data)          another result; what was chosen stays where it can
- *   explorer.setLayer(layer)       all rows of one layer, unasked
- *   explorer.addView(view)         another view, or another content of the view of that name
- *   explorer.setLens(lens)         what the head answers after every layer
+ *   explorer.update(data)          another result; keeps the choices where possible
+ *   explorer.setLayer(layer)       all rows of one layer, without a request
+ *   explorer.addView(view)         add a view, or replace the view with the same name
+ *   explorer.setLens(lens)         the head's output after every layer
  *   explorer.setTrust(trust)       the quick faithfulness test
- *   explorer.setWords(words)       another language, without another result
+ *   explorer.setWords(words)       change the language, keep the result
  *   explorer.setState("busy")      or ("error", message), ("empty")
  *   explorer.choose({layer: 3})    views, layer, head, pin, whole, opacity
  *   explorer.explain(index)        a map of a class; explorer.compare(index) with another one
  *   explorer.destroy()
  *
- * All hooks are optional. They return promises of what payload.py makes:
- * `loadLayer(number)` layer_rows, `loadPatch(layer, row, col)` patch_rows,
- * `loadView(name, {target, versus})` the view, or null where it was refused,
- * `loadLens()` lens_data, or null; `testMap(name, automatic)` trust_data, or
- * null where it was refused or given up. `saveSlide({view, target, versus, layer, head, smooth})`
- * takes the right pane's map away. `change(state, data)` hears every choice.
+ * All hooks are optional. They return promises of data from payload.py:
+ * `loadLayer(number)` of layer_rows, `loadPatch(layer, row, col)` of patch_rows,
+ * `loadView(name, {target, versus})` of the view, or null if it was rejected,
+ * `loadLens()` of lens_data, or null; `testMap(name, automatic)` of trust_data, or
+ * null if it was rejected or stopped. `saveSlide({view, target, versus, layer, head, smooth})`
+ * downloads the right pane's map. `change(state, data)` is called after every choice.
  */
 
 import { accountPanel } from "./account.js";
@@ -37,10 +37,10 @@ import { say, text } from "./words.js";
 
 const FRAME_MS = 700;
 const TIMINGS = 1024;
-// A map that has stood so long is tested by itself; the control says nothing that could be.
+// A map that is shown this long is tested automatically; the control map is not.
 const STANDS_MS = 1000;
 const CONTROL = "random";
-// Views that show another map for every patch.
+// Views with a separate map for every patch.
 const OF_A_PATCH = ["looks", "pairs", "rows"];
 const KEYS = [
   ["← ↑ → ↓", "keys.arrows"],
@@ -168,7 +168,7 @@ class Explorer {
     };
     canvas.addEventListener("pointermove", follow);
     canvas.addEventListener("pointerdown", (pointer) => {
-      // A finger that was pressed is followed, also when it moves on to the next pane.
+      // A touch that starts here is followed, even if it moves to the other pane.
       if (pointer.pointerType !== "mouse") canvas.setPointerCapture(pointer.pointerId);
       if (this.state) this.state = { ...this.state, active: pane.name };
       follow(pointer);
@@ -205,11 +205,11 @@ class Explorer {
     this.set(next, true);
   }
 
-  /** Another result. It is drawn when its pictures have been decoded. */
+  /** Show another result. It is drawn once its images are decoded. */
   async update(data) {
     this.stop();
     this.run += 1;
-    if (!data.example) this.results += 1; // An example was computed in advance: nobody has run it.
+    if (!data.example) this.results += 1; // Nobody ran an example: it was precomputed.
     const run = this.run;
     this.quiet = false;
     this.loading = true;
@@ -242,7 +242,7 @@ class Explorer {
     this.loadTheRest(run);
   }
 
-  /** What nobody waits for: the layers, the lens, and then the test of the map in sight. */
+  /** Load in the background: the layers, the lens, and then the test of the current map. */
   async loadTheRest(run) {
     await this.prefetch(run);
     await this.loadLens(run);
@@ -296,12 +296,12 @@ class Explorer {
     if (view) this.trusts.set(view, trust);
   }
 
-  /** The result of the test stands beside the map that was tested, and beside no other. */
+  /** Show the result of the test only for the map that was tested. */
   renderTrust() {
     if (this.data) this.trust.replaceChildren(...this.trustContent());
   }
 
-  /** The account of the map in sight that has one, the right pane's first. */
+  /** Show the logit decomposition of the first current map that has one; the right pane is first. */
   renderAccount() {
     const { data, state, words } = this;
     const views = [state.views.b, state.views.a].map((name) => choices.viewNamed(data, name));
@@ -312,13 +312,13 @@ class Explorer {
     this.account.replaceChildren(...accountPanel(view.account, words));
   }
 
-  /** The map of the right pane: only a map of patches can be tested, or put on a slide. */
+  /** The map of the right pane; only a patch map can be tested or saved as a slide. */
   mapInSight() {
     const view = choices.viewNamed(this.data, this.state.views.b);
     return view.kind === "map" && !choices.missing(view, this.state) ? view : null;
   }
 
-  /** Test the map in the right pane: on request, or by itself. */
+  /** Test the map in the right pane, on request or automatically. */
   async test(automatic = false) {
     const view = this.mapInSight();
     if (!view || this.testing === view) return;
@@ -331,14 +331,14 @@ class Explorer {
     if (trust) this.trusts.set(view, trust);
     if (this.testing === view) {
       this.testing = null;
-      // What was given up once is not begun by itself again.
+      // Do not restart a test that was stopped.
       if (automatic && !trust) this.quiet = false;
     }
     this.renderTrust();
     this.testSoon();
   }
 
-  /** The map in the right pane is tested by itself, once all else is there and it has stood a while. */
+  /** Test the map in the right pane automatically, after all loading and a short wait. */
   testSoon() {
     clearTimeout(this.soon);
     if (!this.quiet || !this.hooks.testMap) return;
@@ -373,13 +373,13 @@ class Explorer {
     this.testSoon();
   }
 
-  /** A map of a class, in the right pane where none is in sight. */
+  /** Show a map of a class, in the right pane if no pane has one. */
   explain(index) {
     if (!this.data) return;
     this.set(choices.withClassMap(choices.withTarget(this.state, this.data, index), this.data), true);
   }
 
-  /** The same map less that of another class: why the one and not the other? */
+  /** Show the same map minus that of another class: why this class and not the other? */
   compare(index) {
     if (!this.data) return;
     this.set(choices.withClassMap(choices.withVersus(this.state, this.data, index), this.data), true);
@@ -423,7 +423,7 @@ class Explorer {
     return [element("h3", {}, say(this.words, "trust.title")), ...panel];
   }
 
-  /** Everything that depends on the language or on the data, but on no choice. */
+  /** Update everything that depends on the language or the data, but not on the choices. */
   relabel() {
     const { data, words } = this;
     for (const [name, pane] of Object.entries(this.panes)) {
@@ -470,7 +470,7 @@ class Explorer {
     this.set(choices.withCell(this.state, this.data, layer, head));
   }
 
-  /** Take a new state and draw it; `announce` tells a screen reader of the pinned patch. */
+  /** Set a new state and draw it; with `announce`, report the pinned patch to screen readers. */
   set(state, announce = false) {
     if (state === this.state) return;
     const before = this.state;
@@ -486,7 +486,7 @@ class Explorer {
     this.hooks.change?.(chosen, this.data);
   }
 
-  /** Draw the state: attributes and pictures at once. */
+  /** Draw the state: attributes and images in one step. */
   render() {
     if (!this.data || this.root.dataset.state !== "ready") return;
     const began = performance.now();
@@ -575,7 +575,7 @@ class Explorer {
     if (changed) this.render();
   }
 
-  /** Play the row of means: one layer after another, once. */
+  /** Play the row of head means: one layer after another, once. */
   start() {
     if (!this.data?.rows) return;
     this.pick(1, 0);
@@ -599,7 +599,7 @@ class Explorer {
     this.play.title = name;
   }
 
-  /** Ask for what the chosen layer and the pinned patch still need; each thing once. */
+  /** Request missing data of the chosen layer and the pinned patch, each once. */
   want(before) {
     const { data, state } = this;
     if (!data.rows) return;
@@ -618,7 +618,7 @@ class Explorer {
       .catch(() => this.asked.delete(name));
   }
 
-  /** Ask for the content that a chosen view lacks: one at a time, the latest choice first. */
+  /** Request missing content of the chosen views: one at a time, the latest choice first. */
   wantViews(before) {
     if (!this.hooks.loadView || !this.data) return;
     const lacking = choices.PANES.map((pane) => {
@@ -637,19 +637,19 @@ class Explorer {
   async loadView({ name, target, versus }, key, before) {
     const { run } = this;
     const view = await this.hooks.loadView(name, { target, versus });
-    if (run !== this.run || this.awaited !== key) return; // Something else was chosen meanwhile.
+    if (run !== this.run || this.awaited !== key) return; // The choice has changed in the meantime.
     this.awaited = null;
     if (view) {
       this.addView(view);
       this.wantViews(this.state);
     } else {
-      // What was refused is not shown: the choice goes back to what is there.
+      // A rejected view is not shown: go back to the available views.
       const { views, target: was, versus: other } = before;
       this.set({ ...this.state, views: this.complete(views), target: was, versus: other });
     }
   }
 
-  /** These views, as far as they can be drawn; the first ones in place of the others. */
+  /** Select the first available ones of these views. */
   complete(views) {
     const shown = choices.begin(this.data).views;
     const drawn = (name) => !choices.viewNamed(this.data, name).to_come;
@@ -664,11 +664,11 @@ class Explorer {
       const rows = await this.hooks.loadLayer(layer);
       if (rows && run === this.run) await this.setLayer(rows);
     } catch {
-      asked.delete(layer); // The layer is asked for again when it is next looked at.
+      asked.delete(layer); // Request the layer again when it is next shown.
     }
   }
 
-  /** Nobody waits for the lens, so it is asked for after everything that may be looked at. */
+  /** Load the lens last, because it is the least urgent. */
   async loadLens(run) {
     await idle();
     if (run !== this.run || !this.data?.lens?.to_come || !this.hooks.loadLens) return;
@@ -676,7 +676,7 @@ class Explorer {
     if (lens && run === this.run) this.setLens(lens);
   }
 
-  /** All layers, the chosen one first, each when the page is idle. */
+  /** Load all layers, the chosen one first, each when the page is idle. */
   async prefetch(run) {
     if (!this.data?.rows) return;
     const order = [this.state.layer, ...Array.from({ length: this.data.layers }, (_, i) => this.data.layers - i)];

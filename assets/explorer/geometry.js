@@ -1,7 +1,7 @@
-/** Where photo, grid and patches lie on a canvas. All boxes are {x, y, width, height} in its pixels. */
+/** Positions of photo, grid and patches on a canvas. Boxes are {x, y, width, height} in pixels. */
 
 /**
- * Place a picture so that its grid fills the stage, or, with `whole`, all of the picture.
+ * Place a picture so that its grid fills the stage; with `whole`, show the complete picture.
  * `shown` has the `aspect` of the picture, and `grid` and `input` as shares of its sides.
  */
 export function place(shown, width, height, margin, whole = false) {
@@ -32,18 +32,18 @@ export function patchBox(grid, [rows, cols], [row, col]) {
   return { x: grid.x + col * width, y: grid.y + row * height, width, height };
 }
 
-/** The patch at a point, as [row, col] from 0; null off the grid. */
+/** The patch at a point, as [row, col] from 0; null outside the grid. */
 export function patchAt(grid, [rows, cols], x, y) {
   const row = Math.floor(((y - grid.y) / grid.height) * rows);
   const col = Math.floor(((x - grid.x) / grid.width) * cols);
   return row >= 0 && row < rows && col >= 0 && col < cols ? [row, col] : null;
 }
 
-// Below each token there is room for its number, as a share of the token's side.
+// Room for the number below each token, as a share of the token's side.
 const NUMBER = 0.36;
 const SPREAD = 0.14;
 
-/** Where the tokens of a sequence lie when they fill a box, row after row, as large as they can be. */
+/** Lay out the tokens of a sequence in rows that fill a box, as large as possible. */
 export function placeSequence(count, width, height, margin) {
   const across = width - 2 * margin;
   const down = height - 2 * margin;
@@ -60,13 +60,13 @@ export function placeSequence(count, width, height, margin) {
   return { count, side, cols, step, left, top };
 }
 
-/** The box of a token, counted from 0. */
+/** The box of a token; tokens are counted from 0. */
 export function tokenBox(sequence, token) {
   const { side, cols, step, left, top } = sequence;
   return { x: left + (token % cols) * step.x, y: top + Math.floor(token / cols) * step.y, width: side, height: side };
 }
 
-/** The token at a point; null between and beside them. */
+/** The token at a point; null between or outside tokens. */
 export function tokenAt(sequence, x, y) {
   const col = Math.floor((x - sequence.left) / sequence.step.x);
   const row = Math.floor((y - sequence.top) / sequence.step.y);

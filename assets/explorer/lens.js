@@ -1,4 +1,4 @@
-/** The depth lens: the probability of the likeliest classes when the head reads every layer. */
+/** The depth lens: the probability of the top classes when the head reads every layer. */
 
 import { floatsOf } from "./decode.js";
 import { element, shape, write } from "./dom.js";
@@ -15,14 +15,14 @@ export function lensRows(lens) {
   return new Map(lens.classes.map((index, row) => [index, numbers.subarray(row * count, (row + 1) * count)]));
 }
 
-/** The points of one line: each layer's in the middle of its column of the wall. */
+/** The points of one line, each in the middle of its layer's column of the wall. */
 export function lensLine(layers, values) {
   const points = layers.map((layer, i) => `${(layer - 0.5) * STEP},${((1 - values[i]) * HEIGHT).toFixed(1)}`);
-  // A line of one point is drawn as a dot where it has two ends.
+  // A line with a single point needs two ends to be drawn as a dot.
   return (points.length === 1 ? [...points, ...points] : points).join(" ");
 }
 
-/** The classes that are drawn: the explained one first, then the likeliest others. */
+/** The drawn classes: the explained one first, then the top ones. */
 export function lensClasses(lens, explained) {
   const others = lens.classes.slice(0, SHOWN).filter((index) => index !== explained);
   return lens.classes.includes(explained) ? [explained, ...others] : others;
@@ -104,7 +104,7 @@ export class Lens {
     );
   }
 
-  /** The line in words, for a screen reader. */
+  /** A text description of the line, for a screen reader. */
   described(words, index, label) {
     const { lens } = this;
     const steps = lens.layers.map((layer, i) =>

@@ -1,4 +1,4 @@
-/** The numbers behind every view: what the data holds, decoded once and kept. */
+/** The values of every view, decoded once and cached. */
 
 import { scaleOf } from "./colour.js";
 import { bytesOf, floatsOf, inflate, rowOf } from "./decode.js";
@@ -16,7 +16,7 @@ export class Maps {
     }
   }
 
-  /** Keep the rows of one layer; resolves when they can be drawn. */
+  /** Store the rows of one layer; resolves when they can be drawn. */
   async add(layer) {
     const read = { bytes: await inflate(bytesOf(layer.read.bytes)), scales: floatsOf(layer.read.scales) };
     const every = layer.bytes
@@ -25,13 +25,13 @@ export class Maps {
     this.layers.set(layer.layer, { read, every });
   }
 
-  /** Keep the rows of one patch, of a model with too many tokens for a whole layer. */
+  /** Store the rows of one patch, for a model with too many tokens for a whole layer. */
   async addPatch(rows) {
     const content = { bytes: await inflate(bytesOf(rows.bytes)), scales: floatsOf(rows.scales) };
     this.single.set(`${rows.layer},${this.number(rows.patch)}`, content);
   }
 
-  /** Forget what was decoded of a view that is replaced. */
+  /** Delete the decoded values of a view that is replaced. */
   forget(name) {
     for (const kind of ["map", "pairs", "rows", "rgb"]) this.kept.delete(`${kind} ${name}`);
     this.latestPair = null;
@@ -55,7 +55,7 @@ export class Maps {
     return this.kept.get(key);
   }
 
-  /** What the read-out attends to; null until it is there. */
+  /** The attention of the read-out; null until it is loaded. */
   attention(layer, head) {
     if (!this.data.rows) return null;
     const heads = this.data.rows.heads;
@@ -68,7 +68,7 @@ export class Maps {
     return this.once(`read ${layer} ${head}`, () => scaled(rowOf(late.bytes, late.scales, head, this.patches)));
   }
 
-  /** What one patch attends to; null until it is there. Only the latest of these maps is kept. */
+  /** The attention of one patch; null until it is loaded. Only the latest map is cached. */
   looks(layer, head, patch) {
     const number = this.number(patch);
     const key = `${layer} ${head} ${number}`;
@@ -98,7 +98,7 @@ export class Maps {
     return map;
   }
 
-  /** The map of one patch, of a view with a map for each. */
+  /** The map of one patch, in a view with one map per patch. */
   row(view, patch) {
     const number = this.number(patch);
     const key = `${view.name} ${number}`;
@@ -109,7 +109,7 @@ export class Maps {
     return map;
   }
 
-  /** What a view shows: {values, scale}, {rgb}, or null for none yet. */
+  /** The content of a view: {values, scale}, {rgb}, or null until it is loaded. */
   of(view, state, patch) {
     if (view.to_come) return null;
     switch (view.kind) {
@@ -135,7 +135,7 @@ function scaled(values) {
   return { values, scale: scaleOf(values) };
 }
 
-/** Numbers of the largest values, the largest first. */
+/** Indices of the largest values, in descending order. */
 export function largest(values, count) {
   return Array.from(values.keys())
     .sort((one, other) => values[other] - values[one])

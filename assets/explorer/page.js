@@ -1,9 +1,9 @@
 /**
  * The explorer on the Gradio page.
  *
- * Gradio's HTML component gives a script `trigger`, which starts an event of the server, and the
- * server answers by setting the value of another component. Every request has a number, and the
- * answer repeats it.
+ * Gradio's HTML component gives its script `trigger`, which starts a server event. The server
+ * answers by setting the value of another component. Every request has a number, and the answer
+ * repeats it.
  */
 
 import { beforeFirst, readAddress, writeAddress } from "./address.js";
@@ -53,13 +53,13 @@ export function masthead({ element, trigger }) {
   showLanguage();
 }
 
-/** What the server learns about a visitor who has just come, as JSON. */
+/** The visitor's choices on page load, for the server, as JSON. */
 export function arrive(recent, ref) {
   picked ??= first.checkpoint ?? ref;
   return JSON.stringify({ language, checkpoint: first.checkpoint });
 }
 
-/** Copy the address of what is on the screen; on a Space, of the page that frames this one. */
+/** Copy the URL of the current view; on a Space, that of the page that frames this one. */
 async function copyLink() {
   bridge?.writeAddress();
   const space = bridge?.props.space;
@@ -71,7 +71,7 @@ async function copyLink() {
   }
 }
 
-/** The style shows the text of this language and hides the others. */
+/** The style sheet shows the text of this language and hides the others. */
 function showLanguage() {
   document.documentElement.lang = language;
   document.body.dataset.language = language;
@@ -80,7 +80,7 @@ function showLanguage() {
   }
 }
 
-/** Gradio's buttons with pictures have no names; each gets that of its file. */
+/** Gradio's image buttons have no accessible names; name each after its file. */
 function nameExamples() {
   for (const button of document.querySelectorAll(".gallery-item:not([aria-label])")) {
     const file = button.querySelector("img")?.src.split("/").pop();
@@ -88,19 +88,19 @@ function nameExamples() {
   }
 }
 
-/** Called by a component for answers, with its value. */
+/** Called with the value of an answer component. */
 export function answered(channel, value) {
   bridge?.answer(channel, value);
 }
 
-/** Called when an event of the server failed; its toast says why. */
+/** Called when a server event failed; its toast says why. */
 export function failed(channel) {
   bridge?.fail(channel);
 }
 
 /*
- * A result belongs to the photo and the checkpoint that were there when Run was pressed. Once one
- * of them changes it is greyed, and stays so until a result for the present pair has come.
+ * A result belongs to the photo and the checkpoint at the time Run was pressed. If one of them
+ * changes, the result is grayed out until there is a result for the current pair.
  */
 const page = document.body.dataset;
 let changes = 0;
@@ -114,7 +114,7 @@ export function running() {
   bridge?.explorer.setState("busy");
 }
 
-/** Another photo, or none. An example that the bundled checkpoint has seen is there at once. */
+/** Another photo, or none. An example with the bundled checkpoint is shown at once. */
 export function photoChanged(file) {
   const name = file?.path?.split(/[\\/]/).pop();
   outdated();
@@ -139,20 +139,20 @@ function outdated() {
   bridge.markOld();
 }
 
-/** Run was answered. */
+/** Run has succeeded. */
 export function fresh() {
   if (asked !== changes) return;
   delete page.old;
   bridge?.markOld();
 }
 
-/** Run has ended, also where it failed: then what was there stays. */
+/** Run has ended; if it failed, the previous result stays. */
 export function ended() {
   delete page.running;
   bridge?.ended();
 }
 
-/** Of a double click on Run, Gradio would take the second before it knows of the first. */
+/** Ignore the second click of a double click: Gradio would start it before it handles the first. */
 function takeOneClick(click) {
   if (!click.target.closest("#run")) return;
   if (page.running) click.stopImmediatePropagation();
@@ -188,7 +188,7 @@ class Bridge {
     return this.props.tables[language];
   }
 
-  /** Another language: nothing is asked from the server. */
+  /** Change the language, without a request to the server. */
   speak() {
     this.explorer.setWords(this.words);
     this.markOld();
@@ -198,10 +198,10 @@ class Bridge {
     this.mark(this.explorer.state, this.explorer.data);
   }
 
-  /** The answer of the server, or null where it refused or failed. */
+  /** The server's answer; null if the request was rejected or failed. */
   ask(channel, content) {
     const waiting = this.waiting[channel];
-    if (channel === "view") this.fail(channel, undefined); // Only the latest choice is waited for.
+    if (channel === "view") this.fail(channel, undefined); // Only the latest choice matters.
     return new Promise((resolve) => {
       this.count += 1;
       waiting.set(this.count, resolve);
@@ -209,7 +209,7 @@ class Bridge {
     });
   }
 
-  /** What is asked for in advance: for an example, not before somebody uses the explorer. */
+  /** A background request; for an example, it waits until the visitor uses the explorer. */
   async askLater(channel, content) {
     const { example } = this;
     if (example) await this.used;
@@ -222,12 +222,12 @@ class Bridge {
     this.showExample(examples.includes(first.example) ? first.example : examples[0]);
   }
 
-  /** Show the finished explorer of an example, from a file. */
+  /** Show the precomputed explorer of an example, from a file. */
   async showExample(name) {
     const at = changes;
     const answer = await fetch(new URL(`examples/${name.replace(/\.\w+$/, "")}.json`, document.baseURI));
     const data = await answer.json();
-    if (at !== changes || page.running) return; // Meanwhile the visitor did something else.
+    if (at !== changes || page.running) return; // The visitor has done something else in the meantime.
     this.used = new Promise((resolve) => {
       for (const kind of ["pointermove", "pointerdown", "focusin"]) {
         this.explorer.root.addEventListener(kind, resolve, { once: true });
@@ -252,7 +252,7 @@ class Bridge {
   async show(data, example = null) {
     for (const channel of Object.keys(this.waiting)) this.fail(channel);
     this.example = example;
-    this.photo = example ?? photo; // The example that is shown, also after a run of it.
+    this.photo = example ?? photo; // The current example, even after a run on it.
     this.note.hidden = !example;
     write(this.note, say(this.words, "page.example"));
     page.example = example ? "yes" : "";
@@ -273,7 +273,7 @@ class Bridge {
     this.writeSoon();
   }
 
-  /** Keep the choices in the address, at most a few times a second. */
+  /** Keep the choices in the URL; updates are limited to a few per second. */
   writeSoon() {
     this.writing ??= setTimeout(() => this.writeAddress(), WRITE_MS);
   }
@@ -288,7 +288,7 @@ class Bridge {
     if (address.href !== location.href) history.replaceState(history.state, "", address);
   }
 
-  /** Say on the result that it belongs to another photo or checkpoint, or that it does not. */
+  /** Mark or unmark the result as one of another photo or checkpoint. */
   markOld() {
     const { root } = this.explorer;
     if (page.old) root.dataset.old = say(this.words, "state.old");

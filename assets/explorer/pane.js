@@ -11,7 +11,7 @@ const MARGIN = 0.03;
 const HOVERED = "#ffffff";
 const PINNED = "#ff8a3d";
 
-/** Sides of a patch on the picture, which may be sent smaller than the model reads it. */
+/** Sides of a patch in the picture, which may be smaller than the model input. */
 export function cellOf(data, picture) {
   const { width, height } = data.picture;
   return {
@@ -51,7 +51,7 @@ export class Pane {
     this.base = document.createElement("canvas");
   }
 
-  /** Fit the canvas to its box; returns whether that changed anything. */
+  /** Fit the canvas to its box; returns whether the size changed. */
   resize() {
     const ratio = Math.min(window.devicePixelRatio || 1, 2);
     const box = this.canvas.getBoundingClientRect();
@@ -74,7 +74,7 @@ export class Pane {
     return patchAt(this.layout.grid, data.grid, x, y);
   }
 
-  /** The patch of a token; null for the tokens before the patches. */
+  /** The patch of a token; null for prefix tokens. */
   patchOf(token, data) {
     const number = token === null ? -1 : token - data.prefix;
     return number < 0 ? null : [Math.floor(number / data.grid[1]), number % data.grid[1]];
@@ -88,7 +88,7 @@ export class Pane {
   describe(data, words, view) {
     const rows = data.views.map(({ name, label, reason, by_class, to_come }) => ({
       value: name,
-      // The classes stand in menus of their own.
+      // The classes have separate menus.
       label: by_class && !to_come ? say(words, `view.${name}`) : text(words, label),
       reason: reason && text(words, reason),
     }));
@@ -108,14 +108,14 @@ export class Pane {
     this.canvas.setAttribute("aria-label", say(words, "pane.describe", { view: text(words, view.label) }));
   }
 
-  /** Patches on the photo, or one after the other as the first layer reads them. */
+  /** Show patches on the photo, or in sequence as the first layer reads them. */
   offerSequence(data, words, view, state) {
     this.sequenceLabel.hidden = view.kind !== "patches" || !data.rows;
     write(this.sequenceName, say(words, "control.sequence"));
     this.sequence.checked = state.sequence;
   }
 
-  /** The menus of the explained and the compared class; only a map of a class has them. */
+  /** The menus of the explained and the compared class; only for class-specific maps. */
   offerClasses(data, words, view, state, explained) {
     this.target.hidden = this.versus.hidden = !view.by_class || Boolean(view.reason);
     const chosen = `${explained} ${state.versus}`;
@@ -135,7 +135,7 @@ export class Pane {
     fillMenu(this.versus, [none, ...others], state.versus === null ? "" : String(state.versus));
   }
 
-  /** Draw photo, map and marks. `map` is what `Maps.of` gives. */
+  /** Draw photo, map and marks. `map` is a result of `Maps.of`. */
   draw({ data, state, view, map, images, tables }) {
     const photo = state.whole && images.whole ? "whole" : "crop";
     this.drawBase(data, view, photo, images, state);
@@ -150,7 +150,7 @@ export class Pane {
     }
   }
 
-  /** What does not change under the pointer, drawn once. */
+  /** Draw once what pointer moves do not change. */
   drawBase(data, view, photo, images, state) {
     const patches = view.kind === "patches";
     const kind = patches && inSequence(state, data) ? "sequence" : patches ? "patches" : "shade";
@@ -197,7 +197,7 @@ export class Pane {
     return canvas;
   }
 
-  /** The color bar and the sentences under the picture. */
+  /** Update the color bar and the caption. */
   explain({ words, view, map, tables, sentences }) {
     write(this.caption, sentences.join(this.glue(words)));
     const scale = map?.scale;

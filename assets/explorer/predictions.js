@@ -1,4 +1,4 @@
-/** The likeliest classes as bars, for pages that have no component of their own for them. */
+/** The top classes as bars, for pages that have no other component for them. */
 
 import { element } from "./dom.js";
 import { number, percent, say } from "./words.js";
@@ -6,7 +6,7 @@ import { number, percent, say } from "./words.js";
 /** `choose(index, compare)` is called for a click on a class; with the shift key `compare` is true. */
 export function predictionBars(predictions, words, choose = null) {
   const rows = predictions.map(({ index, label, probability, value }, rank) => {
-    // A regression gives a number and no probability: there is no bar for it.
+    // A regression output is a number, not a probability, so it has no bar.
     const content =
       probability === null
         ? [
@@ -32,7 +32,7 @@ export function predictionBars(predictions, words, choose = null) {
   ];
 }
 
-/** Mark the class that is explained, and the one that it is compared with. */
+/** Mark the explained class, and the one that it is compared with. */
 export function markClasses(node, explained, versus) {
   for (const row of node.querySelectorAll("[data-class]")) {
     const index = Number(row.dataset.class);

@@ -1,15 +1,15 @@
 /**
- * The photo field's clipboard and camera: what a browser refuses is said in words.
+ * Error messages for the photo field's clipboard and camera.
  *
- * Gradio asks the browser for both, and of a refusal says nothing.
+ * Gradio shows no message if the browser denies access to them.
  */
 
 const FIELD = "#photo";
 const PASTE = `${FIELD} button[aria-label="Paste from clipboard"]`;
-// What a browser answers without permission, without a camera, or while another program has it.
+// Browser errors: no permission, no camera, or the camera is in use.
 const REFUSALS = ["NotAllowedError", "NotFoundError", "NotReadableError", "SecurityError"];
 
-/** `notice(key)` shows a sentence of the tables. */
+/** `notice(key)` shows a text of the tables. */
 export function explainRefusals(notice) {
   let pressed = null;
   document.addEventListener(
@@ -17,7 +17,7 @@ export function explainRefusals(notice) {
     (click) => {
       pressed = click.target.closest(PASTE) ? "clipboard" : click.target.closest(FIELD) && "camera";
       if (pressed !== "clipboard") return;
-      if (!navigator.clipboard?.read) click.stopImmediatePropagation(); // Not on a page without https.
+      if (!navigator.clipboard?.read) click.stopImmediatePropagation(); // Not available without https.
       explainPaste(notice);
     },
     true,

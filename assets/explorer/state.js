@@ -1,4 +1,4 @@
-/** What a visitor has chosen. Pure functions: (state, data, …) → new state. */
+/** The visitor's choices. Pure functions: (state, data, …) → new state. */
 
 export const PANES = ["a", "b"];
 const FIRST = { a: ["patches"], b: ["rollout"] };
@@ -17,7 +17,7 @@ function firstView(data, pane) {
   return names.find((name) => available(data, name));
 }
 
-/** The state for new data; what was chosen before stays, as far as the data has it. */
+/** The state for new data; previous choices are kept if the data has them. */
 export function begin(data, before = {}) {
   const views = {};
   for (const pane of PANES) {
@@ -41,12 +41,12 @@ export function begin(data, before = {}) {
   };
 }
 
-/** Whether patches stand as the sequence that the first layer reads; not where tokens are merged. */
+/** Whether patches are shown as the input sequence; not in models that merge tokens. */
 export function inSequence(state, data) {
   return state.sequence && Boolean(data.rows);
 }
 
-/** The explained and the compared class stay while the checkpoint does; null is the top prediction, and none. */
+/** Keep the chosen classes for the same checkpoint; null is the top prediction, or no comparison. */
 function classesOf(data, before) {
   const ref = data.checkpoint?.ref;
   const kept = before.ref === ref;
@@ -58,7 +58,7 @@ export function explained(state, data) {
   return state.target ?? data.predictions[0].index;
 }
 
-/** Explain a class (null: the top prediction); a class is not compared with itself. */
+/** Explain a class (null: the top prediction); a class cannot be compared with itself. */
 export function withTarget(state, data, target) {
   const next = { ...state, target };
   return explained(next, data) === state.versus ? { ...next, versus: null } : next;
@@ -68,14 +68,14 @@ export function withVersus(state, data, versus) {
   return versus === explained(state, data) ? state : { ...state, versus };
 }
 
-/** Show a map of the class: in the right pane, unless a pane shows one already. */
+/** Show a map of the class: in the right pane, unless a pane already shows one. */
 export function withClassMap(state, data) {
   if (PANES.some((pane) => viewNamed(data, state.views[pane]).by_class)) return state;
   const map = data.views.find((view) => view.by_class && view.reason === undefined);
   return map ? withView(state, data, "b", map.name) : state;
 }
 
-/** What a view lacks for this state: {target, versus} to ask for, or null. */
+/** What to request for a view in this state: {target, versus}, or null if nothing is missing. */
 export function missing(view, state) {
   const wanted = { target: null, versus: null };
   if (view.by_class) Object.assign(wanted, { target: state.target, versus: state.versus });
@@ -93,7 +93,7 @@ export function withView(state, data, pane, name) {
   return { ...state, active: pane, views: { ...state.views, [pane]: name } };
 }
 
-/** The view of that number (from 1) in the pane that was used last. */
+/** Show the view with this number (from 1) in the active pane. */
 export function withViewNumber(state, data, number) {
   const view = data.views[number - 1];
   return view ? withView(state, data, state.active, view.name) : state;
@@ -112,7 +112,7 @@ export function nextHead(state, data) {
   return { ...state, head: (state.head + 1) % (data.heads[state.layer - 1] + 1) };
 }
 
-/** A cell of the wall: the right pane shows it, unless a pane shows attention already. */
+/** Choose a cell of the wall: show it in the right pane, unless a pane already shows attention. */
 export function withCell(state, data, layer, head) {
   const chosen = withHead(withLayer(state, data, layer), data, head);
   const reads = PANES.some((pane) => viewNamed(data, chosen.views[pane]).kind === "attention");
@@ -127,7 +127,7 @@ export function withHover(state, patch) {
   return same(state.hover, patch) ? state : { ...state, hover: patch };
 }
 
-/** A click: pin the patch, or release it where it is pinned. */
+/** Handle a click: pin the patch, or unpin it. */
 export function pinned(state, patch) {
   return { ...state, pin: same(state.pin, patch) ? null : patch };
 }
@@ -146,12 +146,12 @@ export function movedPin(state, data, down, across) {
   };
 }
 
-/** The patch that is followed: the one under the pointer, or the pinned one. */
+/** The followed patch: the one under the pointer, or the pinned one. */
 export function followed(state) {
   return state.hover ?? state.pin;
 }
 
-/** The new state after a key, or null where the key means nothing here. */
+/** The new state after a key, or null for keys without a function. */
 export function afterKey(state, data, key) {
   switch (key) {
     case "ArrowUp":

@@ -1,4 +1,4 @@
-/** What the quick faithfulness test says: a chip, and its curves beside those of noise. */
+/** The result of the quick faithfulness test: a chip, and the curves of the map and of noise. */
 
 import { element, shape } from "./dom.js";
 import { say, text } from "./words.js";
@@ -6,7 +6,7 @@ import { say, text } from "./words.js";
 const WIDTH = 140;
 const HEIGHT = 52;
 
-/** Points of a curve, [x, y] from 0 to 1, as an SVG polyline's. */
+/** Points of a curve, [x, y] from 0 to 1, as points of an SVG polyline. */
 export function polyline(points) {
   return points.map(([x, y]) => `${(x * WIDTH).toFixed(1)},${((1 - y) * HEIGHT).toFixed(1)}`).join(" ");
 }
@@ -38,7 +38,7 @@ function testButton(words, test, running, again) {
   return button;
 }
 
-/** The key of the sentence of the chip, and whether it is good news: better in most tests. */
+/** The text key of the chip, and whether the result is good: better in most tests. */
 export function verdict({ better, all }) {
   if (!better) return { key: "trust.none", good: false };
   return 2 * better > all ? { key: "trust.better", good: true } : { key: "trust.few", good: false };

@@ -1,4 +1,4 @@
-/** The wall: layers across, heads down, the mean last. Each cell is a button with a small map. */
+/** The wall: one column per layer, one row per head, the mean last. Each cell is a button. */
 
 import { solidPixels } from "./colour.js";
 import { element } from "./dom.js";
@@ -10,14 +10,14 @@ const STEPS = {
   ArrowDown: [0, 1],
 };
 
-/** Heads in the order of the wall's rows: 1, 2, …, and 0, their mean, last. */
+/** Heads in the order of the wall's rows: 1, 2, …, and then 0, their mean. */
 export function headOrder(data) {
   const most = Math.max(...data.heads);
   return [...Array.from({ length: most }, (_, i) => i + 1), 0];
 }
 
 export class Wall {
-  /** `choose(layer, head)` is called for a click, `name(layer, head)` gives a cell's name. */
+  /** `choose(layer, head)` handles a click; `name(layer, head)` returns a cell's name. */
   constructor(choose, name) {
     this.choose = choose;
     this.name = name;
@@ -34,7 +34,7 @@ export class Wall {
     return cell.dataset.cell.split(",").map(Number);
   }
 
-  /** One tab stop; arrows move from cell to cell. */
+  /** A single tab stop; arrow keys move between cells. */
   step(press) {
     const cell = press.target.closest("[data-cell]");
     const move = STEPS[press.key];
@@ -84,7 +84,7 @@ export class Wall {
     cell.title = name;
   }
 
-  /** Draw the cells whose numbers are there; `layer` restricts it to one column. */
+  /** Draw the cells with loaded values; `layer` restricts it to one column. */
   draw(maps, table, layer = null) {
     for (const cell of this.cells.values()) {
       const [own, head] = this.place(cell);

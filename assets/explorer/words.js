@@ -1,6 +1,6 @@
-/** Sentences from the table that comes with the data. */
+/** Texts from the table in the data. */
 
-/** The sentence of a key, its {placeholders} filled. An unknown key is shown as it is. */
+/** The text of a key, with its {placeholders} filled. An unknown key is shown unchanged. */
 export function say(words, key, parameters = {}) {
   const sentence = Object.hasOwn(words, key) ? words[key] : key;
   return sentence.replace(/\{(\w+)\}/g, (whole, name) =>
@@ -13,19 +13,19 @@ export function text(words, content) {
   return say(words, content.key, content.parameters);
 }
 
-/** A number of any size, in four significant digits, with a true minus sign. */
+/** A number with four significant digits and a true minus sign. */
 export function number(value) {
   return String(Number(value.toPrecision(4))).replace("-", "\u2212");
 }
 
-/** A share as percent, in two significant digits at least, with a true minus sign. */
+/** A share as percent, with at least two significant digits and a true minus sign. */
 export function percent(value) {
   const size = Math.abs(100 * value);
   const digits = size === 0 ? 0 : size < 0.1 ? 2 : size < 99.95 ? 1 : 0;
   return `${(100 * value).toFixed(digits)} %`.replace("-", "\u2212");
 }
 
-/** How a view's values are written: as percent, or as decimal numbers. */
+/** Formats of a view's values: percent or decimal numbers. */
 export function formatOf(view) {
   return view.format === "number" ? decimal : percent;
 }

@@ -1,4 +1,4 @@
-"""Reference → files → layout → our model, its labels and its preprocessing."""
+"""Load a checkpoint: its files become a model with labels and preprocessing."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -47,8 +47,8 @@ def load(
 ) -> Checkpoint:
     """Load a checkpoint: a bundled name, a folder or .pth, or a Hub id `owner/name[@revision]`.
 
-    See `read` for the arguments and errors. Raises StateDictMismatchError too, where the tensors
-    do not fit the model.
+    See `read` for the arguments and errors. Also raises StateDictMismatchError if the tensors do
+    not fit the model.
     """
     stored, revision = read(
         ref, progress, cancelled, allow_pickle, paths, preprocessing=preprocessing, classes=classes
@@ -57,9 +57,9 @@ def load(
 
 
 def load_folder(folder: Path) -> Checkpoint:
-    """Load a folder of this machine, also where a bundled checkpoint bears its name.
+    """Load a local folder, even if a bundled checkpoint has the same name.
 
-    Raises what `load` raises.
+    Raises the same errors as `load`.
     """
     ref = str(folder)
     return build(read_folder(folder, ref), ref, None)
@@ -75,15 +75,14 @@ def read(
     preprocessing: str | None = None,
     classes: Path | None = None,
 ) -> tuple[ParsedCheckpoint, str | None]:
-    """What a checkpoint's files say, and the commit they are of; no model is built.
+    """Parse the files of a checkpoint and return them with their commit; no model is built.
 
-    During a download, `progress` gets the file's name, the bytes received and the bytes in total,
-    and `cancelled` stops it. With `allow_pickle`, pytorch_model.bin is opened where
-    there is no model.safetensors; only tensors are read from it, and no code is run. Without
-    `paths`, no folder of this machine is opened but the bundled ones. `preprocessing` is a preset
-    or a processor's file, and `classes` a file of class names: they come before what the
-    checkpoint says. Raises NotFoundError, UnsupportedError or another CheckpointError, each saying
-    what to do next.
+    During a download, `progress` receives the file name, the bytes received and the total bytes,
+    and `cancelled` stops the download. With `allow_pickle`, pytorch_model.bin is opened if there is
+    no model.safetensors; only tensors are read from it, and no code is run. Without `paths`, only
+    the bundled folders are opened. `preprocessing` is a preset or a processor file, and `classes` a
+    file of class names; both override the files of the checkpoint. Raises NotFoundError,
+    UnsupportedError or another CheckpointError; each message says what to do next.
     """
     reference = parse(ref, paths)
     if isinstance(reference, Path):
@@ -95,7 +94,7 @@ def read(
         cancelled=cancelled,
         allow_pickle=allow_pickle,
         limit=Settings.from_environment().download_bytes,
-        # A visitor who may not name this machine's folders does not see its cache either.
+        # A visitor who may not name local folders must not see the local cache either.
         offline=(lambda: works_offline(allow_pickle)) if paths else bundled,
     )
     stored = read_folder(snapshot.folder, ref, allow_pickle, preprocessing, classes)
@@ -111,7 +110,7 @@ def read_folder(
 ) -> ParsedCheckpoint:
     """Read a folder, or a tutorial's .pth, without building its model; raises CheckpointError.
 
-    What its files say decides which layout it is read as; `read` says what the options do.
+    The contents of the files decide the layout; `read` describes the options.
     """
     source = f"'{ref}'"
     try:

@@ -1,4 +1,4 @@
-"""Checkpoints kept loaded, within a bound on their bytes."""
+"""Keep checkpoints loaded, up to a limit in bytes."""
 
 import threading
 from collections import OrderedDict
@@ -11,10 +11,10 @@ Progress = Callable[[str, int, int], None]
 
 
 class CheckpointCache:
-    """Loads a checkpoint once and keeps it while there is room; the least recently used goes first.
+    """Loads a checkpoint once and keeps it while there is room; evicts the least recently used.
 
-    An evicted checkpoint stays usable for those who hold it. The last one that was requested
-    always stays, even if it alone exceeds the bound.
+    An evicted checkpoint stays usable for its current users. The most recently requested checkpoint
+    always stays, even if it alone exceeds the limit.
     """
 
     def __init__(
@@ -23,14 +23,14 @@ class CheckpointCache:
         self._load = load
         self._limit = limit_bytes
         self._kept: OrderedDict[str, Checkpoint] = OrderedDict()
-        # For each checkpoint that is being loaded: its lock, and how many threads use it.
+        # For each checkpoint that is being loaded: its lock and the number of threads that use it.
         self._loading: dict[str, tuple[threading.Lock, int]] = {}
         self._lock = threading.Lock()
 
     def get(self, ref: str, progress: Progress | None = None) -> Checkpoint:
-        """The checkpoint, loaded if necessary; simultaneous callers wait for one load.
+        """Return the checkpoint, loaded if necessary; simultaneous callers wait for one load.
 
-        `progress` is called during downloads. Raises what loading raises.
+        `progress` is called during downloads. Raises the errors of the load function.
         """
         with self._one_at_a_time(ref):
             with self._lock:
@@ -45,7 +45,7 @@ class CheckpointCache:
 
     @contextmanager
     def _one_at_a_time(self, ref: str) -> Iterator[None]:
-        """Wait while the same checkpoint is loaded; an unused lock is removed."""
+        """Wait while another thread loads the same checkpoint; an unused lock is removed."""
         with self._lock:
             lock, users = self._loading.get(ref, (threading.Lock(), 0))
             self._loading[ref] = lock, users + 1

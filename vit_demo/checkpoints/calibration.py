@@ -1,4 +1,4 @@
-"""A checkpoint's temperature and its threshold for unsure answers, in its config.json."""
+"""Temperature and confidence threshold of a checkpoint, stored in its config.json."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from vit_demo.checkpoints.files import CONFIG, read_json, write_json
 from vit_demo.checks import check_number, is_finite
 from vit_demo.errors import CheckpointError, ConfigError, OutputError
 
-# Our own key: the transformers library keeps what it does not know and computes the same logits.
+# Our own key. The transformers library ignores unknown keys and computes the same logits.
 KEY = "calibration"
 
 
@@ -18,8 +18,8 @@ KEY = "calibration"
 class Calibration:
     """Probabilities are the softmax of logits / `temperature` (Guo et al. 2017, arXiv 1706.04599).
 
-    Where the likeliest class stays below `unsure_below`, the answer is called unsure; None never
-    calls it so.
+    If the probability of the top class is below `unsure_below`, the prediction is called unsure;
+    with None it never is.
     """
 
     temperature: float = 1.0
@@ -39,15 +39,15 @@ class Calibration:
             )
 
     def as_json(self) -> dict[str, float]:
-        """What is written under `KEY`."""
+        """The JSON value that is stored under `KEY`."""
         threshold = {} if self.unsure_below is None else {"unsure_below": self.unsure_below}
         return {"temperature": self.temperature, **threshold}
 
 
 def read_calibration(config_json: Mapping[str, Any], source: str) -> Calibration:
-    """What a configuration states, or no change at all where it states nothing.
+    """Read the calibration from a configuration; without the key, return the defaults.
 
-    Raises CheckpointError for what is no temperature and no probability.
+    Raises CheckpointError for an invalid temperature or threshold.
     """
     match config_json.get(KEY):
         case None:
@@ -61,7 +61,7 @@ def read_calibration(config_json: Mapping[str, Any], source: str) -> Calibration
         value = stated.get(name)
         if value is None:
             continue
-        if isinstance(value, float):  # NaN and infinity too, which Calibration refuses
+        if isinstance(value, float):  # includes NaN and infinity, which Calibration rejects
             numbers[name] = value
         elif is_finite(value):
             numbers[name] = float(value)
@@ -81,9 +81,9 @@ def _refusal(found: str) -> str:
 
 
 def store_calibration(folder: Path, calibration: Calibration) -> None:
-    """Write it into the folder's config.json, which is whole, old or new, at every moment.
+    """Write the calibration to the folder's config.json atomically.
 
-    Raises CheckpointError where there is no such file, OutputError where it cannot be written.
+    Raises CheckpointError if there is no such file, OutputError if it cannot be written.
     """
     config_json = read_json(folder / CONFIG, f"'{folder}'")
     try:

@@ -1,4 +1,4 @@
-"""The checkpoints that come with the app, and those that the picker offers beside them."""
+"""The checkpoints that ship with the app, and those that the picker also offers."""
 
 import json
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ DEFAULT = "flowers"
 
 
 def bundled() -> list[str]:
-    """The names of the checkpoints that come with the app; they need no network."""
+    """Names of the checkpoints that ship with the app; they need no network."""
     return sorted(path.parent.name for path in BUNDLED_FOLDER.glob("*/config.json"))
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One checkpoint on offer, with only what its own page says; the rest is None: unknown."""
+    """One offered checkpoint, with what its own page states; None means unknown."""
 
     ref: str
     classes: str | None = None
@@ -28,11 +28,11 @@ class Entry:
 
     @property
     def details(self) -> tuple[str, ...]:
-        """What its page says, a few words each."""
+        """Short descriptions from the page of the checkpoint."""
         known = (self.classes, self.licence, self.accuracy, self.size)
         return tuple(words for words in known if words)
 
 
 def catalogue() -> tuple[Entry, ...]:
-    """All entries, in the order in which they are offered."""
+    """All entries, in display order."""
     return tuple(Entry(**entry) for entry in json.loads(CATALOGUE.read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""A checkpoint: as its files say, with its weights ready to use, and without them."""
+"""A checkpoint in three forms: parsed from files, loaded with weights, and without weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,23 +20,23 @@ from vit_demo.models import Classifier, ModelConfig, ModelSpec
 from vit_demo.predictions import Problem
 from vit_demo.preprocess import Preprocessing
 
-# What weights are stored as, and can be brought to float32.
+# Data types of stored weights that can be converted to float32.
 FLOATS = {torch.float32, torch.float16, torch.bfloat16, torch.float64}
 # Far above any trained weight; the square of a larger one may be infinite.
 LARGEST_WEIGHT = 1e12
 HEADS = {"head.weight", "head.fc.weight"}
 
-# Where it is stated how photos are prepared: in a file of the checkpoint; nowhere, so that it is
-# guessed from the family; or in an option of the user's.
+# Source of the preprocessing: a file of the checkpoint, a guess from the model family, or an option
+# of the user.
 PreprocessingSource = Literal["file", "guess", "option"]
 
 
 @dataclass(frozen=True)
 class ParsedCheckpoint:
-    """One checkpoint as read from its files; tensors bear our names and their stored precision.
+    """One checkpoint as read from its files; tensors have our names and their stored precision.
 
-    `notes` are sentences about choices that the reader made: which copy of the weights was taken,
-    which tensors were left out.
+    `notes` are sentences about choices that the reader made: which copy of the weights it used and
+    which tensors it left out.
     """
 
     architecture: str
@@ -60,15 +60,15 @@ class ParsedCheckpoint:
 
     @property
     def has_head(self) -> bool:
-        """Whether it classifies; a bare backbone does not."""
+        """Whether the checkpoint has a classification head; a bare backbone has none."""
         return not HEADS.isdisjoint(self.tensors)
 
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """A checkpoint without its weights, for a result that outlives those it came from.
+    """A checkpoint without its weights, for a result that outlives the loaded model.
 
-    `model` is its class and configuration, which say what can be asked of it.
+    `model` is the model's class and configuration, which state what it supports.
     """
 
     ref: str
@@ -85,9 +85,9 @@ class CheckpointInfo:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A model with its weights, its labels, and how it wants its photos.
+    """A model with its weights, labels and preprocessing.
 
-    `revision` is the commit it was fetched at, or None for files that lie here.
+    `revision` is the commit that was fetched, or None for local files.
     """
 
     ref: str
@@ -103,7 +103,7 @@ class Checkpoint:
 
     @property
     def problem(self) -> Problem:
-        """What its logits mean."""
+        """What the model's logits mean."""
         return self.model.problem
 
     def check_answers(self, logits: Float[Tensor, "*photos classes"]) -> None:
@@ -116,12 +116,12 @@ class Checkpoint:
 
     @property
     def bytes(self) -> int:
-        """What the weights take up in memory."""
+        """Memory size of the weights."""
         return sum(p.numel() * p.element_size() for p in self.model.parameters())
 
     @property
     def info(self) -> CheckpointInfo:
-        """The same without the weights."""
+        """This checkpoint without its weights."""
         return CheckpointInfo(
             ref=self.ref,
             revision=self.revision,
@@ -137,9 +137,9 @@ class Checkpoint:
 
 
 def build(stored: ParsedCheckpoint, ref: str, revision: str | None = None) -> Checkpoint:
-    """Make the model that the files describe and fill it; it is frozen and in evaluation mode.
+    """Build the model that the files describe and load the weights; frozen, in evaluation mode.
 
-    Raises UnsupportedError for a backbone without a head, StateDictMismatchError when tensors do
+    Raises UnsupportedError for a backbone without a head, StateDictMismatchError if the tensors do
     not fit.
     """
     if not stored.has_head:
@@ -147,9 +147,9 @@ def build(stored: ParsedCheckpoint, ref: str, revision: str | None = None) -> Ch
             f"'{ref}' is a backbone without a classification head, so it names no flowers; "
             "give it one with: python -m vit_demo finetune"
         )
-    # What was made in a caller's inference mode could never take part in a gradient.
+    # Tensors made in a caller's inference mode cannot be used for gradients.
     with torch.inference_mode(False):
-        with torch.device("meta"):  # to draw weights that are replaced at once takes seconds
+        with torch.device("meta"):  # initializing weights that are replaced at once takes seconds
             model = stored.config.build()
         ours = {n: t.clone() if t.is_inference() else t for n, t in stored.tensors.items()}
         load_state_dict_strict(model, ours, f"'{ref}'")
@@ -171,8 +171,8 @@ def build(stored: ParsedCheckpoint, ref: str, revision: str | None = None) -> Ch
 def load_state_dict_strict(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
     """Load `tensors` into `model` in float32; everything is checked before anything is changed.
 
-    Raises StateDictMismatchError, and leaves the model as it was, unless names and shapes agree
-    exactly, and CheckpointError where the values are no numbers that a model can be made of.
+    Raises StateDictMismatchError, and leaves the model unchanged, unless names and shapes match
+    exactly; raises CheckpointError if the values cannot be weights.
     """
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -202,9 +202,9 @@ def load_state_dict_strict(model: nn.Module, tensors: Mapping[str, Tensor], sour
 
 
 def _plausible(weights: Tensor) -> bool:
-    """Whether all are numbers of a size that training leaves; one pass over them."""
+    """Whether all values are finite and of a plausible size; one pass over the tensor."""
     if not weights.numel():
         return True
     low, high = (float(end) for end in weights.aminmax())
-    # Both are NaN where any weight is, and no comparison with NaN is true.
+    # If any weight is NaN, both are NaN, and comparisons with NaN are false.
     return low >= -LARGEST_WEIGHT and high <= LARGEST_WEIGHT

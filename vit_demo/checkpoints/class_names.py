@@ -1,4 +1,4 @@
-"""The names of a checkpoint's classes, from a file beside its weights or one that a user gives."""
+"""Read the class names of a checkpoint from a file next to its weights or from a user's file."""
 
 import json
 from pathlib import Path
@@ -8,18 +8,18 @@ from vit_demo.checkpoints.files import LABELS
 from vit_demo.checks import is_whole
 from vit_demo.errors import CheckpointError
 
-# One name a line, as a well-known ViT tutorial keeps it. Its photos are prepared in its own way.
+# One name per line, as in a well-known ViT tutorial, which has its own preprocessing.
 CLASS_LIST = "cls_classes.txt"
-# In the order in which they are looked for.
+# In search order.
 NAMES = (LABELS, CLASS_LIST, "classes.txt", "labels.txt")
 ENCODINGS = ("utf-8-sig", "gbk")
 
 
 def find(weights: Path) -> Path | None:
-    """The file of names that belongs to a file of weights; None where there is none.
+    """Find the file of class names that belongs to a weights file; None if there is none.
 
-    It lies beside the weights; or beside their folder, where a training script was started that
-    keeps its weights one folder below; or in `model_data` there.
+    Searched are the folder of the weights, its parent folder, from which a training script may have
+    been started, and `model_data` in the parent folder.
     """
     folder = weights.absolute().parent
     for place in (folder, folder.parent, folder.parent / "model_data"):
@@ -30,11 +30,11 @@ def find(weights: Path) -> Path | None:
 
 
 def read(path: Path, classes: int, source: str) -> tuple[str, ...]:
-    """One name for each of so many classes, in the order of their numbers.
+    """Read one name per class, in the order of the class indices.
 
-    JSON numbers the names ({"0": "daisy"}), or the other way round ({"daisy": 0}), or lists them;
-    any other file has one name a line. UTF-8 or GBK. Raises CheckpointError for anything else, and
-    where the number of names is not that of the classes.
+    JSON maps indices to names ({"0": "daisy"}) or names to indices ({"daisy": 0}), or lists the
+    names; any other file has one name per line. The encoding is UTF-8 or GBK. Raises
+    CheckpointError for anything else, and if the number of names is not the number of classes.
     """
     text = _text(path, source)
     numbered = _from_json(text, path, source) if path.suffix == ".json" else _from_lines(text)
@@ -73,7 +73,7 @@ def _from_lines(text: str) -> dict[int, str]:
 def _from_json(text: str, path: Path, source: str) -> dict[int, str]:
     try:
         content = json.loads(text)
-        # Half a character, as in "\ud800", can be written nowhere.
+        # A lone surrogate, such as "\ud800", cannot be encoded in UTF-8.
         json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{source}: {path.name} cannot be read ({error}).") from error
@@ -85,7 +85,7 @@ def _from_json(text: str, path: Path, source: str) -> dict[int, str]:
 
 
 def _numbered(content: Any) -> dict[int, str] | None:
-    """Names by their numbers, whichever of the two comes first; None for anything else."""
+    """Names by index, from index → name, name → index, or a list; None for anything else."""
     match content:
         case list() if all(isinstance(name, str) for name in content):
             return dict(enumerate(content))

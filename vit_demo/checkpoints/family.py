@@ -1,4 +1,4 @@
-"""Which family a config.json describes, in either library's layout."""
+"""Determine the model family of a config.json in either library's layout."""
 
 import re
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from vit_demo.checkpoints.weights import tensor_names
 from vit_demo.errors import CheckpointError, UnsupportedError
 from vit_demo.models import Classifier
 
-# What transformers calls its models that name pictures.
+# Part of the class name of the image classifiers in transformers.
 CLASSIFIER = "ForImageClassification"
 
 
-# How transformers begins the names of its tensors, and timm does not.
+# Tensor names that start like this come from transformers, never from timm.
 OF_TRANSFORMERS = re.compile(r"(\w+\.)?(embeddings|encoder)\.")
 
 
@@ -24,24 +24,27 @@ Layout = Literal["timm", "transformers", "bare"]
 
 
 def is_timm(config_json: Mapping[str, Any]) -> bool:
-    """timm names one architecture; transformers lists its classes, and states a model type.
+    """Whether a configuration is timm's: it has an architecture and no supported model type.
 
-    A configuration with an architecture is timm's, unless its model type is one of transformers'
-    that is read here: whoever adds a model type of their own does not change the tensors.
+    timm states one architecture; transformers lists its classes and states a model type. A model
+    type that is not supported here does not count: a user may have added it to a timm configuration
+    without changing the tensors.
     """
-    return isinstance(config_json.get("architecture"), str) and not _of_transformers(config_json)
+    return isinstance(config_json.get("architecture"), str) and not _has_supported_model_type(
+        config_json
+    )
 
 
 def layout_of(config_json: Mapping[str, Any], folder: Path, source: str) -> Layout:
-    """How to read a folder: by what its configuration says, and by its tensors' names.
+    """Choose the layout of a folder from its configuration and its tensor names.
 
-    A configuration that states both libraries' keys is settled by the names. One that names no
-    model that is read, as one made by hand may, is left aside where the names are timm's: the
-    tensors are then read alone, `bare`.
+    If a configuration has the keys of both libraries, the tensor names decide. If it names no
+    supported model, for example because it was written by hand, and the tensor names are timm's,
+    the layout is `bare`: only the tensors are read.
     """
     if is_timm(config_json):
         return "timm"
-    described = _of_transformers(config_json)
+    described = _has_supported_model_type(config_json)
     if described and not isinstance(config_json.get("architecture"), str):
         return "transformers"
     try:
@@ -56,7 +59,7 @@ def layout_of(config_json: Mapping[str, Any], folder: Path, source: str) -> Layo
     return "timm" if names and not any(map(OF_TRANSFORMERS.match, names)) else "transformers"
 
 
-def _of_transformers(config_json: Mapping[str, Any]) -> bool:
+def _has_supported_model_type(config_json: Mapping[str, Any]) -> bool:
     known = {model_type for family in FAMILIES for model_type in family.model_types}
     return str(config_json.get("model_type")) in known
 
@@ -68,7 +71,7 @@ def check_family(config_json: Mapping[str, Any], source: str) -> str:
 
 
 def check_classifier(config_json: Mapping[str, Any], source: str) -> str:
-    """The family, if the configuration does not say that the model has no head to name with."""
+    """Like `check_family`; also raises UnsupportedError for a model without a head."""
     family = check_family(config_json, source)
     stated = config_json.get("architectures")
     if isinstance(stated, list) and stated and not any(CLASSIFIER in str(name) for name in stated):
@@ -77,10 +80,10 @@ def check_classifier(config_json: Mapping[str, Any], source: str) -> str:
 
 
 def name_of(model_type: str) -> str:
-    """A family as its paper writes it."""
+    """The name of a family as in its paper."""
     return of_model_type(model_type, "").model_types[model_type]
 
 
 def model_of(model_type: str) -> type[Classifier]:
-    """The model that reads a family's checkpoints."""
+    """The model class of a family."""
     return of_model_type(model_type, "").model

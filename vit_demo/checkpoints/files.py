@@ -20,40 +20,40 @@ from torch.serialization import safe_globals
 from vit_demo.errors import CheckpointError
 
 CONFIG, WEIGHTS, PROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
-# Newer releases of transformers keep the image processor in here, under one key.
+# Newer releases of transformers store the image processor in this file, under one key.
 NESTED_PROCESSOR, IMAGE_PROCESSOR = "processor_config.json", "image_processor"
 LABELS, PICKLE = "class_indices.json", "pytorch_model.bin"
-# What `finetune` writes beside a checkpoint, and the folder of the best epoch below it.
+# `finetune` writes this file beside a checkpoint, and the best epoch in this subfolder.
 SUMMARY, BEST = "training.json", "best"
 
-# What torch's reader raises on pickles that are damaged or made up, as seen with bytes flipped and
-# cut off; nothing of ours runs inside it.
+# Exceptions of torch.load on damaged or forged pickles, found by flipping and cutting bytes. None
+# of our code runs inside torch.load, so none of our bugs is hidden.
 PICKLE_DAMAGE = (
     *(OSError, EOFError, RuntimeError, MemoryError, pickle.UnpicklingError, struct.error),
     *(ValueError, TypeError, AttributeError, LookupError, AssertionError, OverflowError),
 )
 
-# Under which names training scripts keep the weights, and a running mean of them.
+# Keys under which training scripts store the weights and their moving average.
 STATE_DICTS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
 AVERAGED_DICTS = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema")
 
-# A training script's options lie beside its weights as this class, which only holds values. torch
-# keeps what may be read for the whole process, so one file is opened at a time.
+# Training scripts store their options as this class, which only holds values, beside the weights.
+# torch's list of safe classes is global to the process, so one file is opened at a time.
 _options_of_scripts = Lock()
 
 
 def read_json(path: Path, source: str) -> dict[str, Any]:
-    """One JSON object from a file; raises CheckpointError when there is none."""
+    """Read one JSON object from a file; raises CheckpointError if there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        # Half a character, as in "\ud800", can be written nowhere.
+        # A lone surrogate, such as "\ud800", cannot be encoded in UTF-8.
         json.dumps(content, ensure_ascii=False).encode()
     except FileNotFoundError as error:
         raise CheckpointError(
             f"{source} has no {path.name}; a checkpoint needs {CONFIG} and {WEIGHTS}."
         ) from error
     except (OSError, ValueError, RecursionError) as error:
-        # Bad UTF-8, bad JSON, numbers of thousands of digits, brackets nested without end.
+        # Invalid UTF-8, invalid JSON, numbers with thousands of digits, or deeply nested brackets.
         raise CheckpointError(f"{source}: {path.name} cannot be read ({error}).") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{source}: {path.name} holds no JSON object; save it again.")
@@ -69,9 +69,9 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file to write beside `path`, which takes its place once it is whole and on the disk.
+    """Yield a temporary file beside `path`, which then replaces it atomically.
 
-    A reader finds the old file or the new one, never half of either, also after an interruption.
+    A reader always finds the complete old or the complete new file, even after an interruption.
     """
     unfinished = path.with_name(f".{path.name}.unfinished")
     yield unfinished
@@ -81,7 +81,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def load_tensors(path: Path, source: str) -> dict[str, Tensor]:
-    """The tensors of one safetensors file; raises CheckpointError when it cannot be read."""
+    """Load the tensors of one safetensors file; raises CheckpointError if it cannot be read."""
     if not path.exists():
         raise CheckpointError(
             f"{source} has no {path.name}; save the checkpoint as safetensors, or, for a {PICKLE} "
@@ -94,18 +94,18 @@ def load_tensors(path: Path, source: str) -> dict[str, Tensor]:
 
 
 def damaged(path: Path, source: str, error: Exception) -> CheckpointError:
-    """The refusal of a file of weights that cannot be read."""
+    """The error for a weights file that cannot be read."""
     return CheckpointError(
         f"{source}: {path.name} is damaged ({error}); download or save it again."
     )
 
 
 def unpickle_tensors(path: Path, source: str) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The state dict in a pickle, read by torch's restricted reader, which runs no code.
+    """Load the state dict of a pickle with torch's restricted unpickler, which runs no code.
 
-    Training scripts put it into dictionaries, in any nesting, beside the state of an optimizer. Of
-    the weights and their running mean, the mean is taken, as timm does; then a sentence says so.
-    Raises CheckpointError without a state dict.
+    Training scripts nest the state dict in dictionaries beside the optimizer state. If a file holds
+    the weights and their moving average, the average is used, as in timm, and a note says so.
+    Raises CheckpointError if there is no state dict.
     """
     try:
         with _options_of_scripts, safe_globals([Namespace]):
@@ -116,13 +116,13 @@ def unpickle_tensors(path: Path, source: str) -> tuple[dict[str, Tensor], tuple[
             "opened; save model.state_dict() alone."
         ) from error
     notes: list[str] = []
-    while isinstance(content, dict) and (held := _held(content)):
-        if held in AVERAGED_DICTS and (others := [name for name in STATE_DICTS if name in content]):
+    while isinstance(content, dict) and (key := _state_dict_key(content)):
+        if key in AVERAGED_DICTS and (others := [name for name in STATE_DICTS if name in content]):
             notes.append(
-                f"The file holds the weights ('{others[0]}') and their running mean ('{held}'); "
+                f"The file holds the weights ('{others[0]}') and their running mean ('{key}'); "
                 "the mean is read, as timm does."
             )
-        content = content[held]
+        content = content[key]
     if not isinstance(content, dict) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in content.items()
     ):
@@ -138,14 +138,14 @@ def unpickle_tensors(path: Path, source: str) -> tuple[dict[str, Tensor], tuple[
     return dict(content), tuple(notes)
 
 
-def _held(content: Mapping[Any, Any]) -> str | None:
-    """The key of the state dict inside a dictionary, by the names that training scripts use."""
+def _state_dict_key(content: Mapping[Any, Any]) -> str | None:
+    """The key of the nested state dict, from the names that training scripts use."""
     names = (*AVERAGED_DICTS, *STATE_DICTS)
     return next((name for name in names if isinstance(content.get(name), dict)), None)
 
 
 def _holds_every_value(tensor: Tensor) -> bool:
-    """Whether a value is stored for every entry: a few bytes can claim to be an endless tensor."""
+    """Whether every entry has a stored value: a small file can declare a huge tensor."""
     if tensor.is_nested or tensor.layout != torch.strided or tensor.is_quantized:
         return False
     if tensor.device.type != "cpu":

@@ -1,6 +1,6 @@
-"""The transformers library's layout: config.json, model.safetensors, preprocessor_config.json.
+"""The transformers layout: config.json, model.safetensors, preprocessor_config.json.
 
-Read from the files alone: the library itself is not needed, and no repository's code is run.
+Only the files are read: the library itself is not needed, and no repository code is run.
 """
 
 from collections.abc import Mapping
@@ -41,9 +41,9 @@ LAYOUT = "transformers"
 def read(folder: Path, source: str, allow_pickle: bool = False) -> ParsedCheckpoint:
     """Read the three files. `source` names the checkpoint in messages.
 
-    Without the last one, photos are prepared by the family's own processor, which is a guess.
-    Raises CheckpointError when a file is missing or damaged, UnsupportedError when the family
-    or one of its options is not read here.
+    Without preprocessor_config.json, the default processor of the family is assumed, which is a
+    guess. Raises CheckpointError if a file is missing or damaged, UnsupportedError if the family or
+    one of its options is not supported.
     """
     config_json = read_json(folder / CONFIG, source)
     model_type = check_family(config_json, source)
@@ -70,7 +70,7 @@ def read(folder: Path, source: str, allow_pickle: bool = False) -> ParsedCheckpo
 
 
 def check_family(config_json: Mapping[str, Any], source: str) -> str:
-    """The model type that a config.json states; refused, with what is read, when it is another."""
+    """The model type of a config.json; UnsupportedError lists the supported families."""
     model_type = config_json.get("model_type")
     stated = None if model_type is None else str(model_type)
     of_model_type(stated, source)

@@ -1,4 +1,4 @@
-"""From a library's tensor names to ours; functions that the readers of both layouts share."""
+"""Convert a library's tensor names to ours; functions that the readers of both layouts share."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,9 +17,9 @@ QKV = ("query", "key", "value")
 
 
 def rename(tensors: Mapping[str, Tensor], rules: Sequence[Rule], ignored: str) -> dict[str, Tensor]:
-    """Every name rewritten by all the rules in turn, (pattern, replacement); `ignored` left out.
+    """Apply all (pattern, replacement) rules in order to every name; drop names in `ignored`.
 
-    A name that no rule touches stays as it is, to be listed when it does not fit.
+    A name that matches no rule stays unchanged; loading reports it if it does not fit.
     """
     named: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -32,21 +32,21 @@ def rename(tensors: Mapping[str, Tensor], rules: Sequence[Rule], ignored: str) -
 
 
 def join_qkv(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`attn.query`, `attn.key` and `attn.value`, where all are there, in one `attn.qkv`."""
+    """Concatenate `attn.query`, `attn.key` and `attn.value` to `attn.qkv` where all three exist."""
     joined = dict(tensors)
     for name in tensors:
         stem, found, kind = name.partition(".attn.query.")
         parts = [f"{stem}.attn.{part}.{kind}" for part in QKV]
-        if found and _stack([tensors.get(part) for part in parts]):
+        if found and _can_be_stacked([tensors.get(part) for part in parts]):
             joined[f"{stem}.attn.qkv.{kind}"] = torch.cat([joined.pop(part) for part in parts])
     return joined
 
 
 def join_apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Join query, key and value to `attn.qkv`, from all names that libraries give them.
+    """Join query, key and value to `attn.qkv`, whatever names the library gives them.
 
-    A missing bias becomes zeros if another part has one. If heads share keys and values, which
-    the number of rows shows, each head gets a copy.
+    A missing bias becomes zeros if another part has one. If heads share keys and values, which the
+    number of rows shows, each head gets a copy.
     """
     named = dict(tensors)
     for start, part in zip("qkv", QKV, strict=True):
@@ -66,12 +66,12 @@ def _complete_biases(named: dict[str, Tensor], stem: str) -> None:
     """Add missing biases of one block, and repeat shared keys and values."""
     parts = [f"{stem}.attn.{part}." for part in QKV]
     biases = [named.get(f"{part}bias") for part in parts]
-    there = next((bias for bias in biases if bias is not None), None)
+    present = next((bias for bias in biases if bias is not None), None)
     weight = named.get(f"{parts[0]}weight")
     for part in parts:
         own = named.get(f"{part}weight")
-        if there is not None and f"{part}bias" not in named:
-            named[f"{part}bias"] = torch.zeros(len(there if own is None else own)).to(there)
+        if present is not None and f"{part}bias" not in named:
+            named[f"{part}bias"] = torch.zeros(len(present if own is None else own)).to(present)
         if weight is not None and own is not None:
             for kind in ("weight", "bias"):
                 if (shared := named.get(f"{part}{kind}")) is not None:
@@ -79,7 +79,7 @@ def _complete_biases(named: dict[str, Tensor], stem: str) -> None:
                     named[f"{part}{kind}"] = _for_each_head(shared, len(weight), width)
     joined = f"{stem}.attn.qkv."
     biases = [named.get(f"{part}bias") for part in parts]
-    if f"{joined}weight" in named and f"{joined}bias" not in named and there is not None:
+    if f"{joined}weight" in named and f"{joined}bias" not in named and present is not None:
         named[f"{joined}bias"] = torch.cat([b for b in biases if b is not None])
         for part in parts:
             named.pop(f"{part}bias")
@@ -93,22 +93,22 @@ def _for_each_head(shared: Tensor, rows: int, width: Tensor | None) -> Tensor:
     return apart.repeat_interleave(rows // len(shared), dim=0).flatten(0, 1)
 
 
-def _stack(parts: Sequence[Tensor | None]) -> bool:
-    """Whether all are there, can be read, and differ in their first dimension alone.
+def _can_be_stacked(parts: Sequence[Tensor | None]) -> bool:
+    """Whether all parts exist and their shapes differ only in the first dimension.
 
-    What does not stack stays apart, to be listed when it does not fit.
+    Parts that do not match stay separate; loading reports them.
     """
-    there = [part for part in parts if part is not None and part.ndim and part.dtype in FLOATS]
-    return len(there) == len(parts) and len({part.shape[1:] for part in there}) == 1
+    present = [part for part in parts if part is not None and part.ndim and part.dtype in FLOATS]
+    return len(present) == len(parts) and len({part.shape[1:] for part in present}) == 1
 
 
 def to_next_stage(match: re.Match[str]) -> str:
-    """Patch merging at the end of a stage is, to us, at the start of the next."""
+    """Move patch merging from the end of a stage to the start of the next, as in our models."""
     return f"layers.{int(match[1]) + 1}.downsample."
 
 
 def square(size: Any, source: str) -> int:
-    """The side of a patch, from one number or from two; raises UnsupportedError for rectangles."""
+    """The side of a patch, from one number or two; raises UnsupportedError for rectangles."""
     height, width = pair(size, "patch_size")
     if height != width:
         raise UnsupportedError(

@@ -1,7 +1,7 @@
-"""How photos are prepared where no file of a checkpoint says it: a preset, or a file of one's own.
+"""Preprocessing for checkpoints without a processor file: a preset, or a user's processor file.
 
-Every preset resizes the shorter side, cuts out the middle at the model's own image size, and
-normalizes, as a training script does with Resize, CenterCrop and Normalize.
+Every preset resizes the shorter side, crops the center at the model's image size, and normalizes,
+like a training script with Resize, CenterCrop and Normalize.
 """
 
 import math
@@ -24,7 +24,7 @@ BILINEAR, BICUBIC = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
 
 @dataclass(frozen=True)
 class Preset:
-    """What one kind of training script does to its photos when it scores them."""
+    """The evaluation transform of one kind of training script."""
 
     resample: Image.Resampling
     mean: tuple[float, float, float]
@@ -32,7 +32,7 @@ class Preset:
     margin: float = MARGIN
 
     def at(self, image_size: Size) -> Preprocessing:
-        """The same for a model of this image size."""
+        """The preprocessing for a model of this image size."""
         return Preprocessing(
             resize=math.floor(max(image_size) * self.margin),
             crop=image_size,
@@ -53,9 +53,9 @@ PRESETS: Mapping[str, Preset] = {
 
 
 def chosen_preprocessing(choice: str, image_size: Size, source: str) -> Preprocessing:
-    """The preset of that name, or what a processor's file says.
+    """The preset of that name, or the preprocessing in a processor file.
 
-    Raises NotFoundError where it is neither, CheckpointError for a file that is not read here.
+    Raises NotFoundError if it is neither, CheckpointError for a file that is not supported.
     """
     if choice in PRESETS:
         return PRESETS[choice].at(image_size)

@@ -15,10 +15,10 @@ PROBLEMS: Mapping[str, Problem] = {
 
 
 def read_problem(config_json: Mapping[str, Any], classes: int, source: str) -> Problem:
-    """What a configuration states, under the transformers library's names; else one class of many.
+    """The problem type of a configuration, under transformers' names; single-label by default.
 
-    One logit alone is a class that is there or not: its softmax would always be 1. Raises
-    UnsupportedError for another name.
+    A single logit is a binary label: its softmax would always be 1. Raises UnsupportedError for
+    another name.
     """
     stated = config_json.get("problem_type")
     if stated is not None and stated not in list(PROBLEMS):

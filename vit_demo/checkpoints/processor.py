@@ -1,4 +1,4 @@
-"""The image processor's file, as the transformers library writes it, read and written."""
+"""Read and write the image processor file of the transformers library."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from vit_demo.checks import LARGEST_NUMBER, SMALLEST_NUMBER, check_number, is_fi
 from vit_demo.errors import UnsupportedError
 from vit_demo.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Size
 
-# The side from which ConvNeXt's processor cuts nothing off.
+# From this side on, ConvNeXt's processor does not crop.
 SQUEEZED = 384
 HALF = (0.5, 0.5, 0.5)
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -25,13 +25,13 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True)
 class Defaults:
-    """What one of the library's processors does where its file is silent; sides in pixels.
+    """Default values of one of the library's image processors; sides in pixels.
 
-    `square` says what a single number for the size means: both sides, or the shorter one. `crop`
-    is the side of the middle that is cut out if anything is, which `crops` decides. With
-    `crop_pct`, the size is that of the middle of a photo made 1 / `crop_pct` as large; from
-    SQUEEZED pixels on, the whole photo is squeezed to a square. A `side` of two is
-    (height, width), whatever `square` says of a single number.
+    `square` says what a single number for the size means: both sides, or the shorter one. `crop` is
+    the side of the center crop, which is applied if `crops` is true. With `crop_pct`, the photo is
+    resized to size / `crop_pct` and its center is cropped to the size; from SQUEEZED pixels on, the
+    whole photo is squeezed to a square instead. A size with two numbers is (height, width),
+    whatever `square` says of a single number.
     """
 
     side: int | Size = 224
@@ -46,8 +46,8 @@ class Defaults:
     unrounded: bool = False
 
 
-# The processors whose every step can be said here, by their names in the library without
-# "ImageProcessor". MobileViT's reads blue first and never normalises, whatever its file says.
+# The supported processors, by their names in the library without "ImageProcessor". MobileViT's has
+# blue as its first channel and never normalizes, whatever its file says.
 BIT = Defaults(square=False, crop=224, crops=True, mean=CLIP_MEAN, std=CLIP_STD)
 PROCESSORS = {
     "ViT": Defaults(resample=Image.Resampling.BILINEAR),
@@ -72,14 +72,14 @@ PROCESSORS = {
 }
 KIND = re.compile(r"(?P<name>\w+?)(ImageProcessor|FeatureExtractor)(Fast|Pil)?")
 
-# Steps that are not taken here.
+# Steps that are not supported.
 NOT_READ = ("do_pad", "rescale_offset", "use_square_size", "keep_aspect_ratio")
 
 
 def stored_processor(folder: Path, source: str) -> Mapping[str, Any] | None:
-    """What a folder says of its image processor, None where no file does.
+    """The image processor settings of a folder; None if no file has any.
 
-    As in the library, the one inside processor_config.json comes before a file of its own.
+    As in the library, the one inside processor_config.json has priority over a separate file.
     """
     nested = folder / NESTED_PROCESSOR
     if nested.is_file():
@@ -92,11 +92,11 @@ def stored_processor(folder: Path, source: str) -> Mapping[str, Any] | None:
 def read_preprocessing(
     stored: Mapping[str, Any], image_size: Size, source: str, family: str = "vit"
 ) -> Preprocessing:
-    """What a file leaves out is its processor's default; where there is no file, the model's size.
+    """Read the preprocessing; missing entries get the defaults of the processor.
 
-    Files of 2020 say `"size": 224` and little else; newer ones list every entry, unused ones as
-    null, and a step whose `do_…` is null is not taken. Raises UnsupportedError for a processor, or
-    a step of it, that is not read here.
+    Without a file, the size is the model's. Files of 2020 have `"size": 224` and little else; newer
+    ones list every entry and set unused ones to null, and a step whose `do_…` is null is skipped.
+    Raises UnsupportedError for a processor, or a step of it, that is not supported.
     """
     steps = {name: flag(stored, name, False, PROCESSOR) for name in stored if name[:3] == "do_"}
     stored = {name: value for name, value in stored.items() if value is not None} | steps
@@ -108,18 +108,20 @@ def read_preprocessing(
                 "choose a checkpoint whose photos are resized and cropped alone."
             )
     own = PROCESSORS[kind]
-    silent = not stored or (kind == "ViT" and family in of_model_type(family, source).one_size)
+    use_model_size = not stored or (
+        kind == "ViT" and family in of_model_type(family, source).one_size
+    )
     exact = own.square or isinstance(own.side, tuple)
     whole = image_size if exact else min(image_size)
-    size = stored.get("size", whole if silent else own.side)
+    size = stored.get("size", whole if use_model_size else own.side)
     crop = stored.get("crop_size", own.crop if stored and own.crop else image_size)
-    normalises = own.mean is not None and stored.get("do_normalize", True)
+    normalizes = own.mean is not None and stored.get("do_normalize", True)
     square = flag(stored, "default_to_square", own.square, PROCESSOR)
     resize = _resize(size, square, source) if stored.get("do_resize", True) else None
     crop = _exact(crop, "crop_size", source) if stored.get("do_center_crop", own.crops) else None
     if own.crop_pct is not None and resize is not None:
         share = number(stored, "crop_pct", own.crop_pct, file=PROCESSOR)
-        resize, crop = _middle(resize, crop, share, source)
+        resize, crop = _resize_then_crop(resize, crop, share, source)
     return Preprocessing(
         resize=resize,
         crop=crop,
@@ -127,17 +129,19 @@ def read_preprocessing(
         scale=number(stored, "rescale_factor", 1 / 255, file=PROCESSOR)
         if stored.get("do_rescale", True)
         else 1.0,
-        mean=_three(stored, "image_mean", own.mean, -LARGEST_NUMBER, source)
-        if normalises
+        mean=_channel_values(stored, "image_mean", own.mean, -LARGEST_NUMBER, source)
+        if normalizes
         else None,
-        std=_three(stored, "image_std", own.std, SMALLEST_NUMBER, source) if normalises else None,
+        std=_channel_values(stored, "image_std", own.std, SMALLEST_NUMBER, source)
+        if normalizes
+        else None,
         bgr=own.bgr and stored.get("do_flip_channel_order", True),
         unrounded=own.unrounded and stored.get("do_resize", True),
     )
 
 
 def _kind(stored: Mapping[str, Any], family: str, source: str) -> str:
-    """The processor that the file names, by the library's name without its endings."""
+    """The processor that the file names, without the suffixes of the library's class names."""
     stated = stored.get("image_processor_type", stored.get("feature_extractor_type"))
     if stated is None:
         return of_model_type(family, source).processors.get(family, "ViT")
@@ -159,10 +163,10 @@ def _resize(size: Any, square: bool, source: str) -> Size | int:
     return _exact(size, "size", source)
 
 
-def _middle(
+def _resize_then_crop(
     size: Size | int, crop: Size | None, share: float, source: str
 ) -> tuple[Size | int, Size | None]:
-    """Resize and crop of a processor that states the size of what is left after cropping."""
+    """Resize and crop for a processor whose size is the size after cropping."""
     if isinstance(size, tuple):
         raise UnsupportedError(
             f"{source}: size={size} in {PROCESSOR} is not read with crop_pct; state shortest_edge."
@@ -193,7 +197,7 @@ def _exact(size: Any, name: str, source: str) -> Size:
 
 
 def _resample(stated: Any, source: str) -> Image.Resampling:
-    """A filter by Pillow's number, or by its name in either case."""
+    """A resampling filter, from Pillow's number or its name in upper or lower case."""
     if isinstance(stated, str) and stated.upper() in Image.Resampling.__members__:
         return Image.Resampling[stated.upper()]
     if not is_whole(stated) or stated not in list(Image.Resampling):
@@ -204,14 +208,14 @@ def _resample(stated: Any, source: str) -> Image.Resampling:
     return Image.Resampling(stated)
 
 
-def _three(
+def _channel_values(
     stored: Mapping[str, Any],
     name: str,
     default: Sequence[float] | None,
     least: float,
     source: str,
 ) -> tuple[float, float, float]:
-    """One number for each colour; a single one stands for all three, as in the library."""
+    """One number per color channel; a single number applies to all three, as in the library."""
     stated = stored.get(name, default)
     match stated:
         case [red, green, blue]:
@@ -229,7 +233,7 @@ def _three(
 
 
 def preprocessing_json(preprocessing: Preprocessing) -> dict[str, Any]:
-    """The processor file: ViT's for one exact size, BiT's for a short edge and a centre crop."""
+    """The processor file: ViT's for one exact size, BiT's for a short edge and a center crop."""
     match preprocessing.resize, preprocessing.crop:
         case (int(height), int(width)), None:
             kind: dict[str, Any] = {

@@ -9,12 +9,12 @@ from vit_demo.errors import NotFoundError, nearest
 
 
 def parse(ref: str, paths: bool = True) -> Path | HubReference:
-    """A bundled name first, then a path that exists, then a Hub id `owner/name[@revision]`.
+    """Parse a bundled name, an existing path, or a Hub id `owner/name[@revision]`, in this order.
 
-    An address of the Hub, pasted from a browser, is read as what it shows.
+    A Hub URL pasted from a browser is converted to its id.
 
-    Without `paths` the disk is never looked at: what would be a path is a Hub id or nothing.
-    Raises NotFoundError when it is none of them, CheckpointError for a revision that cannot be.
+    Without `paths`, the disk is not accessed: a path is then parsed as a Hub id or rejected. Raises
+    NotFoundError for anything else, CheckpointError for an invalid revision.
     """
     ref, names = ref.strip(), bundled()
     if ref in names:
@@ -33,7 +33,7 @@ def parse(ref: str, paths: bool = True) -> Path | HubReference:
 
 
 def _exists(ref: str) -> bool:
-    """Whether there is such a path; a text that no disk would take as a name is none."""
+    """Whether the path exists; False for a text that is not a valid file name."""
     try:
         return Path(ref).exists()
     except OSError:

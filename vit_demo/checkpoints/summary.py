@@ -1,4 +1,4 @@
-"""What a checkpoint's configuration says, before any weights are read."""
+"""What a checkpoint's configuration states, before any weights are read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ Place = Literal["bundled", "on this machine", "in the cache"]
 
 @dataclass(frozen=True)
 class CheckpointSummary:
-    """A checkpoint on this machine, described without its weights.
+    """A local checkpoint, described without its weights.
 
-    `classes` is how many it says it can name, None where its configuration is silent.
+    `classes` is the number of classes that its configuration states, or None.
     """
 
     family: str
@@ -36,12 +36,11 @@ class CheckpointSummary:
 
 
 def summarize(ref: str, paths: bool = True, allow_pickle: bool = False) -> CheckpointSummary | None:
-    """Read the configuration of `ref` if it is on this machine; uses no network.
+    """Read the configuration of a local `ref`; uses no network.
 
-    None for what is not in the cache, and for what no configuration describes, as a tutorial's
-    .pth.
-    Raises NotFoundError for what is no reference, UnsupportedError for a family that is not read,
-    CheckpointError for a configuration that is damaged.
+    None if it is not in the cache or has no configuration, such as a tutorial's .pth. Raises
+    NotFoundError for an invalid reference, UnsupportedError for an unsupported family,
+    CheckpointError for a damaged configuration.
     """
     reference = parse(ref, paths)
     if isinstance(reference, Path):
@@ -62,16 +61,16 @@ def summarize(ref: str, paths: bool = True, allow_pickle: bool = False) -> Check
 
 
 def works_offline(allow_pickle: bool = False) -> list[str]:
-    """References that need no network: the bundled ones, and what can be opened in the cache."""
-    there = cached(lambda config_json: check_classifier(config_json, ""), allow_pickle)
+    """References that need no network: the bundled ones, and the usable ones in the cache."""
+    complete = cached(lambda config_json: check_classifier(config_json, ""), allow_pickle)
     return [
         *bundled(),
-        *(str(snapshot.reference) for snapshot in there if _opens(snapshot.folder)),
+        *(str(snapshot.reference) for snapshot in complete if _can_be_opened(snapshot.folder)),
     ]
 
 
-def _opens(folder: Path) -> bool:
-    """Whether what was fetched whole can be made sense of; of the weights only the head is read."""
+def _can_be_opened(folder: Path) -> bool:
+    """Whether a cached checkpoint can be opened; of the weights only the header is read."""
     try:
         stored_processor(folder, "")
         for path in weight_files(folder, allow_pickle=False):
@@ -84,7 +83,7 @@ def _opens(folder: Path) -> bool:
 
 
 def _classes(config_json: Mapping[str, Any]) -> int | None:
-    """As either library states it; transformers does not write its default, two."""
+    """The number of classes in either layout; transformers does not write its default, 2."""
     named = config_json.get("id2label")
     if isinstance(named, dict):
         return len(named)

@@ -1,7 +1,7 @@
-"""What timm's config.json states, in its old and its new form.
+"""The contents of timm's config.json, in its old and its new form.
 
-New: {"architecture", "num_classes", "model_args"?, "label_names"?, "pretrained_cfg": {…}}.
-Old: the entries of pretrained_cfg stand beside the architecture, and model_args is missing.
+New: {"architecture", "num_classes", "model_args"?, "label_names"?, "pretrained_cfg": {…}}. Old: the
+entries of pretrained_cfg are at the top level, and model_args is missing.
 """
 
 import math
@@ -22,24 +22,24 @@ from vit_demo.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 # timm's defaults.
 SIDE = 224
 CROP = 0.875
-# A crop outside these limits leaves no pixel, or needs too many.
+# A crop outside these limits has no pixels, or too many.
 LEAST_CROP, MOST_CROP = 0.01, 100.0
 
 CROP_MODES = ("center", "squash")
 
 
 def model_args(config_json: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The arguments that the model was made with, as far as they are stated."""
+    """The arguments that the model was made with, as far as the file has them."""
     return section(config_json, "model_args")
 
 
 def pretrained(config_json: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What is said about the weights and their photos."""
+    """The entries about the weights and their preprocessing."""
     return section(config_json, "pretrained_cfg") or config_json
 
 
 def pooling(config_json: Mapping[str, Any]) -> str | None:
-    """How the head's input is pooled: the model's argument, else what stands beside it."""
+    """How the head pools its input: the model's argument, else the top-level entry."""
     for place in (model_args(config_json), config_json, pretrained(config_json)):
         if place.get("global_pool") is not None:
             return str(place["global_pool"])
@@ -47,25 +47,25 @@ def pooling(config_json: Mapping[str, Any]) -> str | None:
 
 
 def classes_of(config_json: Mapping[str, Any], head: Tensor | None) -> int:
-    """How many classes the head's bias has; without a head as many as are stated, at least one."""
+    """The number of classes: the length of the head's bias, else the stated number, at least 1."""
     if head is not None:
         return head.numel()
     return max(1, whole(config_json, "num_classes", 1, least=0))
 
 
 def input_size(config_json: Mapping[str, Any], side: int = SIDE) -> Grid:
-    """Height and width of the pixels; `side` where nothing is stated."""
+    """Height and width of the input in pixels; `side` by default."""
     stated = pretrained(config_json).get("input_size")
     if stated is None:
         return side, side
-    _, height, width = _three(stated, "input_size")
+    _, height, width = _three_values(stated, "input_size")
     for value in (height, width):
         check_whole(f"{CONFIG}: input_size", value, most=LARGEST_SIDE)
     return height, width
 
 
 def read_preprocessing(config_json: Mapping[str, Any], source: str) -> Preprocessing:
-    """timm's evaluation transform: make the photo 1/crop_pct too large, and crop the middle."""
+    """timm's evaluation transform: resize to size / crop_pct, then crop the center."""
     stated = pretrained(config_json)
     height, width = input_size(config_json)
     given = {name: value for name, value in stated.items() if value is not None}
@@ -91,13 +91,13 @@ def read_preprocessing(config_json: Mapping[str, Any], source: str) -> Preproces
 
 
 def states_preprocessing(config_json: Mapping[str, Any]) -> bool:
-    """Whether colors are stated; timm's own defaults for an architecture are in timm alone."""
+    """Whether mean and std are stated; timm's defaults for an architecture are only in timm."""
     stated = pretrained(config_json)
     return all(stated.get(name) is not None for name in ("mean", "std"))
 
 
 def read_labels(config_json: Mapping[str, Any], classes: int, source: str) -> tuple[str, ...]:
-    """The names of the classes; where the file has none, they are numbered."""
+    """The class names; numbers if the file has none."""
     stated = config_json.get("label_names") or pretrained(config_json).get("label_names")
     if not stated:
         return numbered(classes)
@@ -112,12 +112,12 @@ def read_labels(config_json: Mapping[str, Any], classes: int, source: str) -> tu
 
 
 def numbered(classes: int) -> tuple[str, ...]:
-    """Names for classes without names."""
+    """Placeholder names for classes without names."""
     return tuple(f"class_{index}" for index in range(classes))
 
 
 def _numbered_names(stated: Any) -> dict[int, str]:
-    """Names by their numbers, from a list in order or from an object of numbers."""
+    """Names by index, from a list or from an object with index keys."""
     match stated:
         case list() | tuple():
             return {index: str(name) for index, name in enumerate(stated)}
@@ -129,7 +129,7 @@ def _numbered_names(stated: Any) -> dict[int, str]:
     )
 
 
-def _three(values: Any, name: str) -> tuple[Any, Any, Any]:
+def _three_values(values: Any, name: str) -> tuple[Any, Any, Any]:
     """The three entries of a list."""
     match values:
         case [first, second, third]:
@@ -141,7 +141,7 @@ def _colors(
     stated: Mapping[str, Any], name: str, default: tuple[float, float, float], least: float
 ) -> tuple[float, float, float]:
     """One number for each of red, green and blue."""
-    red, green, blue = _three(stated.get(name, default), name)
+    red, green, blue = _three_values(stated.get(name, default), name)
     for value in (red, green, blue):
         check_number(f"{CONFIG}: {name}", value, least)
     return float(red), float(green), float(blue)

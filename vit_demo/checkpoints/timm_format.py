@@ -1,6 +1,6 @@
-"""The timm library's layout: config.json and model.safetensors, preprocessing included.
+"""The timm layout: config.json, which includes preprocessing, and model.safetensors.
 
-Read from the files alone: the library itself is not needed, and no repository's code is run.
+Only the files are read: the library itself is not needed, and no repository code is run.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ from vit_demo.errors import UnsupportedError
 
 LAYOUT = "timm"
 
-# These have no effect after training.
+# Arguments that have no effect after training.
 TRAINING = (
     "drop_rate",
     "pos_drop_rate",
@@ -43,15 +43,15 @@ TRAINING = (
     "zero_init_last",
 )
 
-# Shapes, which the tensors show, and what the families' own readers look at.
+# Arguments that the tensor shapes show, or that the family readers use.
 SHAPES = ("img_size", "in_chans", "num_classes", "global_pool")
 
 
 def read(folder: Path, source: str, allow_pickle: bool = False) -> ParsedCheckpoint:
     """Read the two files. `source` names the checkpoint in messages.
 
-    Raises CheckpointError when a file is missing or damaged, UnsupportedError when the
-    architecture or one of its options is not read here.
+    Raises CheckpointError if a file is missing or damaged, UnsupportedError if the architecture or
+    one of its options is not supported.
     """
     config_json = read_json(folder / CONFIG, source)
     check_family(config_json, source)
@@ -60,7 +60,7 @@ def read(folder: Path, source: str, allow_pickle: bool = False) -> ParsedCheckpo
 
 
 def check_family(config_json: Mapping[str, Any], source: str) -> str:
-    """The model type of an architecture's family; refused, with what is read, when it is another.
+    """The model type of an architecture's family; UnsupportedError lists the supported families.
 
     It is the first of the family's model types.
     """
@@ -74,7 +74,7 @@ def _family(config_json: Mapping[str, Any], source: str) -> Family:
 def describe(
     config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
 ) -> ParsedCheckpoint:
-    """What a configuration and tensors under timm's names say together."""
+    """Parse a configuration and tensors under timm's names."""
     family = _family(config_json, source)
     check_arguments(config_json, family, source)
     if family.read_timm is None:
@@ -95,7 +95,7 @@ def describe(
 
 
 def check_arguments(config_json: Mapping[str, Any], family: Family, source: str) -> None:
-    """Raise UnsupportedError for an argument, or a pooling, that the family is not read with.
+    """Raise UnsupportedError for an argument or a pooling that the family reader does not support.
 
     An unknown argument that is null, false or empty has no effect and is accepted.
     """

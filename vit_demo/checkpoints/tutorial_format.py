@@ -1,8 +1,7 @@
-"""The tutorials' layout: a bare .pth, perhaps with a file of class names, and no configuration.
+"""The layout of tutorials: a bare .pth, an optional file of class names, no configuration.
 
-The state dict bears timm's names, so it is read as timm's, with a configuration that says nothing:
-everything is inferred from the tensors. How photos are prepared is guessed from the family, and
-every result says so.
+The state dict has timm's names, so it is read as timm's, with an empty configuration: everything is
+inferred from the tensors. The preprocessing is guessed from the family, and every result says so.
 """
 
 import math
@@ -34,23 +33,23 @@ from vit_demo.models.vit import ViTConfig
 LAYOUT = "tutorial"
 SUFFIX = ".pth"
 
-# A token, or the position of one, is (1, tokens, width).
+# Shape of a token, or of its position: (1, tokens, width).
 TOKEN_DIMENSIONS = 3
 
-# The widths of well-known ViTs, of which all of timm's have the same number of heads.
+# Widths for which all of timm's ViTs have the same number of heads.
 WIDTHS = (192, 384, 512, 640, 768, 832, 896, 1024, 1152, 1280, 1408, 1664)
-# What two published families do with another eps or activation, and only their names tell.
+# Two published families whose eps or activation differs, which only their names show.
 NAMELESS = {"norm_pre.weight": "CLIP", "patch_embed.norm.weight": "AIMv2"}
 POOLED = ("cls_token", "fc_norm.weight")
-# A published Swin's last window covers its whole last grid, and with patches of four pixels tells
-# the side of its photos.
+# The last window of a published Swin covers its whole last grid. Together with the patch size it
+# determines the image size.
 SIDES = {(4, 7): 224, (4, 12): 384}
 KERNEL, MASK = "patch_embed.proj.weight", "layers.0.blocks.1.attn_mask"
 SAVE = (
     "save it with timm's config.json, its architecture and model_args in it, and model.safetensors"
 )
 
-# A tensor of every model of the family, and the name that its smallest configuration goes by.
+# A tensor of every model of the family, and the name of its smallest configuration.
 SIGNS = {
     "blocks.0.attn.qkv.weight": ("vit", "ViT"),
     "layers.0.blocks.0.attn.qkv.weight": ("swin_", "Swin"),
@@ -58,7 +57,7 @@ SIGNS = {
 
 
 def find(folder: Path, source: str) -> Path | None:
-    """The only .pth in a folder, None when there is none; CheckpointError when there are more."""
+    """The only .pth in a folder; None if there is none, CheckpointError if there are several."""
     found = sorted(folder.glob(f"*{SUFFIX}"))
     if len(found) > 1:
         raise CheckpointError(
@@ -68,12 +67,12 @@ def find(folder: Path, source: str) -> Path | None:
 
 
 def read(path: Path, source: str, names: Path | None = None) -> ParsedCheckpoint:
-    """Read a .pth and the names of its classes. `source` names it in messages.
+    """Read a .pth and its class names. `source` names it in messages.
 
-    `names` is a file that the user gave; left out, one is looked for beside the weights and beside
-    their folder. A preprocessor_config.json beside the weights says how photos are prepared;
-    without one it is guessed. Raises CheckpointError when there are no tensors, UnsupportedError
-    when they are of no family that is read here.
+    `names` is the user's file of class names; without it, one is searched beside the weights and
+    beside their folder. A preprocessor_config.json beside the weights defines the preprocessing;
+    without one it is guessed. Raises CheckpointError if there are no tensors, UnsupportedError if
+    they belong to no supported family.
     """
     return from_weights(open_pickle(path, source), path, source, names or class_names.find(path))
 
@@ -81,9 +80,9 @@ def read(path: Path, source: str, names: Path | None = None) -> ParsedCheckpoint
 def read_folder(
     folder: Path, config_json: Mapping[str, Any], source: str, names: Path | None = None
 ) -> ParsedCheckpoint:
-    """Read a folder whose configuration names no model: labels and colors may be in it.
+    """Read a folder whose configuration names no model but may have labels, mean and std.
 
-    Raises what `read` does.
+    Raises the same errors as `read`.
     """
     weights = open_weights(folder, source, allow_pickle=False)
     parsed = from_weights(weights, folder / WEIGHTS, source, names)
@@ -99,7 +98,7 @@ def read_folder(
 
 
 def from_weights(weights: Weights, path: Path, source: str, names: Path | None) -> ParsedCheckpoint:
-    """What tensors alone say, with a file of class names and a processor's file beside them."""
+    """Infer a checkpoint from its tensors, its class names file and its processor file."""
     tensors = from_dinov2_names(weights.tensors)
     sign = next((name for name in SIGNS if name in tensors), None)
     if sign is None:
@@ -117,7 +116,7 @@ def from_weights(weights: Weights, path: Path, source: str, names: Path | None) 
     parsed = timm_format.describe(stated, tensors, source)
     config = parsed.config
     if not parsed.has_head:
-        names = None  # a backbone, whatever lies beside it
+        names = None  # a backbone, even if a file of class names exists
     if names is not None and names.name == class_names.CLASS_LIST:
         config = with_tanh_gelu(config)
     processor = stored_processor(path.parent, source)
@@ -138,9 +137,9 @@ def from_weights(weights: Weights, path: Path, source: str, names: Path | None) 
 
 
 def preset_of(tensors: Mapping[str, Tensor], family: str, names: Path | None) -> str:
-    """Which of the presets a bare file's photos were probably prepared by.
+    """The most probable preset for a bare weights file.
 
-    The tensors show the family, and a file of class names the tutorial; nothing shows more.
+    The tensors show the family, and a file of class names shows the tutorial; nothing shows more.
     """
     if names is not None and names.name == class_names.CLASS_LIST:
         return "short-side"
@@ -152,16 +151,16 @@ def preset_of(tensors: Mapping[str, Tensor], family: str, names: Path | None) ->
 
 
 def with_tanh_gelu(config: ModelConfig) -> ModelConfig:
-    """The tutorial that keeps its classes in cls_classes.txt writes out the approximation."""
+    """Use the tanh approximation of GELU, as does the tutorial with cls_classes.txt."""
     if isinstance(config, ViTConfig | SwinConfig):
         return replace(config, gelu="tanh")
     return config
 
 
 def from_dinov2_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The names of DINOv2's own repository as timm's: registers, and the gated MLP.
+    """Convert the names of DINOv2's own repository to timm's: registers and the gated MLP.
 
-    With registers, timm keeps the class token's position in the token itself.
+    With registers, timm adds the class token's position to the token itself.
     """
     named = {re.sub(r"\.mlp\.w12\.", ".mlp.fc1.", name): t for name, t in tensors.items()}
     named = {re.sub(r"\.mlp\.w3\.", ".mlp.fc2.", name): t for name, t in named.items()}
@@ -176,7 +175,7 @@ def from_dinov2_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _check_vit(tensors: Mapping[str, Tensor], source: str) -> None:
-    """Raise UnsupportedError where heads, eps or activation would be a guess."""
+    """Raise UnsupportedError if the heads, eps or activation cannot be inferred."""
     for name, family in NAMELESS.items():
         if name in tensors:
             raise UnsupportedError(
@@ -197,10 +196,10 @@ def _check_vit(tensors: Mapping[str, Tensor], source: str) -> None:
 
 
 def _swin_side(tensors: Mapping[str, Tensor], source: str) -> int:
-    """The side of the photos that a Swin was made for, which its windows tell.
+    """The image size of a Swin, inferred from its windows.
 
-    A mask of the shifted windows holds one for each of them; where the file has none, the last
-    stage's window is that of a published size.
+    The mask of the shifted windows has one entry per window; if the file has none, the last stage's
+    window must be that of a published size.
     """
     table = "attn.relative_position_bias_table"
     windows = [

@@ -1,7 +1,7 @@
-"""Read one value out of a checkpoint's files, or refuse it by its name and its file.
+"""Read and check one value of a checkpoint file; errors name the value and the file.
 
-What is left out is the `default`. Every refusal is a ConfigError, to which whoever reads the
-checkpoint adds its name.
+A missing value gets the `default`. Every error is a ConfigError; the caller that reads the
+checkpoint adds the checkpoint's name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ def whole(
     most: int = LARGEST_COUNT,
     file: str = CONFIG,
 ) -> int:
-    """A whole number from `least` to `most`."""
+    """Read a whole number from `least` to `most`."""
     value = stated.get(name, default)
     check_whole(f"{file}: {name}", value, least, most)
     return value
@@ -47,7 +47,7 @@ def wholes(
     count: int | None = None,
     file: str = CONFIG,
 ) -> tuple[int, ...]:
-    """A list of whole numbers above 0, `count` of them."""
+    """Read a list of positive whole numbers; `count` is the required length."""
     value = stated.get(name, default)
     listed = tuple(value) if isinstance(value, list | tuple) else value
     check_wholes(f"{file}: {name}", listed, count)
@@ -62,14 +62,14 @@ def number(
     most: float = LARGEST_NUMBER,
     file: str = CONFIG,
 ) -> float:
-    """A finite number from `least` to `most`."""
+    """Read a finite number from `least` to `most`."""
     value = stated.get(name, default)
     check_number(f"{file}: {name}", value, least, most)
     return float(value)
 
 
 def flag(stated: Stated, name: str, default: bool, file: str = CONFIG) -> bool:
-    """True or false; null is false, as it is to the libraries."""
+    """Read a boolean; null is false, as in the libraries."""
     value = stated.get(name, default)
     if value is None:
         return False
@@ -78,7 +78,7 @@ def flag(stated: Stated, name: str, default: bool, file: str = CONFIG) -> bool:
 
 
 def sides(stated: Stated, name: str, default: int | tuple[int, int]) -> tuple[int, int]:
-    """Height and width in pixels, from one number for both or from two."""
+    """Read height and width in pixels, from one number for both or from two."""
     return pair(stated.get(name, default), f"{CONFIG}: {name}")
 
 
@@ -96,7 +96,7 @@ def pair(size: Any, name: str) -> tuple[int, int]:
 
 
 def section(stated: Stated, name: str, file: str = CONFIG) -> Stated:
-    """An object within the file; one that is null is empty."""
+    """Read an object within the file; null gives an empty one."""
     value = stated.get(name)
     if value is None:
         return {}
@@ -106,7 +106,7 @@ def section(stated: Stated, name: str, file: str = CONFIG) -> Stated:
 
 
 def shape_of(tensors: Mapping[str, Tensor], name: str, dimensions: int) -> tuple[int, ...]:
-    """The shape of a tensor that has so many dimensions, none of them 0; KeyError without it."""
+    """The shape of a tensor with this many dimensions, none of them 0; KeyError if missing."""
     shape = tuple(tensors[name].shape)
     if len(shape) != dimensions or 0 in shape:
         raise ConfigError(

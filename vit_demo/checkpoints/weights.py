@@ -1,8 +1,8 @@
-"""The tensors of a checkpoint, from one file or several, without what training put round them.
+"""Read the tensors of a checkpoint and remove the wrappers that training added to their names.
 
-Training scripts save a model inside other modules, which put a prefix before every name
-(DataParallel's `module.`, torch.compile's `_orig_mod.`, a LightningModule's `model.`), inside
-dictionaries beside an optimizer's state, and with a running mean of the weights beside them.
+Training scripts save a model inside other modules, which add a prefix to every name (DataParallel's
+`module.`, torch.compile's `_orig_mod.`, a LightningModule's `model.`), inside dictionaries with the
+optimizer state, and with a moving average of the weights.
 """
 
 import re
@@ -26,62 +26,62 @@ from vit_demo.errors import LISTED, CheckpointError, UnsupportedError
 
 INDEX, SAFETENSORS = ".index.json", Path(WEIGHTS).suffix
 
-# Files that hold a state dict, by the endings that training scripts give them.
+# Suffixes that training scripts give to files with a state dict.
 PICKLED = (".pth", ".pt", ".pth.tar", ".ckpt")
 ADAPTER = "adapter_"
 
-# Modules round a model, and those that hold the running mean of its weights.
+# Prefixes of wrapper modules, and of those that hold the moving average of the weights.
 WRAPPERS = ("module", "_orig_mod", "model", "timm_model", "net", "network")
 AVERAGES = ("ema", "ema_model", "model_ema", "module_ema", "averaged_model")
 WRAPPED = re.compile(rf"(?:(?:{'|'.join((*WRAPPERS, *AVERAGES))})\.)+")
 
-# How the names of a model's own tensors begin, in both libraries and without a wrapper.
+# Start of a model's own tensor names in both libraries, without a wrapper prefix.
 OF_A_MODEL = re.compile(
     r"(\w+\.)?(embeddings|patch_embed|pos_embed|cls_token|blocks|layers?|stages|encoder|stem"
     r"|conv_stem|norm|layernorm|fc_norm|head|head_dist|classifier|cls_classifier)(\.|$)"
 )
 
-# In many files, and read by no classifier: a token of pre-training, a pooler, a count of updates.
+# Tensors in many files that no classifier uses: a pre-training token, a pooler, an update counter.
 NOT_READ = re.compile(r"(\w+\.)?(embeddings\.)?mask_token|(\w+\.)?pooler\.dense\.\w+|n_averaged")
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Tensors under the names that they have in the model; `notes` say what was chosen."""
+    """Tensors under the model's own names; `notes` describe the choices of the reader."""
 
     tensors: Mapping[str, Tensor]
     notes: tuple[str, ...] = ()
 
 
 def open_weights(folder: Path, source: str, allow_pickle: bool) -> Weights:
-    """A checkpoint's tensors; only with `allow_pickle` from a pickle, where nothing else is there.
+    """Read a checkpoint's tensors; from a pickle only with `allow_pickle`, if nothing else exists.
 
-    Raises CheckpointError when there are none or they cannot be read.
+    Raises CheckpointError if there are none or they cannot be read.
     """
     if (folder / WEIGHTS).exists():
         return unwrapped(load_tensors(folder / WEIGHTS, source))
     if (folder / f"{WEIGHTS}{INDEX}").exists():
-        return unwrapped(_in_parts(folder, WEIGHTS, source))
+        return unwrapped(_load_parts(folder, WEIGHTS, source))
     if allow_pickle and (folder / PICKLE).exists():
         return open_pickle(folder / PICKLE, source)
     if allow_pickle and (folder / f"{PICKLE}{INDEX}").exists():
-        return unwrapped(_in_parts(folder, PICKLE, source))
+        return unwrapped(_load_parts(folder, PICKLE, source))
     if not (folder / PICKLE).exists() and (refusal := missing_weights(folder, source)):
         raise refusal
     return unwrapped(load_tensors(folder / WEIGHTS, source))
 
 
 def open_pickle(path: Path, source: str) -> Weights:
-    """The tensors of a pickle; raises CheckpointError when it cannot be read."""
+    """Read the tensors of a pickle; raises CheckpointError if it cannot be read."""
     tensors, notes = unpickle_tensors(path, source)
     found = unwrapped(tensors)
     return Weights(found.tensors, (*notes, *found.notes))
 
 
 def part_names(index: Path, source: str) -> list[str]:
-    """The files over which weights are split, as their index lists them.
+    """The weight files that an index lists.
 
-    Raises CheckpointError for an index that names anything but files beside it.
+    Raises CheckpointError if the index names anything but weight files in its own folder.
     """
     weight_map = read_json(index, source).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
@@ -99,9 +99,9 @@ def part_names(index: Path, source: str) -> list[str]:
 
 
 def tensor_names(folder: Path, source: str) -> set[str]:
-    """The names of a folder's tensors without wrappers, read without their values.
+    """The names of a folder's tensors without wrappers; their values are not read.
 
-    Empty for pickled weights, and where there are none.
+    Empty for pickled weights, and if there are no weights.
     """
     names: set[str] = set()
     for path in weight_files(folder, allow_pickle=False):
@@ -115,7 +115,7 @@ def tensor_names(folder: Path, source: str) -> set[str]:
 
 
 def missing_weights(folder: Path, source: str) -> CheckpointError | None:
-    """What to do with the other files of weights that a folder holds; None where it holds none."""
+    """The error for a folder with other weight files, saying what to do; None if it has none."""
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
     if adapters := [name for name in names if name.startswith(ADAPTER)]:
         return UnsupportedError(
@@ -136,7 +136,7 @@ def missing_weights(folder: Path, source: str) -> CheckpointError | None:
 
 
 def weight_files(folder: Path, allow_pickle: bool) -> list[Path]:
-    """The files of weights that would be read, of one kind; none where one of them is missing."""
+    """The weight files to read, all of one kind; empty if one of them is missing."""
     for whole in (WEIGHTS, PICKLE) if allow_pickle else (WEIGHTS,):
         if (folder / whole).is_file():
             return [folder / whole]
@@ -151,7 +151,7 @@ def weight_files(folder: Path, allow_pickle: bool) -> list[Path]:
     return []
 
 
-def _in_parts(folder: Path, whole: str, source: str) -> dict[str, Tensor]:
+def _load_parts(folder: Path, whole: str, source: str) -> dict[str, Tensor]:
     """The tensors of all parts."""
     index = folder / f"{whole}{INDEX}"
     tensors: dict[str, Tensor] = {}
@@ -168,25 +168,25 @@ def _in_parts(folder: Path, whole: str, source: str) -> dict[str, Tensor]:
 
 
 def unwrapped(tensors: Mapping[str, Tensor]) -> Weights:
-    """The tensors of one model, under names without wrappers; what is no part of it is left out.
+    """Select the tensors of one model, remove wrapper prefixes, and drop everything else.
 
-    Of a model and the running mean of its weights, the mean is taken, as timm does.
+    If there are a model and the moving average of its weights, the average is used, as in timm.
     """
     by_prefix: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for name, tensor in tensors.items():
         found = WRAPPED.match(name)
         prefix = found[0] if found else ""
         by_prefix[prefix][name.removeprefix(prefix)] = tensor
-    models = [prefix for prefix, part in by_prefix.items() if _holds_a_model(part)]
+    models = [prefix for prefix, part in by_prefix.items() if _is_model(part)]
     averages = [prefix for prefix in models if _is_average(prefix)]
     plain = [prefix for prefix in models if not _is_average(prefix)]
-    # Two models that are no copies of each other: the library's own names begin like a wrapper.
+    # Different models, not copies of one: here the library's own names start like a wrapper prefix.
     if len(plain) > 1 or len(averages) > 1 or not models:
-        return _without_unread(tensors)
+        return _drop_unused(tensors)
     chosen = (averages or plain)[0]
     others = [f"{prefix}{name}" for prefix, part in by_prefix.items() for name in part]
     dropped = [name for name in others if WRAPPED.sub("", name, count=1) not in by_prefix[chosen]]
-    found = _without_unread(by_prefix[chosen], dropped)
+    found = _drop_unused(by_prefix[chosen], dropped)
     if averages and plain:
         note = (
             f"The file holds the weights and their running mean; the mean ('{chosen}') is read, as "
@@ -196,14 +196,14 @@ def unwrapped(tensors: Mapping[str, Tensor]) -> Weights:
     return found
 
 
-def _without_unread(tensors: Mapping[str, Tensor], dropped: Iterable[str] = ()) -> Weights:
+def _drop_unused(tensors: Mapping[str, Tensor], dropped: Iterable[str] = ()) -> Weights:
     left_out = [*dropped, *(name for name in tensors if NOT_READ.fullmatch(name))]
     kept = {name: tensor for name, tensor in tensors.items() if not NOT_READ.fullmatch(name)}
     return Weights(kept, left_out_note(left_out))
 
 
 def left_out_note(names: Iterable[str]) -> tuple[str, ...]:
-    """One sentence that names tensors which no classifier reads; none where there are none."""
+    """One sentence that lists the unused tensors; empty if there are none."""
     listed = list(dict.fromkeys(names))
     if not listed:
         return ()
@@ -211,7 +211,7 @@ def left_out_note(names: Iterable[str]) -> tuple[str, ...]:
     return (f"Left out, as no part of the classifier: {', '.join(listed[:LISTED])}{more}.",)
 
 
-def _holds_a_model(tensors: Mapping[str, Tensor]) -> bool:
+def _is_model(tensors: Mapping[str, Tensor]) -> bool:
     return any(OF_A_MODEL.match(name) for name in tensors)
 
 

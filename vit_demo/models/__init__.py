@@ -1,4 +1,4 @@
-"""The models: one file each, with its configuration; `base` is what each says of itself."""
+"""The models: one file each, with its configuration; `base` defines their common interface."""
 
 from vit_demo.models.base import Classifier, ModelConfig, ModelSpec
 

@@ -1,6 +1,6 @@
-"""What every model says of itself: its shape, what can be asked of it, and what cannot.
+"""The common interface of all models: configuration, forward pass, and declared capabilities.
 
-b   batch            h, w         pixels down, across
+b   batch            h, w         image height and width in pixels
 n   tokens           rows, cols   the patch grid
 d   token width
 """
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vit_demo.predictions import Problem
 from vit_demo.trace import Trace
 
-# Why there is no exact sum over patches in a model that merges its tokens.
+# Why a model that merges its tokens has no exact sum over patches.
 MERGED_TOKENS = (
     "its tokens are merged or pass through convolutions between the layers, so its logits are no "
     "sum over patches"
@@ -23,7 +23,7 @@ MERGED_TOKENS = (
 
 
 class ModelConfig(ABC):
-    """The shape of a model: a frozen dataclass that refuses contradictions when it is made.
+    """The configuration of a model: a frozen dataclass that validates its values.
 
     `image_size` is (height, width) in pixels.
     """
@@ -45,31 +45,31 @@ class ModelConfig(ABC):
     @property
     @abstractmethod
     def least_side(self) -> int:
-        """Pixels that an input must have along each side."""
+        """The minimum height and width of an input, in pixels."""
 
     @property
     def prefix_tokens(self) -> dict[str, int]:
-        """Names and numbers of the learned tokens that stand before the patches, in order."""
+        """Names and counts of the learned tokens before the patches, in order."""
         return {}
 
     @abstractmethod
     def build(self) -> "Classifier[Any]":
-        """The model of this shape, with fresh weights."""
+        """Build this model with newly initialized weights."""
 
 
 C = TypeVar("C", bound=ModelConfig, covariant=True)
 
 
 class Classifier(nn.Module, Generic[C]):
-    """Pixels to logits. Hand in an empty `Trace` to record a pass; the logits stay bit-identical.
+    """Pixels to logits. An empty `Trace` records the pass; the logits stay bit-identical.
 
-    A subclass says what it can do, as class attributes and class methods, so that the answer is
-    known before any weights are read. What is not said cannot be done.
+    A subclass declares its capabilities as class attributes and class methods, so that they are
+    known before any weights are read. A capability that is not declared is not supported.
 
-    `exact_flows`: the flows say exactly which tokens reach which. `drops_tokens`: `embed` and
-    `encode` take any number of tokens, so that some can be left out. `unreadable_layers`: why the
-    head cannot read what a layer left, None where `read` does that. `problem` is what its logits
-    mean, which its checkpoint says.
+    `exact_flows`: the recorded flows say exactly which tokens reach which. `drops_tokens`: `embed`
+    and `encode` accept any number of tokens, so that some can be left out. `unreadable_layers`: why
+    the head cannot read the output of an inner layer; None if `read` can. `problem`: what the
+    logits mean, as the checkpoint states it.
     """
 
     exact_flows: ClassVar[bool] = False
@@ -81,16 +81,17 @@ class Classifier(nn.Module, Generic[C]):
 
     @classmethod
     def has_class_token(cls, config: Any) -> bool:
-        """Whether a model of this shape has a class token."""
+        """Whether a model with this configuration has a class token."""
         del config
         return False
 
     @classmethod
     def no_linear_read_out(cls, config: Any = None) -> str | None:
-        """Why the logits are no exact sum over the patches, None where they are.
+        """Why the logits are not an exact sum over the patches; None if they are.
 
-        Without a configuration: why those of no model of this architecture are. A model that gives
-        None has the parts of a `VisionTransformer`, of which `explanations.evidence` makes the sum.
+        Without a configuration: the reason that holds for every model of this architecture. A model
+        that returns None has the parts of a `VisionTransformer`, from which `explanations.evidence`
+        computes the sum.
         """
         del config
         return "its logits are no sum over patches"
@@ -98,33 +99,33 @@ class Classifier(nn.Module, Generic[C]):
     def forward(
         self, pixels: Float[Tensor, "b channels h w"], trace: Trace | None = None
     ) -> Float[Tensor, "b classes"]:
-        """Pixels to logits; every mixing of tokens is recorded in the `trace`."""
+        """Pixels to logits; every operation that mixes tokens is recorded in the `trace`."""
         raise NotImplementedError
 
     def embed(
         self, pixels: Float[Tensor, "b channels h w"], trace: Trace | None = None
     ) -> Float[Tensor, "b n d"]:
-        """The tokens before the first layer; only where the model `drops_tokens`."""
+        """The tokens before the first layer; only if the model `drops_tokens`."""
         raise NotImplementedError
 
     def encode(
         self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
     ) -> Float[Tensor, "b classes"]:
-        """Layers and head, for some of those tokens; only where the model `drops_tokens`."""
+        """Layers and head, for some of those tokens; only if the model `drops_tokens`."""
         raise NotImplementedError
 
     def read(
         self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
     ) -> Float[Tensor, "b classes"]:
-        """What the head makes of a layer's tokens; only where no `unreadable_layers` are named."""
+        """Apply the head to the tokens of a layer; only if `unreadable_layers` is None."""
         raise NotImplementedError
 
     def patch_positions(self) -> Float[Tensor, "n d"] | None:
-        """The learned positions of the patches on the configured grid; None without any."""
+        """The learned positions of the patches on the configured grid; None if there are none."""
         return None
 
     def patch_kernel(self) -> Float[Tensor, "d channels p q"] | None:
-        """The filters that make a token of each patch; None where no patches are cut."""
+        """The filters of the patch embedding; None if the model has no patch embedding."""
         return None
 
     @property
@@ -135,7 +136,7 @@ class Classifier(nn.Module, Generic[C]):
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model without its weights: its class and its shape, which say what it can do."""
+    """A model without its weights: its class and configuration, which declare its capabilities."""
 
     architecture: type[Classifier]
     config: ModelConfig
@@ -146,12 +147,12 @@ Subject = Classifier | type[Classifier] | ModelSpec
 
 
 def problem_of(subject: Subject) -> Problem:
-    """What the logits of a model mean; of an architecture, what they usually do."""
+    """What the logits of a model mean; for an architecture, its default."""
     return subject.problem
 
 
 def described(subject: Subject) -> tuple[type[Classifier], ModelConfig | None]:
-    """Class and shape of a model, with its weights or without; an architecture has no shape."""
+    """Class and configuration of a model; None as the configuration of an architecture."""
     if isinstance(subject, type):
         return subject, None
     spec = subject.spec if isinstance(subject, Classifier) else subject

@@ -1,7 +1,7 @@
 """The convolutions of a mobile network.
 
-b   batch            h, w         places of a feature map, down and across, before
-c   channels before  rows, cols   and after a stride
+b   batch            h, w         height and width of a feature map before the operation
+c   channels before  rows, cols   height and width after it
 e   channels after
 """
 
@@ -17,10 +17,10 @@ KERNEL = 3
 
 
 class BatchNorm(nn.Module):
-    """Every channel brought to a learned mean and deviation (arXiv 1502.03167).
+    """Batch normalization: every channel gets a learned mean and deviation (arXiv 1502.03167).
 
-    The arithmetic is PyTorch's. Its module also keeps a count of batches that nothing here reads
-    and that not every file has; this one is its weights and running statistics alone.
+    It computes the same as PyTorch's module, without that module's batch counter, which is not used
+    here and is missing in some files.
     """
 
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
@@ -69,9 +69,9 @@ class ConvNorm(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Widen, look around each channel alone, narrow (MobileNetV2, arXiv 1801.04381).
+    """Expand, convolve depthwise, and project (MobileNetV2, arXiv 1801.04381).
 
-    A residual connection runs round it where shape allows.
+    It has a residual connection if the input and output shapes are equal.
     """
 
     def __init__(self, channels: int, hidden: int, out: int, stride: int) -> None:
@@ -85,7 +85,7 @@ class InvertedResidual(nn.Module):
     def forward(
         self, features: Float[Tensor, "b c h w"], trace: Trace | None = None
     ) -> Float[Tensor, "b e rows cols"]:
-        # The map begins with the first attention, so a stride before it leaves no flow.
+        # The map has the grid of the first attention, so strides before it are not recorded.
         if trace is not None and trace.grid is not None and self.stride > 1:
             grid = (features.shape[2], features.shape[3])
             trace.record(square_sharing(grid, KERNEL, self.stride, -(KERNEL // 2), features.device))
@@ -94,7 +94,7 @@ class InvertedResidual(nn.Module):
 
 
 def round_to_eight(channels: float) -> int:
-    """The nearest multiple of eight, or the next one where that is more than a tenth too few."""
+    """The nearest multiple of eight, or the next one if that is below 90 % of `channels`."""
     multiple, least = 8, 0.9
     rounded = max(multiple, int(channels + multiple / 2) // multiple * multiple)
     return rounded if rounded >= least * channels else rounded + multiple

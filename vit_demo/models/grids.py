@@ -1,8 +1,8 @@
-"""What prefix tokens, read-outs, pooling, strides and resizing do to tokens, as flows.
+"""Flows of prefix tokens, read-outs, pooling, strides and resizing: which tokens mix into which.
 
 b   batch            n          tokens of a grid, row by row
-c   channels         h, w       places down and across, before; rows, cols after
-                     children   tokens that make up one token
+c   channels         h, w       input height and width; rows, cols after the operation
+                     children   input tokens that are mixed into one output token
 """
 
 import math
@@ -20,7 +20,7 @@ Grid = tuple[int, int]
 
 
 def prefix_sharing(prefix: int, patches: int, device: torch.device) -> LinearMixing:
-    """Patches enter the encoder behind `prefix` learned tokens, which have no children."""
+    """The flow of prepending `prefix` learned tokens, which have no children, to the patches."""
     children = torch.arange(-prefix, patches, device=device).clamp(min=PADDING)
     share = (children != PADDING).float()
     return LinearMixing(children[:, None], share[:, None], tokens=patches)
@@ -29,7 +29,7 @@ def prefix_sharing(prefix: int, patches: int, device: torch.device) -> LinearMix
 def token_sharing(
     read: Sequence[int] | Mapping[int, float], tokens: int, device: torch.device
 ) -> LinearMixing:
-    """A read-out of one output: the mean of the tokens `read`, or a mix by their shares."""
+    """The flow of a read-out with one output: the mean of the tokens `read`, or a weighted mean."""
     shares = list(read.values()) if isinstance(read, Mapping) else [1 / len(read)] * len(read)
     index = torch.tensor([list(read)], device=device)
     return LinearMixing(index, torch.tensor([shares], device=device), tokens=tokens)
@@ -38,9 +38,10 @@ def token_sharing(
 def square_sharing(
     grid: Grid, side: int, stride: int, start: int, device: torch.device
 ) -> LinearMixing:
-    """Every output is the plain mean of a square of inputs, one every `stride` places.
+    """The flow of average pooling: every output is the mean of a square of inputs.
 
-    The first square begins at (`start`, `start`); what lies outside the grid does not count.
+    Squares are `stride` apart, and the first begins at (`start`, `start`). Places outside the grid
+    are not counted.
     """
     rows, cols = grid
     down = _spans(rows, side, stride, start)[:, None, :, None]
@@ -61,7 +62,7 @@ def _spans(length: int, side: int, stride: int, start: int) -> Int[Tensor, "out 
 def resize_sharing(
     old: Grid, new: Grid, device: torch.device, corners: bool = False
 ) -> LinearMixing:
-    """Bilinear resizing: every output is a stated mix of at most four inputs."""
+    """The flow of bilinear resizing: every output is a weighted mean of at most four inputs."""
     row_share, rows = _bilinear(old[0], new[0], corners)
     col_share, cols = _bilinear(old[1], new[1], corners)
     index = rows[:, None, :, None] * old[1] + cols[None, :, None, :]
@@ -76,12 +77,12 @@ def resize_sharing(
 def _bilinear(
     old: int, new: int, corners: bool
 ) -> tuple[Float[Tensor, "new children"], Int[Tensor, "new children"]]:
-    """Shares and numbers of the two neighbours along one axis, read off resizing itself."""
-    neighbours = 2
+    """Weights and indices of the two neighbors along one axis, computed by resizing an identity."""
+    neighbors = 2
     resized = functional.interpolate(
         torch.eye(old)[None], size=new, mode="linear", align_corners=corners
     )[0]
-    shares, numbers = resized.T.topk(min(neighbours, old), dim=1)
+    shares, numbers = resized.T.topk(min(neighbors, old), dim=1)
     return shares, numbers
 
 
@@ -91,9 +92,9 @@ def resized(
     trace: Trace | None = None,
     corners: bool = False,
 ) -> Float[Tensor, "b c rows cols"]:
-    """Features on a grid of another size, bilinearly, and the flow of that if anyone watches.
+    """Resize features bilinearly to another grid, and record the flow if there is a `trace`.
 
-    `corners` says whether the middles of the outermost places stay where they are, or their edges.
+    `corners` is `align_corners` of `torch.nn.functional.interpolate`.
     """
     grid = (features.shape[2], features.shape[3])
     if grid == size:

@@ -1,6 +1,6 @@
-"""The parts a Vision Transformer is built from.
+"""The building blocks of a Vision Transformer.
 
-b   batch            h, w         pixels down, across
+b   batch            h, w         image height and width in pixels
 n   tokens           rows, cols   the patch grid
 d   token width      heads        attention heads
 """
@@ -24,7 +24,7 @@ QUICK = 1.702
 
 
 class PatchEmbedding(nn.Module):
-    """Cut the picture into square patches and project each to one token, as one convolution."""
+    """Split the image into square patches and project each to one token, as one convolution."""
 
     def __init__(
         self,
@@ -43,9 +43,9 @@ class PatchEmbedding(nn.Module):
 
 
 class UnfoldPatchEmbedding(nn.Module):
-    """The same map written the paper's way: flatten each patch, then one linear projection.
+    """The same computation as in the paper: flatten each patch, then one linear projection.
 
-    Loads the weights of a `PatchEmbedding` with `from_convolution`, and gives the same tokens.
+    `from_convolution` copies the weights of a `PatchEmbedding`; the tokens are then the same.
     """
 
     def __init__(self, patch_size: int, channels: int, width: int, bias: bool = True) -> None:
@@ -78,7 +78,7 @@ class UnfoldPatchEmbedding(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Positions:
-    """What attention knows of where tokens stand: a bias on its scores, or a rotation of both.
+    """Token positions in attention: a bias on its scores, or a rotation of queries and keys.
 
     `rotate` is applied to queries and to keys.
     """
@@ -90,11 +90,11 @@ class Positions:
 class SelfAttention(nn.Module):
     """Multi-head self-attention over all tokens, with one projection for query, key and value.
 
-    The heads together may be wider or narrower than the tokens; `proj` brings them back. Groups of
-    tokens that attend apart come as a larger batch, (b groups); `index` then says, for the trace,
-    which token of the whole each of them is. With `qk_norm_eps` every head's queries and keys are
-    normalised before they meet, by root mean squares alone with `rms_norm`. `norm` stands between
-    attention and the last projection.
+    The total width of the heads may differ from the token width; `proj` maps it back. Groups of
+    tokens that attend separately form a larger batch, (b groups); `index` then maps each of them to
+    its token in the whole grid, for the trace. With `qk_norm_eps`, queries and keys are normalized
+    per head, by RMS norm with `rms_norm`. `norm` is applied between attention and the last
+    projection.
     """
 
     def __init__(
@@ -132,8 +132,9 @@ class SelfAttention(nn.Module):
         read: int | None = None,
         positions: Positions | None = None,
     ) -> Float[Tensor, "b n d"]:
-        """With `read`, only the queries of so many tokens in front leave a graph."""
-        # Cut before it is rearranged: so the backward pass joins the three slopes in one copy.
+        """With `read`, only the queries of the first `read` tokens have a gradient graph."""
+        # Split before rearranging: the backward pass then concatenates the three gradients in one
+        # copy.
         query, key, value = (
             rearrange(part, "b n (heads d) -> b heads n d", heads=self.heads)
             for part in self.qkv(tokens).chunk(3, dim=-1)
@@ -172,9 +173,9 @@ class SelfAttention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two linear layers with an activation between, applied to every token alone.
+    """Two linear layers with an activation between, applied to every token separately.
 
-    `norm` stands before the second.
+    `norm` is applied before the second.
     """
 
     def __init__(
@@ -199,9 +200,9 @@ class Mlp(nn.Module):
 
 
 class SwiGlu(nn.Module):
-    """An MLP whose first layer is two: SiLU of one half gates the other (arXiv 2002.05202).
+    """An MLP gated by SiLU: the first layer computes both gate and value (arXiv 2002.05202).
 
-    `norm` stands before the last layer.
+    `norm` is applied before the last layer.
     """
 
     def __init__(
@@ -225,7 +226,7 @@ class SwiGlu(nn.Module):
 
 
 class QuickGelu(nn.Module):
-    """x · sigmoid(1.702 x), OpenAI's cheap stand-in for GELU (arXiv 1606.08415)."""
+    """x · sigmoid(1.702 x), OpenAI's fast approximation of GELU (arXiv 1606.08415)."""
 
     def forward(self, tokens: Float[Tensor, "*dims"]) -> Float[Tensor, "*dims"]:
         return tokens * torch.sigmoid(QUICK * tokens)
@@ -266,7 +267,7 @@ class Representation(nn.Module):
 
 
 class MeanHead(nn.Module):
-    """Average every place of a feature map, then one linear layer."""
+    """Global average pooling of a feature map, then one linear layer."""
 
     def __init__(self, width: int, classes: int) -> None:
         super().__init__()
@@ -277,7 +278,7 @@ class MeanHead(nn.Module):
 
 
 def initialise(model: nn.Module) -> None:
-    """Truncated normals of width 0.02, the usual start of transformers; zero biases."""
+    """Truncated normal weights with std 0.02, as usual for transformers; zero biases."""
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.trunc_normal_(module.weight, std=0.02)
@@ -288,9 +289,10 @@ def initialise(model: nn.Module) -> None:
 def graph_of_first(
     layer: Callable[[Tensor], Tensor], tokens: Float[Tensor, "*dims n d"], count: int
 ) -> Float[Tensor, "*dims n d"]:
-    """All tokens to the last bit, but a graph, and the time for its backward pass, for a few.
+    """Apply `layer` to all tokens, with a gradient graph only for the first `count`.
 
-    `layer` must treat each of the tokens alone.
+    The values are bit-identical to those of one call, and the backward pass is faster. `layer` must
+    treat each token separately.
     """
     with torch.no_grad():
         every = layer(tokens)
@@ -302,7 +304,8 @@ def graph_of_first(
 class DropPath(nn.Module):
     """Stochastic depth: in training, drop a residual branch for whole samples (arXiv 1603.09382).
 
-    What survives is divided by the chance of survival, so that its expectation is unchanged.
+    The remaining branches are divided by the keep probability, so that the expectation is
+    unchanged.
     """
 
     def __init__(self, rate: float) -> None:
@@ -317,9 +320,9 @@ class DropPath(nn.Module):
 
 
 class PatchDropout(nn.Module):
-    """In training, leave out some patches, others for every sample (arXiv 2208.07220).
+    """In training, drop random patches, different ones in every sample (arXiv 2208.07220).
 
-    Positions have been added before, so what is left knows where it is. The prefix always stays.
+    Positions must be added before. The prefix tokens are always kept.
     """
 
     def __init__(self, rate: float, prefix: int) -> None:
@@ -338,7 +341,7 @@ class PatchDropout(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """A learned query attends to the tokens from number `first` on; an MLP follows."""
+    """A learned query attends to the tokens from index `first` on; an MLP follows."""
 
     def __init__(
         self, width: int, heads: int, mlp_width: int, gelu: Gelu, norm: nn.Module, first: int

@@ -1,10 +1,11 @@
-"""MobileViT: convolutions for what is near, attention between far patches, mean, logits.
+"""MobileViT: convolutions for local features, attention between distant patches, mean, logits.
 
-Written after Mehta and Rastegari, "MobileViT: Light-weight, General-purpose, and Mobile-friendly
-Vision Transformer" (arXiv 2110.02178), section 3 and table 4. Parameter names are timm's.
+Implemented after Mehta and Rastegari, "MobileViT: Light-weight, General-purpose, and
+Mobile-friendly Vision Transformer" (arXiv 2110.02178), section 3 and table 4. Parameter names are
+timm's.
 
-    b   batch            rows, cols   places of a feature map, down and across
-    c   its channels     p, q         places within one patch, down and across
+    b   batch            rows, cols   height and width of a feature map
+    c   its channels     p, q         row and column within one patch
     d   token width
 """
 
@@ -33,22 +34,23 @@ from vit_demo.models.grids import Grid, resized, token_sharing
 from vit_demo.models.layers import MeanHead, Mlp, SelfAttention, initialise
 from vit_demo.trace import Trace
 
-# Inverted residuals in the stages without attention, and pixels per place where attention begins.
+# Inverted residuals in each stage without attention; the number of stages; the pixels per place of
+# the first map with attention.
 CONVOLUTIONS = (1, 3)
 STAGES = 5
 CELL = 8
-# Maps are enlarged to a whole number of patches, so that a large one would fill the memory.
+# Maps are enlarged to a whole number of patches, so a large patch size would exhaust memory.
 LARGEST_PATCH = 32
 
 
 @dataclass(frozen=True)
 class MobileViTConfig(ModelConfig):
-    """The shape of one MobileViT. Contradictions are refused when it is made.
+    """The configuration of a MobileViT; invalid combinations raise ConfigError.
 
-    `channels_of_stages` are the five stages' channels; the last three hold a transformer each, of
-    the listed widths and depths. `expansion` widens the inverted residuals. `patch_size` is in
-    places of a feature map: attention runs between equal places of all patches. `features` is
-    the width that the head reads.
+    `channels_of_stages` are the channels of the five stages; each of the last three has a
+    transformer with its entry of `widths` and `depths`. `expansion` is the expansion ratio of the
+    inverted residuals. `patch_size` counts places of a feature map: attention connects the places
+    at the same position in all patches. `features` is the width of the head's input.
     """
 
     classes: int
@@ -110,11 +112,11 @@ class MobileViTConfig(ModelConfig):
 
     @property
     def least_side(self) -> int:
-        """Pixels that an input must have along each side."""
+        """The minimum height and width of an input, in pixels."""
         return 1
 
     def build(self) -> "MobileViT":
-        """The model of this shape, with fresh weights."""
+        """Build this model with newly initialized weights."""
         return MobileViT(self)
 
 
@@ -136,7 +138,7 @@ PRESETS = {
 def preset(name: str, **changes: Any) -> MobileViTConfig:
     """One of the published sizes, with changes: `preset("xs", classes=5)`.
 
-    Raises ConfigError when there is no such size or the changes contradict it.
+    Raises ConfigError if there is no such size or the changes contradict it.
     """
     if name not in PRESETS:
         raise ConfigError(f"There is no preset '{name}'; choose one of: {', '.join(PRESETS)}.")
@@ -166,10 +168,11 @@ class TransformerBlock(nn.Module):
 
 
 class MobileViTBlock(nn.Module):
-    """Convolve, unfold into patches, attend, fold, and fuse with what came in (section 3.1).
+    """Convolve, unfold into patches, attend, fold, and fuse with the input (section 3.1).
 
-    Attention runs between equal places of all patches: with patches of 2 × 2, four groups that
-    attend apart. Maps that are no whole number of patches are resized there and back.
+    Attention connects the places at the same position in all patches: with patches of 2 × 2, there
+    are four separate groups. Maps that are not a whole number of patches are resized before and
+    after.
     """
 
     def __init__(self, config: MobileViTConfig, channels: int, width: int, depth: int) -> None:
@@ -210,7 +213,7 @@ class MobileViTBlock(nn.Module):
 
 
 class Stage(nn.ModuleList):
-    """Blocks one after another."""
+    """A sequence of blocks."""
 
     def forward(
         self, features: Float[Tensor, "b c h w"], trace: Trace | None = None
@@ -221,10 +224,10 @@ class Stage(nn.ModuleList):
 
 
 class MobileViT(Classifier[MobileViTConfig]):
-    """Pixels to logits. Hand in an empty `Trace` to watch a pass; the logits stay bit-identical.
+    """Pixels to logits. An empty `Trace` records the pass; the logits stay bit-identical.
 
-    The map starts on the grid of the first attention. Strided convolutions count as the mean of
-    what they see and the others as standing still, so what it says is an approximation.
+    The map has the grid of the first attention. The trace records a strided convolution as a mean
+    over its inputs, and other convolutions as the identity, so the map is an approximation.
     """
 
     unreadable_layers = (
@@ -239,7 +242,7 @@ class MobileViT(Classifier[MobileViTConfig]):
         last = config.channels_of_stages[-1]
         self.final_conv = ConvNorm(last, config.features)
         self.head = MeanHead(config.features, config.classes)
-        self._initialise()
+        self._initialize()
 
     def forward(
         self, pixels: Float[Tensor, "b channels h w"], trace: Trace | None = None
@@ -258,8 +261,8 @@ class MobileViT(Classifier[MobileViTConfig]):
         del config
         return MERGED_TOKENS
 
-    def _initialise(self) -> None:
-        """Normals: of the variance that convolutions keep, and of width 0.02 in linear layers."""
+    def _initialize(self) -> None:
+        """Kaiming-initialized convolutions; linear layers with normal weights of std 0.02."""
         initialise(self)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -267,7 +270,7 @@ class MobileViT(Classifier[MobileViTConfig]):
 
 
 def _blocks(config: MobileViTConfig, stage: int) -> list[nn.Module]:
-    """Inverted residuals; in the last three stages one, and a MobileViT block."""
+    """Inverted residuals; in each of the last three stages one, and a MobileViT block."""
     before = (config.stem, *config.channels_of_stages)[stage]
     channels = config.channels_of_stages[stage]
     attention = stage - len(CONVOLUTIONS)

@@ -1,6 +1,6 @@
 """MobileViT V2: a MobileViT with separable attention, whose cost is linear in the tokens.
 
-Written after Mehta and Rastegari, "Separable Self-attention for Mobile Vision Transformers"
+Implemented after Mehta and Rastegari, "Separable Self-attention for Mobile Vision Transformers"
 (arXiv 2206.02680), section 3. Parameter names are timm's.
 
     b   batch       p   places in a patch; each attends separately   h, w   feature map size
@@ -41,11 +41,11 @@ ATTENDING = STAGES - len(BLOCKS)
 
 @dataclass(frozen=True)
 class MobileViTV2Config(ModelConfig):
-    """The shape of one MobileViT V2. Contradictions are refused when it is made.
+    """The configuration of a MobileViT V2; invalid combinations raise ConfigError.
 
-    `widths`, `mlp_widths` and `depths` are those of the last three stages, which have attention.
-    If a feature map is not a whole number of patches, timm enlarges it, and transformers sets the
-    rest to zero: the `convention`.
+    `widths`, `mlp_widths` and `depths` belong to the last three stages, which have attention.
+    `convention` is the treatment of feature maps that are not a whole number of patches: timm
+    enlarges them, and transformers sets the remainder to zero.
     """
 
     classes: int
@@ -86,19 +86,19 @@ class MobileViTV2Config(ModelConfig):
 
     @property
     def least_side(self) -> int:
-        """Pixels that an input must have along each side: a patch of the last map."""
+        """The minimum height and width of an input, in pixels: one patch of the last map."""
         strides_after_the_first_map = 4
         return CELL * self.patch_size * strides_after_the_first_map
 
     def build(self) -> "MobileViTV2":
-        """The model of this shape, with fresh weights."""
+        """Build this model with newly initialized weights."""
         return MobileViTV2(self)
 
 
 class SeparableAttention(nn.Module):
     """One softmax over all tokens gives one context vector, which multiplies every value.
 
-    Recorded as attention whose rows are all the same.
+    It is recorded as attention with identical rows.
     """
 
     def __init__(self, width: int) -> None:
@@ -135,7 +135,7 @@ class SeparableAttention(nn.Module):
 
 
 class ConvMlp(nn.Module):
-    """Two linear layers with SiLU between, applied to every token alone."""
+    """Two linear layers with SiLU between, applied to every token separately."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -212,10 +212,10 @@ class MobileViTV2Block(nn.Module):
 
 
 class MobileViTV2(Classifier[MobileViTV2Config]):
-    """Pixels to logits. Hand in an empty `Trace` to watch a pass; the logits stay bit-identical.
+    """Pixels to logits. An empty `Trace` records the pass; the logits stay bit-identical.
 
-    The map starts on the grid of the first attention. Strided convolutions count as the mean of
-    what they see and the others as standing still, so what it says is an approximation.
+    The map has the grid of the first attention. The trace records a strided convolution as a mean
+    over its inputs, and other convolutions as the identity, so the map is an approximation.
     """
 
     unreadable_layers = (
@@ -254,7 +254,7 @@ class MobileViTV2(Classifier[MobileViTV2Config]):
 
 
 def _blocks(config: MobileViTV2Config, stage: int) -> list[nn.Module]:
-    """Inverted residuals; in the last three stages one, and a MobileViT V2 block."""
+    """Inverted residuals; in each of the last three stages one, and a MobileViT V2 block."""
     before = (config.stem, *config.channels_of_stages)[stage]
     channels = config.channels_of_stages[stage]
     attends = stage >= len(BLOCKS)

@@ -30,22 +30,22 @@ from vit_demo.trace import Trace
 
 Kind = Literal["table", "distance"]
 
-# Entries after the offsets, for tokens without a place: from them to patches, from patches to
-# them, and among them.
+# Table entries after the offsets, for prefix tokens, which have no position: from them to patches,
+# from patches to them, and among them.
 TO_PATCHES, TO_PREFIX, WITHIN_PREFIX = range(3)
 NOWHERE = 3
 
 
 @dataclass(frozen=True)
 class RelativeViTConfig(ViTConfig):
-    """The shape of one ViT with relative positions. Contradictions are refused when it is made.
+    """The configuration of a ViT with relative positions; invalid combinations raise ConfigError.
 
     `bias` is a learned table, or the output of an MLP of `bias_width` hidden channels whose input
     is the logarithm of the distance (arXiv 2111.09883). With `own_bias` every block has its own,
     with `shared_bias` all blocks share one; with both, the two are added.
 
-    A table is interpolated bilinearly for another grid. transformers reads the table of a
-    rectangular grid with rows and columns exchanged, and trains its models so: `exchanged`.
+    A table is interpolated bilinearly for another grid. With `exchanged`, the table of a
+    rectangular grid is read with rows and columns swapped; transformers does this in training too.
     """
 
     bias: Kind = "table"
@@ -66,7 +66,7 @@ class RelativeViTConfig(ViTConfig):
             )
 
     def build(self) -> "RelativeViT":
-        """The model of this shape, with fresh weights."""
+        """Build this model with newly initialized weights."""
         return RelativeViT(self)
 
 
@@ -83,7 +83,7 @@ class OffsetBias:
 
 
 def offset_index(grid: Grid, prefix: int, device: torch.device) -> Int[Tensor, "n n"]:
-    """Index into the offsets, and the entries after them, of every pair of tokens."""
+    """For every pair of tokens, the index of its offset or of its prefix entry."""
     offsets = (2 * grid[0] - 1) * (2 * grid[1] - 1)
     index = functional.pad(relative_offsets(grid, grid, device), (prefix, 0, prefix, 0))
     index[:prefix] = offsets + TO_PATCHES
@@ -99,13 +99,13 @@ class BiasTable(nn.Module):
         super().__init__()
         self.sides = (2 * config.grid[0] - 1, 2 * config.grid[1] - 1)
         self.exchanged = config.exchanged
-        beside = NOWHERE if config.prefix else 0
+        prefix_entries = NOWHERE if config.prefix else 0
         self.relative_position_bias_table = nn.Parameter(
-            torch.zeros(math.prod(self.sides) + beside, config.heads)
+            torch.zeros(math.prod(self.sides) + prefix_entries, config.heads)
         )
 
     def forward(self, grid: Grid) -> Float[Tensor, "heads offsets"]:
-        """Bias of every offset of a grid, and the entries after them."""
+        """The bias of every offset of a grid, then the prefix entries."""
         sides = (2 * grid[0] - 1, 2 * grid[1] - 1)
         table = self.relative_position_bias_table.T
         rows, cols = reversed(self.sides) if self.exchanged else self.sides
@@ -120,7 +120,7 @@ class BiasTable(nn.Module):
 
 
 class DistanceMlp(nn.Module):
-    """From the distance along two axes to one number for every head."""
+    """An MLP from the row and column distance to one number per head."""
 
     def __init__(self, hidden: int, heads: int) -> None:
         super().__init__()
@@ -140,11 +140,11 @@ class BiasOfDistance(nn.Module):
 
     def __init__(self, config: RelativeViTConfig) -> None:
         super().__init__()
-        self.beside = NOWHERE if config.prefix else 0
+        self.prefix_entries = NOWHERE if config.prefix else 0
         self.mlp = DistanceMlp(config.bias_width, config.heads)
 
     def forward(self, grid: Grid) -> Float[Tensor, "heads offsets"]:
-        """Bias of every offset of a grid, and the entries after them."""
+        """The bias of every offset of a grid, then the prefix entries."""
         like = self.mlp.fc1.weight
         down, across = (
             torch.arange(1 - side, side, device=like.device, dtype=like.dtype) for side in grid
@@ -152,13 +152,13 @@ class BiasOfDistance(nn.Module):
         offsets = torch.cartesian_prod(down, across)
         logs = offsets.sign() * offsets.abs().log1p()
         values = self.mlp(logs)
-        return functional.pad(values.T, (0, self.beside))
+        return functional.pad(values.T, (0, self.prefix_entries))
 
 
 class RelativeViT(VisionTransformer):
-    """Pixels to logits. Hand in an empty `Trace` to watch a pass; the logits stay bit-identical."""
+    """Pixels to logits. An empty `Trace` records the pass; the logits stay bit-identical."""
 
-    # The bias is that of the whole grid.
+    # The bias is computed for the whole grid.
     drops_tokens = False
 
     def __init__(self, config: RelativeViTConfig) -> None:

@@ -32,7 +32,7 @@ AXES = 2
 
 @dataclass(frozen=True)
 class RotaryViTConfig(ViTConfig):
-    """The shape of one ViT with rotary positions. Contradictions are refused when it is made.
+    """The configuration of a ViT with rotary positions; invalid combinations raise ConfigError.
 
     `coordinates` are row and column numbers, starting at `offset`, or, in DINOv3, patch centers
     between −1 and 1. Numbers are scaled to a `reference` grid of (rows, columns), so that a larger
@@ -70,7 +70,7 @@ class RotaryViTConfig(ViTConfig):
         return self.head_width or self.width // self.heads
 
     def build(self) -> "RotaryViT":
-        """The model of this shape, with fresh weights."""
+        """Build this model with newly initialized weights."""
         return RotaryViT(self)
 
 
@@ -111,7 +111,7 @@ class Rotary(nn.Module):
             freqs = self.freqs.float()
             angles = first[:, None] * freqs[0][:, :, None] + second[:, None] * freqs[1][:, :, None]
             return [self._rotation(block, like) for block in angles]
-        # Each axis has the frequencies of half of the pairs.
+        # Each axis rotates half of the pairs.
         count = config.head_channels // (2 * AXES)
         steps = torch.arange(count, device=like.device).float() / count
         freqs = 1.0 / config.temperature**steps
@@ -144,9 +144,9 @@ class Rotary(nn.Module):
 
 
 class RotaryViT(VisionTransformer):
-    """Pixels to logits. Hand in an empty `Trace` to watch a pass; the logits stay bit-identical."""
+    """Pixels to logits. An empty `Trace` records the pass; the logits stay bit-identical."""
 
-    # The rotations are those of the whole grid.
+    # The rotations are computed for the whole grid.
     drops_tokens = False
 
     def __init__(self, config: RotaryViTConfig) -> None:

@@ -1,13 +1,13 @@
 """The Swin Transformer: pixels → patches → stages of shifted windows → mean → logits.
 
-Written after Liu et al., "Swin Transformer: Hierarchical Vision Transformer using Shifted Windows"
-(arXiv 2103.14030), section 3; the numbers in brackets are the paper's equations. Parameter names
-are timm's.
+Implemented after Liu et al., "Swin Transformer: Hierarchical Vision Transformer using Shifted
+Windows" (arXiv 2103.14030), section 3; the numbers in brackets are the paper's equations. Parameter
+names are timm's.
 
-    b   batch            h, w         pixels down, across
+    b   batch            h, w         image height and width in pixels
     n   tokens of the stage's grid, row by row; every stage after the first has a quarter of them
     d   token width, doubled by every stage after the first
-    groups, slots        windows, and places in one window
+    groups, slots        windows, and positions in one window
 """
 
 import math
@@ -42,12 +42,12 @@ Convention = Literal["transformers", "timm"]
 
 @dataclass(frozen=True)
 class SwinConfig(ModelConfig):
-    """The shape of one Swin Transformer. Contradictions are refused when it is made.
+    """The configuration of a Swin Transformer; invalid combinations raise ConfigError.
 
-    Sizes are (height, width) in pixels; depths, heads and windows (rows, columns) are listed stage
-    by stage. `convention` says whose way with grids that do not fit the windows: transformers pads
-    before it shifts, and shrinks the window to the shorter side of a small input's grid; timm pads
-    after it shifts, and keeps the windows that suit `image_size` for every input.
+    Sizes are (height, width) in pixels; depths, heads and windows (rows, columns) have one entry
+    per stage. `convention` is the treatment of grids that do not fit the windows. transformers pads
+    before the shift, and shrinks the window to the shorter side of a small input's grid. timm pads
+    after the shift, and uses the windows of `image_size` for every input.
     """
 
     classes: int
@@ -93,7 +93,7 @@ class SwinConfig(ModelConfig):
             )
 
     def _check_kinds(self) -> None:
-        """Raise ConfigError for a value of the wrong kind, or outside its own range."""
+        """Raise ConfigError for a value of the wrong type or outside its range."""
         for name in ("classes", "width", "channels"):
             check_whole(name, getattr(self, name))
         for name in ("depths", "heads"):
@@ -120,11 +120,11 @@ class SwinConfig(ModelConfig):
 
     @property
     def least_side(self) -> int:
-        """Pixels that an input must have along each side; what is missing to a patch is padded."""
+        """The minimum height and width of an input, in pixels; incomplete patches are padded."""
         return 1
 
     def build(self) -> "Swin":
-        """The model of this shape, with fresh weights."""
+        """Build this model with newly initialized weights."""
         return Swin(self)
 
     def block(self, stage: int, drop_path: float) -> nn.Module:
@@ -140,9 +140,9 @@ class SwinConfig(ModelConfig):
         return self.width * 2**stage
 
     def tiling(self, stage: int, grid: Grid) -> tuple[Grid, Grid]:
-        """The window on a stage's grid, and the shift that every second block gives it.
+        """The window on a stage's grid, and the shift of every second block.
 
-        Along an axis where one window already sees everything there is nothing to shift.
+        There is no shift along an axis that one window covers completely.
         """
         window = self.windows[stage]
         if self.convention == "transformers":
@@ -157,12 +157,12 @@ class SwinConfig(ModelConfig):
         )
 
 
-# Both libraries keep PyTorch's default in the norms before the first block and between stages.
+# Both libraries use PyTorch's default in the norms before the first block and between stages.
 OUTER_EPS = 1e-5
 
 
 class SwinPatchEmbedding(PatchEmbedding):
-    """Patches to tokens, then a layer norm; the picture is padded to whole patches with zeros."""
+    """Patches to tokens, then a layer norm; the image is padded with zeros to whole patches."""
 
     def __init__(self, config: SwinConfig) -> None:
         norm = nn.LayerNorm(config.width, eps=OUTER_EPS)
@@ -204,9 +204,9 @@ class SwinBlock(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Two by two neighbouring tokens, side by side, become one of twice the width.
+    """Concatenate 2 × 2 neighboring tokens and project them to one token of twice the width.
 
-    Odd grids are padded with zeros below and at the right.
+    Odd grids are padded with zeros at the bottom and right.
     """
 
     def __init__(self, width: int) -> None:
@@ -223,7 +223,7 @@ class PatchMerging(nn.Module):
 def squares_of(
     tokens: Float[Tensor, "b n d"], grid: Grid, trace: Trace | None = None
 ) -> Float[Tensor, "b m four_d"]:
-    """Two by two neighbouring tokens side by side."""
+    """Concatenate the channels of 2 × 2 neighboring tokens."""
     plane = rearrange(tokens, "b (rows cols) d -> b rows cols d", rows=grid[0])
     plane = functional.pad(plane, (0, 0, 0, grid[1] % 2, 0, grid[0] % 2))
     if trace is not None:
@@ -261,7 +261,7 @@ class SwinStage(nn.Module):
 
 
 class Swin(Classifier[SwinConfig]):
-    """Pixels to logits. Hand in an empty `Trace` to watch a pass; the logits stay bit-identical."""
+    """Pixels to logits. An empty `Trace` records the pass; the logits stay bit-identical."""
 
     exact_flows = True
     unreadable_layers = None
@@ -296,7 +296,7 @@ class Swin(Classifier[SwinConfig]):
     def read(
         self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
     ) -> Float[Tensor, "b classes"]:
-        """What the head makes of the tokens that a block of the last stage left."""
+        """Apply the head to the tokens after any block of the last stage."""
         if trace is not None:
             count = tokens.shape[1]
             trace.record(token_sharing(range(count), count, tokens.device))

@@ -1,10 +1,10 @@
 """The Swin Transformer V2: cosine attention, a continuous position bias, and post-norm blocks.
 
-Written after Liu et al., "Swin Transformer V2: Scaling Up Capacity and Resolution"
-(arXiv 2111.09883), section 3. Everything else is a `Swin`. Parameter names are timm's.
+Implemented after Liu et al., "Swin Transformer V2: Scaling Up Capacity and Resolution" (arXiv
+2111.09883), section 3. Everything else is a `Swin`. Parameter names are timm's.
 
     b   batch                heads   attention heads
-    n   tokens of the grid   slots   places in one window
+    n   tokens of the grid   slots   positions in one window
     d   token width          bg      windows of all photos
 """
 
@@ -33,11 +33,11 @@ FIRST_TEMPERATURE = 0.1
 
 @dataclass(frozen=True)
 class SwinV2Config(SwinConfig):
-    """The shape of one Swin V2; see `SwinConfig`.
+    """The configuration of a Swin V2; see `SwinConfig`.
 
-    `pretrained_windows` are the window sides of the stages in pre-training, 0 for the same as now.
-    `bias_width` is the number of hidden channels of the MLP that computes the bias. Windows are
-    those of `image_size` for every input size, in both conventions.
+    `pretrained_windows` are the window sizes of the stages in pre-training; 0 means the current
+    size. `bias_width` is the number of hidden channels of the MLP that computes the bias. In both
+    conventions, every input size uses the windows of `image_size`.
     """
 
     pretrained_windows: tuple[int, ...] = (0, 0, 0, 0)
@@ -55,7 +55,7 @@ class SwinV2Config(SwinConfig):
             check_whole("pretrained_windows", side, least=0, most=LARGEST_SIDE)
 
     def build(self) -> "SwinV2":
-        """The model of this shape, with fresh weights."""
+        """Build this model with newly initialized weights."""
         return SwinV2(self)
 
     def block(self, stage: int, drop_path: float) -> nn.Module:
@@ -67,7 +67,7 @@ class SwinV2Config(SwinConfig):
         return MergeThenNorm(self.width_of(stage - 1))
 
     def tiling(self, stage: int, grid: Grid) -> tuple[Grid, Grid]:
-        """The window on a stage's grid, and the shift that every second block gives it."""
+        """The window on a stage's grid, and the shift of every second block."""
         if self.convention == "timm":
             return super().tiling(stage, grid)
         window = self.windows[stage]
@@ -146,7 +146,7 @@ class SwinV2Block(nn.Module):
 
 
 class MergeThenNorm(nn.Module):
-    """Patch merging with the norm after the reduction."""
+    """Patch merging with the norm after the projection."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -160,4 +160,4 @@ class MergeThenNorm(nn.Module):
 
 
 class SwinV2(Swin):
-    """Pixels to logits. Hand in an empty `Trace` to watch a pass; the logits stay bit-identical."""
+    """Pixels to logits. An empty `Trace` records the pass; the logits stay bit-identical."""

@@ -1,12 +1,12 @@
 """The Vision Transformer: pixels → patches → tokens → encoder → read-out → logits.
 
-Written after Dosovitskiy et al., "An Image is Worth 16x16 Words" (arXiv 2010.11929), section 3.1;
-the numbers in brackets are the paper's equations. The distillation token is DeiT's
-(arXiv 2012.12877), the head that reads class token and mean DINOv2's (arXiv 2304.07193).
-Parameter names are timm's, so that weights move between the libraries.
+Implemented after Dosovitskiy et al., "An Image is Worth 16x16 Words" (arXiv 2010.11929), section
+3.1; the numbers in brackets are the paper's equations. The distillation token is DeiT's (arXiv
+2012.12877), the head that reads class token and mean is DINOv2's (arXiv 2304.07193). Parameter
+names are timm's, so that weights can be exchanged between the libraries.
 
-    b   batch            h, w         pixels down, across
-    n   tokens: class token, distillation token, registers, as far as there are any, then the
+    b   batch            h, w         image height and width in pixels
+    n   tokens: class token, distillation token and registers, if there are any, then the
         patches row by row
     d   token width      rows, cols   the patch grid
 """
@@ -65,36 +65,34 @@ RATES = ("dropout", "attention_dropout", "drop_path", "patch_dropout")
 
 @dataclass(frozen=True)
 class ViTConfig(ModelConfig):
-    """The shape of one Vision Transformer. Contradictions are refused when it is made.
+    """The configuration of a Vision Transformer; invalid combinations raise ConfigError.
 
-    Sizes are (height, width) in pixels; `image_size` is the one that positions are learned for,
-    and `antialias` says how they are brought to another: transformers does it without, timm with.
+    Sizes are (height, width) in pixels. Positions are learned for `image_size`; for other sizes
+    they are resampled, with `antialias` as in timm or without as in transformers.
 
-    Tokens stand in this order: the class token, unless `class_token` is False; the distillation
-    token of a `distilled` model, whose own head learns from a teacher, and the logits are the
-    mean of both heads; `registers`, which nobody reads (arXiv 2309.16588); the patches.
-    `prefix_positions` is False where only patches have a learned position.
+    The order of the tokens is: the class token, unless `class_token` is False; the distillation
+    token of a `distilled` model, which has its own head, and the logits are the mean of both heads;
+    `registers`, which the head does not read (arXiv 2309.16588); the patches. `prefix_positions` is
+    False if only patches have a learned position.
 
-    `head_width` is the width of one attention head; left out, the heads share the token width.
-    `qk_norm` normalises query and key (arXiv 2302.05442). `swiglu` gates the MLP, with SiLU
-    instead of `gelu` (arXiv 2002.05202); its `mlp_width` counts what comes out of the gate.
-    `layer_scale` is its initial value, or None for a model without. `pre_norm` is CLIP's: a norm
-    before the first block, and patches without bias (arXiv 2103.00020). AIMv2 (arXiv 2411.14402)
-    has a norm on its patches, `patch_norm`, leaves out the biases after attention and in the MLP,
-    `proj_bias`, and has RMS norms everywhere, `rms_norm` (arXiv 1910.07467). `post_norm` says that
-    a block's norms stand behind its attention and its MLP, as in Swin V2 (arXiv 2111.09883);
-    `positions`, whether positions are added to the patches. `attn_norm` and `mlp_norm` are norms
-    inside: after attention, and before the last layer of the MLP (arXiv 2210.06423). Without
-    `mlp_layer_scale` only attention has a layer scale.
+    `head_width` is the width of one attention head; by default, the heads divide the token width.
+    `qk_norm` normalizes query and key (arXiv 2302.05442). `swiglu` gates the MLP, with SiLU instead
+    of `gelu` (arXiv 2002.05202); its `mlp_width` is the width after the gate. `layer_scale` is its
+    initial value, or None for a model without. `pre_norm` is CLIP's norm before the first block,
+    which comes with a patch embedding without bias (arXiv 2103.00020). AIMv2 (arXiv 2411.14402) has
+    a norm on its patches, `patch_norm`; no bias after attention and in the MLP, `proj_bias` =
+    False; and RMS norms everywhere, `rms_norm` (arXiv 1910.07467). `post_norm` puts the norms of a
+    block after its attention and its MLP, as in Swin V2 (arXiv 2111.09883). `positions` says
+    whether positions are added to the patches. `attn_norm` and `mlp_norm` are inner norms: after
+    attention, and before the last layer of the MLP (arXiv 2210.06423). Without `mlp_layer_scale`
+    only attention has a layer scale.
 
-    `pooling` says what the head reads: the class token, the mean of the patches, DINOv2's both
-    side by side, or SigLIP's attention of a learned query to the patches, with `pool_prefix` to all
-    tokens; left out, its `pool_heads` and `pool_mlp_width` are those of the blocks. `final_norm`
-    says whether the last norm stands before pooling, after it, or nowhere.
-    `patch_dropout` is the share of the patches that are left out while training
-    (arXiv 2208.07220).
-    `representation` is the width of the tanh layer before the head ("pre-logits"), which the
-    paper keeps for pre-training.
+    `pooling` is the input of the head: the class token, the mean of the patches, DINOv2's
+    concatenation of both, or SigLIP's attention of a learned query to the patches, or to all tokens
+    with `pool_prefix`; its `pool_heads` and `pool_mlp_width` are by default those of the blocks.
+    `final_norm` says whether the last norm is before pooling, after it, or absent. `patch_dropout`
+    is the share of patches that are dropped in training (arXiv 2208.07220). `representation` is the
+    width of the tanh layer before the head ("pre-logits"), which the paper uses in pre-training.
     """
 
     classes: int
@@ -171,7 +169,7 @@ class ViTConfig(ModelConfig):
             )
 
     def _check_kinds(self) -> None:
-        """Raise ConfigError for a value of the wrong kind, or outside its own range."""
+        """Raise ConfigError for a value of the wrong type or outside its range."""
         for name in COUNTS:
             check_whole(name, getattr(self, name))
         for name in FLAGS:
@@ -201,16 +199,16 @@ class ViTConfig(ModelConfig):
 
     @property
     def least_side(self) -> int:
-        """Pixels that an input must have along each side."""
+        """The minimum height and width of an input, in pixels."""
         return self.patch_size
 
     def build(self) -> "VisionTransformer":
-        """The model of this shape, with fresh weights."""
+        """Build this model with newly initialized weights."""
         return VisionTransformer(self)
 
     @property
     def prefix_tokens(self) -> dict[str, int]:
-        """Names and numbers of the learned tokens that stand before the patches, in order."""
+        """Names and counts of the learned tokens before the patches, in order."""
         counts = {
             "cls_token": int(self.class_token),
             "dist_token": int(self.distilled),
@@ -220,22 +218,22 @@ class ViTConfig(ModelConfig):
 
     @property
     def prefix(self) -> int:
-        """How many they are."""
+        """The number of prefix tokens."""
         return sum(self.prefix_tokens.values())
 
     @property
     def placed_prefix(self) -> int:
-        """How many of them have a learned position."""
+        """The number of prefix tokens with a learned position."""
         return self.prefix if self.prefix_positions else 0
 
     @property
     def features(self) -> int:
-        """Width of what the head reads."""
+        """Width of the head's input."""
         return self.representation or self.pooled_width
 
     @property
     def pooled_width(self) -> int:
-        """Width of what pooling leaves."""
+        """Width after pooling."""
         return 2 * self.width if self.pooling == "class and mean" else self.width
 
 
@@ -253,7 +251,7 @@ PRESETS = {
 def preset(name: str, **changes: Any) -> ViTConfig:
     """One of the published sizes, with changes: `preset("s16", classes=5, drop_path=0.1)`.
 
-    Raises ConfigError when there is no such size or the changes contradict it.
+    Raises ConfigError if there is no such size or the changes contradict it.
     """
     if name not in PRESETS:
         raise ConfigError(f"There is no preset '{name}'; choose one of: {', '.join(PRESETS)}.")
@@ -267,10 +265,10 @@ def resample_positions(
     new: tuple[int, int],
     antialias: bool = False,
 ) -> Float[Tensor, "1 m d"]:
-    """Bring learned positions from one patch grid to another, bicubically (section 3.2).
+    """Resample learned positions from one patch grid to another, bicubically (section 3.2).
 
-    The first `prefix` positions belong to tokens that stand nowhere, and stay as they are.
-    Without `antialias` this is what transformers does on the fly, with it what timm does.
+    The first `prefix` positions belong to prefix tokens and stay unchanged. `antialias` is timm's
+    resampling; without it, this is transformers'.
     """
     if old == new:
         return positions
@@ -333,7 +331,7 @@ class Block(nn.Module):
         read: int | None = None,
         positions: Positions | None = None,
     ) -> Float[Tensor, "b n d"]:
-        """With `read`, only so many tokens in front leave a graph: no other one is read later."""
+        """With `read`, only the first `read` tokens, as the head needs, have a gradient graph."""
         if self.post_norm:
             attended = self.norm1(self.attn(tokens, trace, None, read, positions))
         else:
@@ -342,13 +340,13 @@ class Block(nn.Module):
         return self.feed(tokens) if read is None else graph_of_first(self.feed, tokens, read)
 
     def feed(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-        """z = MLP(LN(z')) + z', each token alone."""
+        """z = MLP(LN(z')) + z', each token separately."""
         fed = self.norm2(self.mlp(tokens)) if self.post_norm else self.mlp(self.norm2(tokens))
         return tokens + self.drop_path(self.ls2(fed))
 
 
 class VisionTransformer(Classifier[ViTConfig]):
-    """Pixels to logits. Hand in an empty `Trace` to watch a pass; the logits stay bit-identical."""
+    """Pixels to logits. An empty `Trace` records the pass; the logits stay bit-identical."""
 
     exact_flows = True
     drops_tokens = True
@@ -396,7 +394,7 @@ class VisionTransformer(Classifier[ViTConfig]):
         self.head = nn.Linear(config.features, config.classes)
         if config.distilled:
             self.head_dist = nn.Linear(width, config.classes)
-        self._initialise()
+        self._initialize()
 
     def forward(
         self, pixels: Float[Tensor, "b channels h w"], trace: Trace | None = None
@@ -440,7 +438,7 @@ class VisionTransformer(Classifier[ViTConfig]):
     def encode(
         self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
     ) -> Float[Tensor, "b classes"]:
-        """Blocks and head, for the tokens that `embed` made or for some of them."""
+        """Blocks and head, for all tokens from `embed` or some of them."""
         return self.read(self._run_blocks(tokens, trace), trace)
 
     def _run_blocks(
@@ -449,7 +447,7 @@ class VisionTransformer(Classifier[ViTConfig]):
         trace: Trace | None,
         positions: Sequence[Positions] | None = None,
     ) -> Float[Tensor, "b n d"]:
-        """All blocks in turn, each with its own of the `positions`."""
+        """Run all blocks in order; `positions` has one entry per block."""
         only_prefix = self.config.pooling == "class" and trace is not None and trace.gradients
         last = len(self.blocks) - 1
         for number, block in enumerate(self.blocks):
@@ -462,13 +460,13 @@ class VisionTransformer(Classifier[ViTConfig]):
     def read(
         self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
     ) -> Float[Tensor, "b classes"]:
-        """What the head makes of the tokens that a block left, the last one or any other."""
+        """Apply the head to the tokens after any block."""
         return self.read_out(self.norm(tokens), trace)
 
     def read_out(
         self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
     ) -> Float[Tensor, "b classes"]:
-        """y = head(z of the class token)  [eq. 4]; with a teacher, the mean of both heads."""
+        """y = head(z of the class token) [eq. 4]; if distilled, the mean of both heads."""
         if trace is not None and self.config.pooling != "attention":
             shares = self._read_shares(tokens.shape[1])
             trace.record(token_sharing(shares, tokens.shape[1], tokens.device))
@@ -478,7 +476,7 @@ class VisionTransformer(Classifier[ViTConfig]):
     def pool(
         self, tokens: Float[Tensor, "b n d"], trace: Trace | None = None
     ) -> Float[Tensor, "b e"]:
-        """The class token, the mean of the patches, both side by side, or what attention reads."""
+        """Pool the tokens: class token, mean of the patches, both, or attention pooling."""
         patches = tokens[:, self.config.prefix :]
         match self.config.pooling:
             case "class":
@@ -491,7 +489,7 @@ class VisionTransformer(Classifier[ViTConfig]):
                 return self.attn_pool(tokens, trace)
 
     def _read_shares(self, tokens: int) -> dict[int, float]:
-        """Which tokens the logits are read from, and how large a share each of them has."""
+        """The tokens that the logits are read from, with the share of each."""
         patches = range(self.config.prefix, tokens)
         if self.config.distilled:
             return {0: 0.5, 1: 0.5}
@@ -533,13 +531,13 @@ class VisionTransformer(Classifier[ViTConfig]):
         return None
 
     def freeze_backbone(self) -> None:
-        """Leave only the head (and what stands between it and the encoder) to be trained."""
+        """Make only the head trainable, with any layers between it and the encoder."""
         self.requires_grad_(False)
         for part in self._head_parts():
             part.requires_grad_(True)
 
     def unfreeze(self) -> None:
-        """Let every parameter be trained."""
+        """Make every parameter trainable."""
         self.requires_grad_(True)
 
     def _head_parts(self) -> Iterator[nn.Module]:
@@ -547,8 +545,8 @@ class VisionTransformer(Classifier[ViTConfig]):
         if self.config.distilled:
             yield self.head_dist
 
-    def _initialise(self) -> None:
-        """Truncated normals of width 0.02, the usual start of ViT training; zero biases."""
+    def _initialize(self) -> None:
+        """Truncated normal weights with std 0.02, as usual for ViT training; zero biases."""
         initialise(self)
         for name, parameter in self.named_parameters():
             if name.endswith(("_token", "pos_embed", "latent")):

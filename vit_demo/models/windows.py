@@ -2,7 +2,7 @@
 
     b       batch                              heads    attention heads
     n       tokens of the grid, row by row     groups   windows
-    d       token width                        slots    places in one window
+    d       token width                        slots    positions in one window
 
 After Liu et al., "Swin Transformer" (arXiv 2103.14030), section 3.2.
 """
@@ -24,11 +24,11 @@ Order = Literal["pad first", "shift first"]
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """A grid cut into windows of one size: where every token goes, and how it finds back.
+    """A grid divided into windows of one size, with the mapping of tokens to slots and back.
 
-    `index` says which token sits in which slot, −1 where there is padding; `place` says in which
-    of all the slots each token sits; `apart` marks pairs of slots that a cyclic shift has brought
-    into one window though they are not neighbours (None where nothing was shifted).
+    `index` is the token in each slot, −1 for padding; `place` is the slot of each token, counted
+    over all windows; `apart` marks pairs of slots that a cyclic shift put into one window although
+    they are not neighbors in the grid (None without a shift).
     """
 
     size: Grid
@@ -40,10 +40,10 @@ class Windows:
 def cut_windows(
     grid: Grid, window: Grid, shift: Grid, order: Order, device: torch.device
 ) -> Windows:
-    """Cut a grid into windows after a cyclic shift (figure 4).
+    """Divide a grid into windows after a cyclic shift (figure 4).
 
-    Grids that are no whole number of windows are padded below and at the right: before the
-    shift, so that padding may end up inside, or after it, as `order` says.
+    Grids that are not a whole number of windows are padded at the bottom and right. `order` says
+    whether before the shift, so that padding may end up inside the grid, or after it.
     """
     rows, cols = grid
     tokens = torch.arange(rows * cols, device=device).reshape(grid)
@@ -60,7 +60,7 @@ def cut_windows(
     if any(shift):
         region = _in_windows(_regions((tokens.shape[0], tokens.shape[1]), window, shift), window)
         apart = (region[:, :, None] != region[:, None, :]).to(device)
-    # Sorted by token, padding (−1) comes first.
+    # argsort puts padding (−1) first.
     return Windows(window, index, everywhere.argsort()[padded:], apart)
 
 
@@ -69,12 +69,12 @@ def _in_windows(plane: Int[Tensor, "h w"], window: Grid) -> Int[Tensor, "groups 
 
 
 def _regions(grid: Grid, window: Grid, shift: Grid) -> Int[Tensor, "rows cols"]:
-    """Number the parts of a shifted grid that were neighbours before.
+    """Number the regions of a shifted grid that were contiguous before the shift.
 
-    Along each axis three: up to the last window, that window up to the seam, and what was brought
-    round from the other end. The seam is counted from the end of the padded grid. With padding
-    after the shift that is not where the ends truly meet, so that some of what was brought round
-    attends to the opposite edge; timm's models were made so, and it is kept.
+    Each axis has three regions: up to the last window, the last window up to the seam, and the part
+    that the cyclic shift moved here from the other end. The seam is counted from the end of the
+    padded grid. With padding after the shift, that is not the true seam, so that some moved tokens
+    attend to the opposite edge; timm's models were trained with this, so it is kept.
     """
     down, across = (
         (torch.arange(side) >= side - part).int() + (torch.arange(side) >= side - moved).int()
@@ -84,7 +84,7 @@ def _regions(grid: Grid, window: Grid, shift: Grid) -> Int[Tensor, "rows cols"]:
 
 
 def relative_offsets(window: Grid, table: Grid, device: torch.device) -> Int[Tensor, "slots slots"]:
-    """Which row of a relative-position table belongs to each pair of slots of a window.
+    """The row of the relative position table for each pair of slots of a window.
 
     The table has one row for every offset within a window of the size `table`, (2h−1)(2w−1) of
     them; the window itself may be smaller.
@@ -101,9 +101,9 @@ def relative_offsets(window: Grid, table: Grid, device: torch.device) -> Int[Ten
 
 
 class WindowAttention(nn.Module):
-    """Multi-head self-attention within each window, with a relative position bias  [eq. 4].
+    """Multi-head self-attention within each window, with a relative position bias [eq. 4].
 
-    Padding takes part as a token of zeros, as in the published models.
+    Padding tokens are zeros and take part in attention, as in the published models.
     """
 
     def __init__(
@@ -125,20 +125,20 @@ class WindowAttention(nn.Module):
         self.proj_drop = nn.Dropout(dropout)
 
     def add_bias(self) -> None:
-        """The parameters that `by_offset` reads."""
+        """Create the parameters that `by_offset` uses."""
         offsets = (2 * self.window[0] - 1) * (2 * self.window[1] - 1)
         self.relative_position_bias_table = nn.Parameter(torch.zeros(offsets, self.heads))
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
     def by_offset(self, windows: Windows) -> Float[Tensor, "slots slots heads"]:
-        """What is added to the scores of every pair of slots."""
+        """The bias on the scores of every pair of slots."""
         offsets = relative_offsets(windows.size, self.window, windows.index.device)
         return self.relative_position_bias_table[offsets]
 
     def compared(
         self, query: Float[Tensor, "bg heads n d"], key: Float[Tensor, "bg heads n d"]
     ) -> tuple[Float[Tensor, "bg heads n d"], Float[Tensor, "bg heads n d"], float | None]:
-        """Queries and keys as they are multiplied, and the scale; None for that of their width."""
+        """Queries and keys before multiplication, and the scale; None is the default 1/√d."""
         return query, key, None
 
     def forward(
@@ -147,7 +147,7 @@ class WindowAttention(nn.Module):
         windows: Windows,
         trace: Trace | None = None,
     ) -> Float[Tensor, "b n d"]:
-        # Padding (−1) reads the extra token of zeros.
+        # The index −1 of padding selects the appended token of zeros.
         slots = functional.pad(tokens, (0, 0, 0, 1))[:, windows.index]
         query, key, value = rearrange(
             self.qkv(slots),
@@ -184,9 +184,9 @@ class WindowAttention(nn.Module):
         return self.proj_drop(self.proj(together[:, windows.place]))
 
     def bias(self, windows: Windows) -> Float[Tensor, "groups heads slots slots"]:
-        """What is added to the scores: by relative position, and −∞ across a seam of the shift.
+        """The bias on the scores: the relative position bias, and −∞ across a seam of the shift.
 
-        One group stands for all where nothing was shifted.
+        Without a shift, it has a single group, which is broadcast to all windows.
         """
         by_offset = rearrange(self.by_offset(windows), "query key heads -> 1 heads query key")
         if windows.apart is None:

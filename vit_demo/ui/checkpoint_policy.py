@@ -1,7 +1,7 @@
-"""What the visitors of one page may pick, and what the picker tells them about it.
+"""Which checkpoints the visitors of one page may use, and their descriptions in the picker.
 
-Every checkpoint of the page is loaded through here, so what is refused here is refused to requests
-made by hand as well.
+Every checkpoint of the page is loaded through here, so the rules also apply to handcrafted
+requests.
 """
 
 from collections.abc import Sequence
@@ -26,12 +26,12 @@ from vit_demo.ui.languages import say, translation
 
 @dataclass(frozen=True)
 class CheckpointPolicy:
-    """The host's decisions for one page.
+    """The host's settings for one page.
 
-    `default` is the host's own choice and may be anything. Without `any_checkpoint` only it and
-    the catalogue are on offer. Only with `own_machine`, where visitor and host are one person, can
-    a folder be named, and is the whole cache listed. `preprocessing` and `classes` are the host's
-    for the default checkpoint; see `read`.
+    `default` is the host's own choice and may be anything. Without `any_checkpoint`, the page
+    offers only the default and the catalogue. Local folders and the whole cache are available only
+    with `own_machine`, where the visitor is the host. `preprocessing` and `classes` are the host's
+    settings for the default checkpoint; see `read`.
     """
 
     default: str = DEFAULT
@@ -42,8 +42,8 @@ class CheckpointPolicy:
     classes: Path | None = None
 
     def load(self, ref: str, progress: Progress | None) -> Checkpoint:
-        """Load what is on offer; raises AccessError for the rest, and what `load` raises."""
-        self._admit(ref)
+        """Load an offered checkpoint; raises AccessError for others, and the errors of `load`."""
+        self._check_admitted(ref)
         own = ref == self.default
         return load(
             ref,
@@ -55,23 +55,23 @@ class CheckpointPolicy:
         )
 
     def summary(self, ref: str) -> CheckpointSummary | None:
-        """What is known of it without fetching it; raises what `load` would for such a name."""
-        self._admit(ref)
+        """What is known of a checkpoint without a download; raises the errors of `load`."""
+        self._check_admitted(ref)
         return summarize(ref, self._paths(ref), self.allow_pickle)
 
     def offline(self) -> list[str]:
-        """What a visitor without a network may be told of."""
+        """References that may be listed for a visitor without a network."""
         return works_offline(self.allow_pickle) if self.own_machine else bundled()
 
     def needs_pickle(self, ref: str) -> bool:
-        """Whether the catalogue says that it has pickled weights alone, and those stay closed."""
+        """Whether a checkpoint has only pickled weights, which this page does not open."""
         pickled = {entry.ref for entry in catalogue() if entry.pickled}
         return ref in pickled and not self.allow_pickle
 
     def choices(
         self, recent: Sequence[str] = (), language: str = DEFAULT_LANGUAGE
     ) -> list[tuple[str, str]]:
-        """Titles and references: the default, what was used recently, the catalogue, the cache."""
+        """Titles and references: the default, recent ones, the catalogue, the cache."""
         offline = works_offline(self.allow_pickle)
         known = {entry.ref: entry for entry in catalogue()}
         recent = [ref for ref in recent if self.admits(ref) and ref != self.default]
@@ -83,7 +83,7 @@ class CheckpointPolicy:
 
     @property
     def _lists_cache(self) -> bool:
-        """On a shared page the rest of the cache is nobody's business."""
+        """Whether the whole cache is listed; on a shared page it stays private."""
         return self.any_checkpoint and self.own_machine
 
     def _title(
@@ -104,16 +104,16 @@ class CheckpointPolicy:
         return self.own_machine or ref == self.default
 
     def admits(self, ref: str) -> bool:
-        """Whether a checkpoint is on offer on this page."""
+        """Whether this page offers a checkpoint."""
         return self.offered is None or ref in self.offered
 
     @property
     def offered(self) -> tuple[str, ...] | None:
-        """All checkpoints on offer; None where any can be named."""
+        """All offered checkpoints; None if any can be used."""
         if self.any_checkpoint:
             return None
         return (self.default, *(entry.ref for entry in catalogue()))
 
-    def _admit(self, ref: str) -> None:
+    def _check_admitted(self, ref: str) -> None:
         if not self.admits(ref):
             raise AccessError(f"'{ref}' is not on offer on this page; choose one from the list.")

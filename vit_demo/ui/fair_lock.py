@@ -1,4 +1,4 @@
-"""A lock that is handed on in the order of asking, and that a long task can pass on for a while."""
+"""A first-in, first-out lock that a long task can hand over to waiting threads."""
 
 from collections import deque
 from threading import Event, Lock
@@ -6,10 +6,10 @@ from types import TracebackType
 
 
 class FairLock:
-    """First come, first served.
+    """A lock that is acquired in the order of the requests.
 
-    A `threading.Lock` that is released and asked for again at once is mostly won by the same
-    thread, so others would wait for the whole of a long task.
+    If a thread releases a `threading.Lock` and acquires it again at once, it usually gets it before
+    waiting threads, so they would wait for the whole of a long task.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class FairLock:
                 self._held = False
 
     def let_others_through(self) -> None:
-        """For the holder: let everyone who waits now have the lock, then take it again."""
+        """For the holder: let all threads that wait now have the lock, then acquire it again."""
         with self._lock:
             if not self._waiting:
                 return

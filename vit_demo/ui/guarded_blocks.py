@@ -1,4 +1,4 @@
-"""gr.Blocks whose events take nothing from a browser but plain values and this visitor's photo."""
+"""gr.Blocks that accept only plain values and the visitor's own photo as event inputs."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -16,16 +16,16 @@ from vit_demo.ui.uploads import Uploads
 
 DOES_NOT_FIT = "This request does not fit the page; reload it."
 LONGEST_TEXT, LONGEST_LIST = 2_000, 100
-# Events of one session that wait for their answers, and sessions that have not fetched theirs.
+# Limits of waiting events per session, and of sessions with answers that were not fetched.
 MOST_WAITING, MOST_UNREAD = 10, 1_000
 
 
 class GuardedBlocks(gr.Blocks):
-    """Every input of every event is checked here, before any component or handler sees it.
+    """Checks every input of every event before any component or handler processes it.
 
-    Gradio would follow any file reference in any input: it opens paths, and fetches URLs. Here a
-    photo is the only file, and only under a reference that was issued to the same session. What
-    does not fit is refused with a toast, and without a traceback in the log.
+    Gradio would follow any file reference in any input: it opens paths and fetches URLs. Here a
+    photo is the only allowed file, and only under a reference that was issued to the same session.
+    Invalid inputs are rejected with a toast, without a traceback in the log.
     """
 
     def __init__(self, uploads: Uploads, **options: Any) -> None:
@@ -34,12 +34,12 @@ class GuardedBlocks(gr.Blocks):
         self.closing = False
 
     def known_events(self) -> Collection[int]:
-        """The numbers by which a browser may name events."""
+        """The event numbers that a browser may use."""
         return self.fns.keys()
 
     @property
     def running(self) -> int:
-        """How many events are being answered, or were and have not been fetched yet."""
+        """The number of running events, and of finished ones whose answers were not fetched yet."""
         active = sum(job is not None for job in self._queue.active_jobs)
         return active + sum(not m.empty() for m in self._messages())
 
@@ -47,13 +47,13 @@ class GuardedBlocks(gr.Blocks):
         return list(self._queue.pending_messages_per_session.values())
 
     def refuse_new_work(self) -> None:
-        """From now on no event is put into the queue. (A stopped queue would drop its answers.)"""
+        """Reject new events from now on. (Stopping the queue would drop its answers.)"""
         self.closing = True
 
     def admits_work(self, session: str) -> bool:
-        """Whether an event of a session is put into the queue: one visitor cannot fill it.
+        """Whether the queue accepts an event of a session; there is a limit per session.
 
-        Answers that nobody has fetched are kept for the latest sessions only.
+        Unfetched answers are kept for the latest sessions only.
         """
         waiting = self._queue.pending_event_ids_session
         unread = self._queue.pending_messages_per_session
@@ -64,11 +64,11 @@ class GuardedBlocks(gr.Blocks):
         return not self.closing and len(waiting.get(session, ())) < MOST_WAITING
 
     def waits(self, session: str) -> bool:
-        """Whether a session has put an event into the queue and not yet heard its end."""
+        """Whether a session has put an event into the queue and not yet received its end."""
         return session in self._queue.pending_messages_per_session
 
     def adopt(self, uploaded: Sequence[str]) -> None:
-        """Files were uploaded: Gradio deletes them after an hour, if it knows of them."""
+        """Register uploaded files with Gradio, which deletes them after an hour."""
         self.upload_file_set.update(uploaded)
 
     async def process_api(
@@ -80,15 +80,17 @@ class GuardedBlocks(gr.Blocks):
         return await super().process_api(block_fn, checked, *args, **options)
 
     def checked(self, blocks: Sequence[Any], inputs: Sequence[Any], session: str) -> list[Any]:
-        """The inputs of one event as Gradio may see them; raises gr.Error for what does not fit."""
-        # A State is kept on the server, so a request may leave out those that come last.
+        """The validated inputs of one event; raises gr.Error for invalid ones."""
+        # A State is kept on the server, so a request may omit trailing States.
         missing = len(blocks) - len(inputs)
         if missing > 0 and all(isinstance(block, gr.State) for block in blocks[-missing:]):
             inputs = [*inputs, *[None] * missing]
         if len(inputs) < len(blocks):
             raise refusal(DOES_NOT_FIT)
         return [
-            self._photo(value, session) if isinstance(block, PhotoInput) else _plain(block, value)
+            self._photo(value, session)
+            if isinstance(block, PhotoInput)
+            else _checked_value(block, value)
             for block, value in zip(blocks, inputs, strict=False)
         ]
 
@@ -108,7 +110,7 @@ class GuardedBlocks(gr.Blocks):
         state: SessionState | None,
         explicit_call: bool = False,
     ) -> list[Any]:
-        """What a component refuses, like a choice that is not on its list, fits no page either."""
+        """Report values that a component rejects, such as an unknown choice, as invalid input."""
         try:
             return await super().preprocess_data(block_fn, inputs, state, explicit_call)
         except (gr.Error, ComponentProcessingError, InvalidPathError, ValidationError) as error:
@@ -116,19 +118,19 @@ class GuardedBlocks(gr.Blocks):
 
 
 def refusal(error: DemoError | str) -> gr.Error:
-    """A toast for what was refused; it leaves nothing in the log."""
+    """A toast for a rejected request; nothing is logged."""
     return gr.Error(error_html(error), print_exception=False)
 
 
-def _plain(block: Any, value: Any) -> Any:
-    """A value of the kind that this component sends; nothing that Gradio takes for a file."""
+def _checked_value(block: Any, value: Any) -> Any:
+    """The value, if it has the component's type and cannot be taken for a file."""
     match block, value:
         case gr.Dataset(), None:
             pass
         case _, None:
             return value
         case gr.State(), _:
-            return None  # it is kept on the server, whatever a request says
+            return None  # kept on the server; the request's value is ignored
         case gr.Checkbox(), bool():
             return value
         case gr.Slider() | gr.Dataset(), int() | float() if not isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""What the page's events do: translate to and from `analysis`, and nothing more."""
+"""The page's event handlers: they convert between Gradio and `analysis`, and nothing more."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -55,40 +55,40 @@ from vit_demo.ui.results import Results, SupersededError
 from vit_demo.ui.shown import Shown
 from vit_demo.ui.uploads import Uploads
 
-# What every browser shows without help.
+# Image formats that every browser can show.
 SHOWN_BY_BROWSERS = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".avif"}
 PREVIEW_QUALITY = 90
 
-# Labels that the line about a checkpoint names; the menus of the explorer have more.
+# Maximum number of labels in the line about a checkpoint; the explorer's menus have more.
 MOST_LABELS = 12
 
 NO_PHOTO = "There is no photo yet; upload one or click an example."
 NO_MAP = "This view has no map that can be used here; choose a map, such as attention rollout."
 
-# A test that nobody has asked for: what it may take, about how many passes a step of its curves
-# costs, and after how many it is known how long they take.
+# The automatic test: its time limit, the approximate model passes per step of its curves, and the
+# passes after which the total time is estimated.
 AUTOMATIC_SECONDS, PASSES_PER_STEP, LEAST_PASSES = 30.0, 5, 3
 
-# Bounds on what an event of a browser may name.
+# Limits for values in an event of a browser.
 LONGEST_NAME, MOST = 100, 1_000_000
 
-# Gradio recognises this default and hands in the bar of the visitor who pressed Run.
+# Gradio recognizes this default and passes the progress bar of the visitor who pressed Run.
 NO_PROGRESS = gr.Progress()
 
 
 class Patience:
-    """How long a task of about so many passes may use the model; waiting for others is free."""
+    """A time limit for a task with a known number of model passes; waiting does not count."""
 
     def __init__(self, seconds: float, passes: int) -> None:
         self._most = seconds / passes
         self._spent, self._passes, self._since = 0.0, 0, 0.0
 
     def go_on(self) -> None:
-        """The model is used from now on."""
+        """Start the clock before a model pass."""
         self._since = monotonic()
 
     def passed(self) -> None:
-        """A pass has ended; raises SupersededError where all of them would take too long."""
+        """Stop the clock after a pass; raises SupersededError if all passes would take too long."""
         self._spent += monotonic() - self._since
         self._passes += 1
         if self._passes >= LEAST_PASSES and self._spent / self._passes > self._most:
@@ -97,10 +97,11 @@ class Patience:
 
 @dataclass(frozen=True)
 class Question:
-    """Which view the explorer asks for; whatever a browser sends, it is one of these.
+    """The view that the explorer requests; invalid values from a browser become defaults.
 
-    `view` is None for the default map; `target` and `versus` are class indices, None for the most
-    likely class and for no comparison. `layer` counts from 1 and `head` from 1, 0 being their mean.
+    `view` is None for the default map; `target` and `versus` are class indices, None for the top
+    class and for no comparison. `layer` counts from 1. `head` counts from 1; 0 is the mean of the
+    heads.
     """
 
     view: str | None = None
@@ -111,7 +112,7 @@ class Question:
 
     @classmethod
     def read(cls, content: Any) -> "Question":
-        """From an event of the browser, which may hold anything."""
+        """Parse an event of the browser; the content is untrusted."""
         content = content if isinstance(content, dict) else {}
         view = content.get("view")
         return cls(
@@ -124,14 +125,14 @@ class Question:
 
 
 def whole_number(value: Any) -> int | None:
-    """A number that a class, a layer, a row or a column can have, or None."""
+    """A valid class, layer, row or column number, or None."""
     usable = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST
     return value if usable else None
 
 
 @contextmanager
 def toasts() -> Iterator[None]:
-    """Show what a visitor can correct as a toast; a bug keeps its traceback."""
+    """Show user errors as a toast; other exceptions keep their traceback."""
     try:
         yield
     except DemoError as error:
@@ -139,16 +140,15 @@ def toasts() -> Iterator[None]:
 
 
 def warn(error: DemoError) -> None:
-    """Show an error as a toast, and go on."""
+    """Show an error as a toast, and continue."""
     gr.Warning(error_html(error))
 
 
 @dataclass(frozen=True)
 class Handlers:
-    """The events of one page; `get` gives the checkpoint behind a reference.
+    """The event handlers of one page; `get` loads the checkpoint of a reference.
 
-    One model runs at a time. Whoever waits for a checkpoint, or whose photo is being decoded,
-    keeps nobody waiting.
+    One model runs at a time. Loading a checkpoint or decoding a photo does not hold the model lock.
     """
 
     get: Callable[[str, Progress | None], Checkpoint]
@@ -158,7 +158,7 @@ class Handlers:
     examples: Mapping[str, Path] = field(default_factory=dict)
     model_lock: FairLock = field(default_factory=FairLock)
     example_lock: Lock = field(default_factory=Lock)
-    # What every model in memory answers after each layer to the examples.
+    # For every model in memory, the head's output after each layer for the example photos.
     lenses: WeakKeyDictionary[Classifier, Tensor] = field(default_factory=WeakKeyDictionary)
 
     def analyse(
@@ -170,9 +170,9 @@ class Handlers:
         progress: gr.Progress = NO_PROGRESS,
         language: str = DEFAULT_LANGUAGE,
     ) -> tuple[str, Shown, dict[str, Any]]:
-        """Run the model once: the result's token, the result, and what the explorer draws first.
+        """Run the model once; returns the token, the result, and the explorer's first data.
 
-        The `language` is that of the progress bar.
+        `language` is used for the progress bar.
         """
 
         def report(name: str, done: int, total: int) -> None:
@@ -188,10 +188,10 @@ class Handlers:
         return self.results.add(shown, replaces=previous), shown, data
 
     def token_of_example(self, name: object, session: str) -> str | None:
-        """The token of this session's own result for an example; None for what is no example.
+        """The token of this session's own result for an example; None if it is not an example.
 
-        The explorer shows an example from a file, without a result. The model is run here when
-        something is first asked about it.
+        The explorer shows an example from a file, without a result. The model runs at the first
+        request about it.
         """
         if not isinstance(name, str) or name not in self.examples:
             return None
@@ -219,12 +219,11 @@ class Handlers:
         progress: gr.Progress = NO_PROGRESS,
         language: str = DEFAULT_LANGUAGE,
     ) -> dict[str, Any]:
-        """Another view of the photo that is shown, by the checkpoint that classified it.
+        """Compute another view of the current photo with the same checkpoint.
 
-        A method that runs the model many times lets others through between its passes, and ends
-        early once nobody waits for the answer.
-        Raises SupersededError when the visitor has asked something else meanwhile, and DemoError
-        for what cannot be asked; the result is then what it was.
+        A method with many model passes releases the lock between passes and stops early if its
+        answer is no longer needed. Raises SupersededError if the visitor has started another
+        request, and DemoError for an invalid request; the result then stays unchanged.
         """
         shown = self.results.get(token)
         token = token or ""
@@ -237,21 +236,21 @@ class Handlers:
 
         if make := TOKEN_VIEWS.get(question.view or ""):
             return make(self._traced(shown, lambda: self.results.check_question(token, ticket)))
-        seen = self._seen(shown)
+        prepared = self._prepared_photo(shown)
         with self.model_lock:
             self.results.check_question(token, ticket)
-            analysis = _explain(seen, question, between)
+            analysis = _explain(prepared, question, between)
         self.results.answer(token, ticket, shown.with_map(analysis))
         return map_view(analysis, question.target)
 
     def score_map(
         self, token: str | None, view: str | None, automatic: bool = False
     ) -> dict[str, Any]:
-        """Test how faithful the map of a view is, against a random map.
+        """Test the faithfulness of a view's map against a random map.
 
-        It lets others through between its passes. The `automatic` form has fewer steps, and is
-        given up where it would take too long. Raises SupersededError then, and once its visitor
-        has pressed Run or has another map tested.
+        It releases the lock between passes. The `automatic` form has fewer steps and stops if it
+        would take too long. Raises SupersededError in that case, and if the visitor has pressed Run
+        or started another test.
         """
         with toasts():
             shown = self.results.get(token)
@@ -272,17 +271,17 @@ class Handlers:
                 if patience is not None:
                     patience.go_on()
 
-            seen = self._seen(shown)
+            prepared = self._prepared_photo(shown)
             with self.model_lock:
                 self.results.check_background(token, "test", ticket)
                 if patience is not None:
                     patience.go_on()
-                return trust_data(seen.scores_vs_random(analysis, steps, between), analysis)
+                return trust_data(prepared.scores_vs_random(analysis, steps, between), analysis)
 
     def lens(self, token: str | None) -> dict[str, Any]:
-        """The depth lens; it lets others through between the passes over the examples.
+        """Compute the depth lens; it releases the lock between the passes over the examples.
 
-        Raises SupersededError once its visitor has pressed Run, DemoError where there is none.
+        Raises SupersededError if the visitor has pressed Run, DemoError if there is no lens.
         """
         shown = self.results.get(token)
         token = token or ""
@@ -293,16 +292,16 @@ class Handlers:
             self.model_lock.let_others_through()
             self.results.check_background(token, "lens", ticket)
 
-        seen = self._seen(shown)
-        model = seen.checkpoint.model
+        prepared = self._prepared_photo(shown)
+        model = prepared.checkpoint.model
         with self.model_lock:
             between(0, 0)
             if model not in self.lenses:
-                self.lenses[model] = example_lenses(seen.checkpoint, between)
-            return lens_data(seen.traced, shown.main, self.lenses[model], MOST_CLASSES)
+                self.lenses[model] = example_lenses(prepared.checkpoint, between)
+            return lens_data(prepared.traced, shown.main, self.lenses[model], MOST_CLASSES)
 
     def layer(self, token: str | None, layer: int | None) -> str:
-        """What every patch attends to in one layer, as JSON text."""
+        """Attention of every patch in one layer, as JSON text."""
         with toasts():
             rows = self.rows.get(token)
             if rows is None:
@@ -320,7 +319,7 @@ class Handlers:
             return rows[layer - 1]
 
     def patch(self, token: str | None, layer: int | None, row: int | None, col: int | None) -> str:
-        """What one patch attends to in one layer, as JSON text."""
+        """Attention of one patch in one layer, as JSON text."""
         with toasts():
             if layer is None or row is None or col is None:
                 raise OptionError("Layer, row and column of the patch are missing; click a patch.")
@@ -330,33 +329,33 @@ class Handlers:
     def slide(
         self, token: str | None, question: Question, folder: str, smooth: bool = False
     ) -> str:
-        """A slide of one view's map as PNG, in the page's own cache."""
+        """Save a slide of one view's map as PNG in the page's own cache."""
         with toasts():
             shown = self.results.get(token)
             analysis = shown.maps.get(question.view or "")
             if question.view == "attention":
                 options = {"layer": question.layer, "head": question.head}
-                seen = self._seen(shown)
+                prepared = self._prepared_photo(shown)
                 with self.model_lock:
-                    analysis = seen.explain("attention", options=options)
+                    analysis = prepared.explain("attention", options=options)
             if analysis is None:
                 raise MethodError(NO_MAP)
             return _slide(analysis, folder, smooth)
 
-    def _seen(self, shown: Shown) -> PreparedPhoto:
+    def _prepared_photo(self, shown: Shown) -> PreparedPhoto:
         return PreparedPhoto(self.get(shown.main.checkpoint.ref, None), shown.prepared)
 
     def _traced(self, shown: Shown, check: Callable[[], None] = lambda: None) -> TracedPass:
-        seen = self._seen(shown)
+        prepared = self._prepared_photo(shown)
         with self.model_lock:
             check()
-            return seen.traced
+            return prepared.traced
 
     def preview(self, photo: str | None, session: str) -> str | dict[str, object]:
-        """Check a photo as soon as it is uploaded; the toast says why it cannot be read.
+        """Check a photo right after the upload; a toast says why it cannot be read.
 
-        For one that browsers cannot show, such as HEIC, a picture is returned. The model reads the
-        photo itself.
+        For a format that browsers cannot show, such as HEIC, it returns a preview. The model reads
+        the original photo.
         """
         with toasts():
             source = self._source(photo, session)
@@ -380,9 +379,9 @@ def example_token(name: str, session: str) -> str:
 
 
 def reduced(prepared: Prepared, long_side: int = LONG_SIDE) -> Prepared:
-    """The same with a photo of the size that is drawn; what the model reads stays as it is.
+    """Shrink the photo to the size that is drawn; the model's input stays unchanged.
 
-    A page keeps every visitor's last photo in memory, and a phone's has 36 MB.
+    The page keeps every visitor's last photo in memory, and a phone's photo takes 36 MB.
     """
     photo = prepared.photo
     zoom = long_side / max(photo.size)
@@ -408,7 +407,7 @@ def _token_colours(traced: TracedPass) -> dict[str, Any]:
     return colours_view("token_colours", token_colors(traced)[0])
 
 
-# Views of one token among the others, which no method explains.
+# Views that relate one token to the others; they do not belong to a method.
 TOKEN_VIEWS: Mapping[str, Callable[[TracedPass], dict[str, Any]]] = {
     "through_depth": _through_depth,
     "looks_like": _looks_like,
@@ -416,14 +415,14 @@ TOKEN_VIEWS: Mapping[str, Callable[[TracedPass], dict[str, Any]]] = {
 }
 
 
-def _explain(seen: PreparedPhoto, question: Question, between: Between) -> Analysis:
+def _explain(prepared: PreparedPhoto, question: Question, between: Between) -> Analysis:
     method = find_method(question.view or DEFAULT_METHOD)
     target, versus = (question.target, question.versus) if method.class_specific else (None, None)
-    return seen.explain(method.name, target, versus=versus, between=between)
+    return prepared.explain(method.name, target, versus=versus, between=between)
 
 
 def knowledge(shown: Shown) -> str:
-    """Which checkpoint answered, which classes it knows, and whether it is unsure, as HTML."""
+    """The checkpoint, the classes it knows, and whether it is unsure, as HTML."""
     main = shown.main
     threshold = main.checkpoint.calibration.unsure_below
     unsure = ""
@@ -451,7 +450,7 @@ def knowledge(shown: Shown) -> str:
 
 
 def _slide(analysis: Analysis, folder: str, smooth: bool) -> str:
-    # In the page's own folder, which is cleaned at the next start whatever happens.
+    # In the page's own folder, which the next start cleans up even after a crash.
     with TemporaryDirectory(dir=folder) as temporary:
         path = Path(temporary) / "sheet.png"
         save_figure(draw_sheet(captions.sheet(analysis, smooth)), path)

@@ -1,7 +1,7 @@
-"""The page's text in every language: tables of sentences, and what Python says as HTML.
+"""The page's text in every language: text tables, and HTML made from them.
 
-The server does not need to know which language a visitor reads, except for the text of Gradio's
-own components: HTML that is made here holds every language, and the style shows one of them.
+The server needs the visitor's language only for the text of Gradio's own components. HTML that is
+made here contains every language, and the style sheet shows one of them.
 """
 
 import json
@@ -14,51 +14,51 @@ from typing import Any
 from vit_demo.errors import DemoError
 from vit_demo.ui.explorer.words import DEFAULT_LANGUAGE, LANGUAGES, TABLES, words
 
-# Errors are written in English where they arise. A table gives the sentences of another language.
+# Errors are raised in English. A table has their translations.
 ERRORS = TABLES / "errors"
 
 PLACEHOLDER = re.compile(r"\{\d\}")
 
 
 def read_language(value: Any) -> str:
-    """The language that a browser asks for, or English where there is no such table."""
+    """The language that a browser requests; English if it is not supported."""
     return value if isinstance(value, str) and value in LANGUAGES else DEFAULT_LANGUAGE
 
 
 def say(language: str, key: str, **values: object) -> str:
-    """One sentence of a table, with its placeholders filled."""
+    """One text of a table, with its placeholders filled."""
     return words(language)[key].format(**values)
 
 
 def in_every_language(make: Callable[[str], str]) -> str:
-    """HTML that `make` gives for each language; the page shows the visitor's."""
+    """HTML from `make` for each language; the page shows the visitor's."""
     return "".join(
         f'<span class="said" lang="{language}">{make(language)}</span>' for language in LANGUAGES
     )
 
 
 def sentence(key: str, **values: object) -> str:
-    """One sentence of the tables in every language, as HTML; the values are escaped."""
+    """One text of the tables in every language, as HTML; the values are escaped."""
     return in_every_language(lambda language: escape(say(language, key, **values)))
 
 
 def error_html(error: DemoError | str) -> str:
-    """An error in every language, as HTML: names in it come from files and from the Hub."""
+    """An error in every language, as escaped HTML: it may contain names from files and the Hub."""
     return in_every_language(
         lambda language: escape(translate(str(error), language)).replace("\n", "<br>")
     )
 
 
 def translate(message: str, language: str) -> str:
-    """An English message in a language; what has no translation is shown as English."""
+    """Translate an English message; without a translation, the English text is shown."""
     found = translation(message, language)
     return say(language, "page.english_only", message=message) if found is None else found
 
 
 def translation(message: str, language: str) -> str | None:
-    """The same message in a language, or None where its table has no such sentence.
+    """Translate a message; None if the table has no matching text.
 
-    The parts that fill the placeholders may be sentences of the table themselves.
+    The placeholder values may also be texts of the table.
     """
     if language == DEFAULT_LANGUAGE:
         return message
@@ -71,20 +71,20 @@ def translation(message: str, language: str) -> str | None:
 
 @cache
 def error_table(language: str) -> dict[str, str]:
-    """English sentences with numbered placeholders, and the same sentences in a language."""
+    """English texts with numbered placeholders, mapped to their translations."""
     path = ERRORS / f"{language}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 @cache
 def _sentences(language: str) -> tuple[tuple[re.Pattern[str], str], ...]:
-    """The table as patterns; those with the most fixed text are tried first."""
+    """The table as patterns; those with the most fixed text come first."""
     table = error_table(language)
     ordered = sorted(table, key=lambda english: -len(PLACEHOLDER.sub("", english)))
     return tuple((pattern_of(english), table[english]) for english in ordered)
 
 
 def pattern_of(english: str) -> re.Pattern[str]:
-    """A pattern for the messages of one sentence. A sentence may begin with a small letter."""
+    """A pattern for the messages of one text. The case of letters is ignored."""
     fixed = map(re.escape, PLACEHOLDER.split(english))
     return re.compile("(.+?)".join(fixed), re.DOTALL | re.IGNORECASE)

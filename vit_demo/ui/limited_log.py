@@ -1,4 +1,4 @@
-"""A log that no visitor can fill: so many characters a minute, and a count of the rest."""
+"""Limit how much text visitors can cause in the log; the omitted characters are counted."""
 
 import io
 import time
@@ -12,7 +12,7 @@ SECONDS = 60
 
 @runtime_checkable
 class Stream(Protocol):
-    """What is needed of the stream behind: sys.stderr, or one in memory."""
+    """The methods that the wrapped stream needs: sys.stderr, or one in memory."""
 
     def write(self, text: str, /) -> int: ...
     def flush(self) -> None: ...
@@ -21,9 +21,9 @@ class Stream(Protocol):
 
 
 class LimitedLog(io.TextIOBase):
-    """Passes text on to `stream`, at most `characters` of it in each `seconds`.
+    """Passes text on to `stream`, at most `characters` in every `seconds`.
 
-    What is too much is left out and counted; the count is written once there is room again.
+    Text beyond the limit is dropped and counted; the count is written in the next period.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class LimitedLog(io.TextIOBase):
         self._lock = Lock()
 
     def write(self, text: str) -> int:
-        """Write what there is room for; the whole length is reported as written."""
+        """Write as much as the limit allows; returns the full length."""
         with self._lock:
             now = self._clock()
             if now - self._begin >= self._seconds:
@@ -56,13 +56,13 @@ class LimitedLog(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Flush the stream behind."""
+        """Flush the wrapped stream."""
         self._stream.flush()
 
     def isatty(self) -> bool:
-        """Whether the stream behind is a terminal."""
+        """Whether the wrapped stream is a terminal."""
         return self._stream.isatty()
 
     def fileno(self) -> int:
-        """The file descriptor of the stream behind."""
+        """The file descriptor of the wrapped stream."""
         return self._stream.fileno()

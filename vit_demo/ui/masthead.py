@@ -1,4 +1,4 @@
-"""What frames the page: the title, the language switch, the link to copy, and the reading notes."""
+"""The page's header and notes: title, language switch, copy-link button, and reading notes."""
 
 import json
 import re
@@ -19,24 +19,24 @@ CONNECT = f"""
 const channels = ['language', 'notice'];
 import({SCRIPT}).then((page) => page.masthead({{ element, trigger }}));
 """
-# What the page's script says of the visitor who has just come, as JSON.
+# Data about a new visitor from the page's script, as JSON.
 ARRIVE = f"(visit, ...rest) => import({SCRIPT}).then((page) => [page.arrive(...rest), ...rest])"
 
-# What the page's script may have shown as a toast.
+# Keys of texts that the page's script may show as a toast.
 NOTICES = (
     "page.copied", "page.not_copied", "page.no_clipboard", "page.no_picture", "page.no_webcam",
 )  # fmt: skip
 
 BOLD = re.compile(r"\*\*(.+?)\*\*")
 
-# One sentence in the visitor's language.
+# Returns one text in the visitor's language.
 Say = Callable[[str], str]
 Update = Callable[[Say], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Masthead:
-    """The head of the page, and the event that puts Gradio's components into a language."""
+    """The page header, and the event that changes the language of Gradio's components."""
 
     head: gr.HTML
 
@@ -47,9 +47,9 @@ class Masthead:
         language: gr.State,
         updates: Mapping[Any, Update],
     ) -> None:
-        """Change the text of components when a visitor comes or chooses a language.
+        """Change the text of components on page load or when the visitor selects a language.
 
-        `updates` says what each component needs, besides those of the picker.
+        `updates` gives the updates of each component, in addition to those of the picker.
         """
         visit = gr.Textbox(visible=False)
         outputs = [language, *picker.parts, *updates]
@@ -59,8 +59,10 @@ class Masthead:
             texts = {component: update(in_words) for component, update in updates.items()}
             return {language: chosen, **choices, **texts}
 
-        def arrive(said: str | None, recent: list[str] | None, ref: str | None) -> dict[Any, Any]:
-            visit = _read_visit(said)
+        def arrive(
+            visit_json: str | None, recent: list[str] | None, ref: str | None
+        ) -> dict[Any, Any]:
+            visit = _read_visit(visit_json)
             chosen = read_language(visit.get("language"))
             wanted = picker.read_ref(visit.get("checkpoint"))
             return spoken(chosen, picker.spoken(recent, ref, chosen, wanted))
@@ -96,7 +98,7 @@ class Masthead:
 
 
 def build_masthead() -> Masthead:
-    """Lay out the title, the languages and the button that copies a link."""
+    """Lay out the title, the languages and the copy-link button."""
     buttons = "".join(
         f'<button type="button" data-language="{language}" lang="{language}">'
         f"{escape(words(language)['page.language.name'])}</button>"
@@ -118,7 +120,7 @@ def build_masthead() -> Masthead:
 
 
 def reading_html() -> str:
-    """What the maps mean, in every language."""
+    """The notes on the meaning of the maps, in every language."""
     keys = [key for key in words() if key.startswith("page.reading.")]
     first, *rest = (in_every_language(partial(_with_bold, key)) for key in keys)
     items = "".join(f"<li>{html}</li>" for html in rest)
@@ -129,10 +131,10 @@ def _with_bold(key: str, language: str) -> str:
     return BOLD.sub(r"<b>\1</b>", escape(words(language)[key]))
 
 
-def _read_visit(said: str | None) -> dict[str, Any]:
-    """What the page's script says of a visit; a request made by hand may hold anything."""
+def _read_visit(visit_json: str | None) -> dict[str, Any]:
+    """Parse the visit data of the page's script; the content is untrusted."""
     try:
-        content = json.loads(said or "{}")
+        content = json.loads(visit_json or "{}")
     except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}

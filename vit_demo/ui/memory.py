@@ -1,4 +1,4 @@
-"""Give memory that was freed back to the system, where the C library keeps it."""
+"""Return freed memory to the system, if the C library keeps it."""
 
 import ctypes
 from collections.abc import Callable
@@ -6,10 +6,10 @@ from functools import cache
 
 
 def return_freed_memory() -> None:
-    """Ask glibc to return freed memory; elsewhere nothing happens.
+    """Ask glibc to return freed memory; without glibc, do nothing.
 
-    A decoded photo of 12 megapixels takes 36 MB. Once freed, glibc keeps such blocks in the arena
-    of each thread, in pieces: 64 visitors left 4 GB behind that nothing used. Takes 1 to 20 ms.
+    A decoded photo of 12 megapixels takes 36 MB. glibc keeps freed blocks in the arena of each
+    thread, fragmented: after 64 visitors, 4 GB of unused memory remained. A call takes 1 to 20 ms.
     """
     if (trim := _malloc_trim()) is not None:
         trim(0)

@@ -1,4 +1,4 @@
-"""The page: a photo and a checkpoint go in; names, patches and maps come out."""
+"""The page: inputs are a photo and a checkpoint; outputs are classes, patches and maps."""
 
 from itertools import count
 from typing import Any
@@ -30,18 +30,18 @@ from vit_demo.ui.uploads import Uploads
 STYLE, EXPLORER = ASSETS / "style.css", ASSETS / "explorer"
 EXAMPLES_FOLDER = ASSETS / "examples"
 
-# Uploads are the visitors' own: they are deleted an hour after they came.
+# Uploads are private: they are deleted after an hour.
 HOUR = 3600
 
-# Runs at once: one looks at its photo, the others may be waiting for their checkpoints.
+# Concurrent runs: one uses the model, the others may be loading their checkpoints.
 SEVERAL_RUN = 4
-# Photos that are checked at once; each may take a few hundred megabytes while it is open.
+# Photos that are decoded at once; each may take a few hundred megabytes while it is open.
 SEVERAL_DECODE = 2
 
-# What is kept of all visitors' layers; the rows of the bundled checkpoint take 4.6 MB.
+# Limit of the cached layers of all visitors; the rows of the bundled checkpoint take 4.6 MB.
 ROWS_BYTES = 100 * MEGABYTE
 
-# Visitors whose components Gradio remembers. Their results have a bound in bytes of their own.
+# Sessions whose component state Gradio keeps. Results have a separate limit in bytes.
 MOST_SESSIONS = 1000
 
 
@@ -112,7 +112,7 @@ def build_page(
             newest, choices, can = picker.used(recent, shown, ref, spoken)
             return {
                 token: new,
-                # Gradio passes on what has changed, and the same photo gives the same data again.
+                # Gradio only sends changes, and the same photo gives the same data again.
                 explorer.explorer: {**data, "answer": next(answers)},
                 known_classes: handlers.knowledge(shown),
                 picker.recent: newest,
@@ -134,7 +134,8 @@ def build_page(
             show_progress_on=known_classes,
             concurrency_id="model",
             concurrency_limit=SEVERAL_RUN,
-            # The script stops second clicks; after another photo or checkpoint, Run asks anew.
+            # The script ignores second clicks; after another photo or checkpoint, Run starts a new
+            # request.
             trigger_mode="multiple",
             js=call("running", inputs=True),
             api_visibility="private",
@@ -177,7 +178,7 @@ def _examples(photo: PhotoInput, uploads: Uploads) -> gr.Dataset:
         api_visibility="private",
     )
     for path in paths:
-        # Where Gradio keeps its copy, by which the browser names the example.
+        # The path of Gradio's copy, by which the browser refers to the example.
         uploads.add_example(str(photo.move_resource_to_block_cache(path)), path)
     return examples.dataset
 
@@ -190,9 +191,9 @@ def launch(
     browser: bool,
     own_machine: bool,
 ) -> None:
-    """Start serving the page; it goes on until `page.close()`.
+    """Start serving the page until `page.close()`.
 
-    On an `own_machine` it answers to the names of this machine alone.
+    With `own_machine`, it only answers requests that use a local host name.
     """
     hosts = {*LOOPBACK_NAMES, host} - {None} if own_machine else None
     limits = Middleware(
@@ -226,6 +227,6 @@ def launch(
         ssr_mode=False,
         show_error=False,
         prevent_thread_lock=True,
-        # Its own lines advise calls of launch(), where ours are flags of app.py.
+        # Gradio's own messages mention arguments of launch(), but users have the flags of app.py.
         quiet=True,
     )

@@ -1,4 +1,4 @@
-"""Picking a checkpoint: the list, free text, a search of the Hub, and what the choice can do."""
+"""The checkpoint picker: list, free text, Hub search, and the capabilities of the choice."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from vit_demo.ui.shown import Shown
 
 MOST_RECENT = 5
 
-# Where the visitor's own browser keeps what was used recently. Nothing in it is secret: with a key
-# of its own for every start of the app, it would be forgotten at each.
+# The browser's storage key for recently used checkpoints. The list is not secret, and a random key
+# would lose it at every start of the app.
 STORAGE = "vit-demo-recent"
 
 SEVERAL_SEARCH = 4
 
-# Where a checkpoint lies, as the tables say it.
+# Text keys for the location of a checkpoint.
 PLACES: Mapping[Place, str] = {
     "bundled": "page.place.bundled",
     "on this machine": "page.place.folder",
@@ -36,7 +36,7 @@ PLACES: Mapping[Place, str] = {
 
 @dataclass(frozen=True)
 class Picker:
-    """The picker of one page, laid out, and what it does when a visitor comes and has run."""
+    """The components of the checkpoint picker, and their updates on page load and after a run."""
 
     policy: CheckpointPolicy
     checkpoint: gr.Dropdown
@@ -45,7 +45,7 @@ class Picker:
     search: tuple[gr.Textbox, gr.HTML] | None
 
     def lay_out_details(self) -> None:
-        """Put what the choice can do, and the search for others, here."""
+        """Place the capabilities of the choice and the Hub search here."""
         with gr.Group(elem_id="picker"):
             self.can.render()
             for part in self.search or ():
@@ -57,14 +57,14 @@ class Picker:
         return (self.checkpoint, self.can, *(self.search or ())[:1])
 
     def read_ref(self, ref: Any) -> str | None:
-        """A checkpoint that a link names, where it is on offer here; a link may hold anything."""
+        """The checkpoint of a link, if this page offers it; the value is untrusted."""
         usable = isinstance(ref, str) and 0 < len(ref) <= LONGEST_REF
         return ref if usable and self.policy.admits(ref) else None
 
     def spoken(
         self, recent: Any, picked: str | None, language: str, wanted: str | None = None
     ) -> dict[Any, Any]:
-        """All of them in a language, with the checkpoint that is `wanted` instead of the picked."""
+        """Updates of all parts for a language; `wanted` replaces the picked checkpoint."""
         search = gr.update(
             placeholder=say(language, "page.search"), label=say(language, "page.search")
         )
@@ -77,15 +77,15 @@ class Picker:
     def opened(
         self, recent: Any, picked: str | None, language: str = DEFAULT_LANGUAGE
     ) -> tuple[gr.Dropdown, str]:
-        """The list for a visitor who comes (back), and what the present choice can do."""
+        """Updates on page load: the list, and the capabilities of the current choice."""
         return self._list(recent, language), ability(self.policy, picked)
 
     def used(
         self, recent: Any, shown: Shown, picked: str | None, language: str = DEFAULT_LANGUAGE
     ) -> tuple[list[str], gr.Dropdown, str]:
-        """After a run: remember the checkpoint; what was fetched now works offline.
+        """Updates after a run: store the checkpoint as recent and mark downloaded ones as offline.
 
-        Meanwhile another may have been picked, and the line is about that one.
+        The capabilities are those of `picked`, which may have changed during the run.
         """
         newest = remember(recent, shown.main.checkpoint.ref)
         return newest, *self.opened(newest, picked, language)
@@ -99,9 +99,9 @@ class Picker:
 
 
 def build_picker(page: gr.Blocks, policy: CheckpointPolicy) -> Picker:
-    """Lay the list out; its details come where the page wants them.
+    """Build the list; the caller places the details.
 
-    The list is filled when a visitor comes: it names what is in the cache by then.
+    The list is filled on page load, so that it includes the current contents of the cache.
     """
     recent = gr.BrowserState([], storage_key=STORAGE, secret=STORAGE)
     checkpoint = gr.Dropdown(
@@ -135,7 +135,7 @@ def _info(policy: CheckpointPolicy, language: str) -> str:
 def _search_box(
     page: gr.Blocks, checkpoint: gr.Dropdown, policy: CheckpointPolicy
 ) -> tuple[gr.Textbox, gr.HTML]:
-    """The search of the Hub, wired but not laid out: the words, and what was found."""
+    """The Hub search, connected but not placed: the query box and the results."""
     searches = gr.State()
     query = gr.Textbox(
         label=say(DEFAULT_LANGUAGE, "page.search"),
@@ -167,7 +167,7 @@ def _search_box(
 
 
 def ability(policy: CheckpointPolicy, ref: str | None) -> str:
-    """What a checkpoint can be asked for, or why it cannot be used, as soon as it is picked."""
+    """The capabilities of a checkpoint, or why it cannot be used, as HTML."""
     ref = (ref or "").strip()
     try:
         summary = policy.summary(ref)
@@ -179,12 +179,12 @@ def ability(policy: CheckpointPolicy, ref: str | None) -> str:
         elif summary is None:
             content = sentence("page.not_here")
         else:
-            content = in_every_language(partial(_about, summary))
+            content = in_every_language(partial(_description, summary))
     return f'<p class="about">{content}</p>'
 
 
-def _about(summary: CheckpointSummary, language: str) -> str:
-    """What a checkpoint is and which maps it allows, in one language, as HTML."""
+def _description(summary: CheckpointSummary, language: str) -> str:
+    """Description of a checkpoint and its available maps, in one language, as HTML."""
     able = capabilities(summary.model)
     what = [summary.family, say(language, PLACES[summary.place])]
     if summary.classes is not None:
@@ -193,7 +193,7 @@ def _about(summary: CheckpointSummary, language: str) -> str:
 
 
 def maps(family: str, able: Sequence[Capability], language: str = DEFAULT_LANGUAGE) -> str:
-    """The methods that fit, which of them answer for one class, and how exact they are."""
+    """The supported methods, which of them are class-specific, and which are exact."""
     able = [one for one in able if one.unsupported_reason is None]
 
     def listed(key: str, some: Sequence[Capability]) -> str:
@@ -217,12 +217,12 @@ def maps(family: str, able: Sequence[Capability], language: str = DEFAULT_LANGUA
 
 
 def remember(recent: Any, ref: str) -> list[str]:
-    """What was used recently, the newest first."""
+    """The recently used checkpoints, newest first."""
     return list(dict.fromkeys([ref, *read_recent(recent)]))[:MOST_RECENT]
 
 
 def read_recent(value: Any) -> list[str]:
-    """What a browser says was used recently; it may say anything."""
+    """The recently used checkpoints from browser storage; the value is untrusted."""
     given = value if isinstance(value, list) else []
     usable = [ref for ref in given if isinstance(ref, str) and 0 < len(ref) <= LONGEST_REF]
     return usable[:MOST_RECENT]

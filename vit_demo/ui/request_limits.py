@@ -1,4 +1,4 @@
-"""What a request may hold before Gradio sees it: its size, its shape, and its uploads' names."""
+"""Checks of requests before Gradio: size, format, host, path, and names of uploads."""
 
 import json
 import re
@@ -19,7 +19,7 @@ from vit_demo.settings import MEGABYTE
 from vit_demo.ui.uploads import Uploads
 
 UPLOAD_BYTES = 20 * MEGABYTE
-# Besides the file itself a multipart body holds its headers.
+# In addition to the file, a multipart body has headers.
 MULTIPART_BYTES = 100_000
 BODY_BYTES = MEGABYTE
 LONGEST_SESSION = 64
@@ -32,11 +32,11 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 UPLOAD = "/gradio_api/upload"
 JOIN, ANSWERS = "/gradio_api/queue/join", "/gradio_api/queue/data"
-# An event that does not wait in the queue, like a click on an example.
+# Events that bypass the queue, such as a click on an example.
 UNQUEUED = "/gradio_api/run/predict"
 EVENTS = frozenset({JOIN, UNQUEUED})
-# All that the page's own scripts ask for. Gradio serves more: a video converter, a proxy, calls
-# outside the queue, statistics. No page of ours needs them, so they do not exist here.
+# All paths that the page's own scripts use. Gradio serves more: a video converter, a proxy, calls
+# outside the queue, statistics. The page does not need them, so they are blocked.
 READ = frozenset(
     {
         "",
@@ -61,10 +61,10 @@ READ_BELOW = (
     "/svelte/",
     "/gradio_api/heartbeat/",
 )
-# Neither "cancel", after which the work would go on and its place be given away, nor "reset".
+# Without "cancel", which frees the queue slot while the work continues, and without "reset".
 WRITTEN = EVENTS | {UPLOAD}
 FILES = "/gradio_api/file="
-# Of what a browser says of an event; the rest is for other clients than the page.
+# The event fields that the page's own scripts use; all others are dropped.
 FIELDS = ("data", "event_data", "fn_index", "session_hash", "trigger_id")
 
 MALFORMED = b'{"detail":"This request does not fit the page; reload it."}'
@@ -76,18 +76,17 @@ OTHER_HOST = (
 )
 NOT_FOUND = b'{"detail":"Not Found"}'
 
-# What the parser of uploads raises for a body that is none.
+# What the upload parser raises for an invalid body.
 UNREADABLE_UPLOAD = (MultiPartException, FormParserError, HTTPException, TypeError)
 
 
 class RequestLimits:
-    """Refuses requests that are too large or that name no event, and takes uploads in.
+    """Rejects requests that are too large or name no event, and receives uploads.
 
-    `adopted` hears of the files that were uploaded, and `waits` says whether a session has asked
-    for anything, without which Gradio has no answers to stream. Nothing is put into the queue
-    unless the page `admits` it from that session. With `hosts`, the page answers to no other name,
-    so that no foreign site can reach it by a name that leads here. A refusal is a status of 4xx, or
-    503, and a constant sentence, and leaves nothing in the log.
+    `adopted` is called with the uploaded files, and `waits` says whether a session has pending
+    events; without any, Gradio has no answers to stream. An event enters the queue only if `admits`
+    accepts its session. With `hosts`, the page answers only to these host names, which prevents DNS
+    rebinding. A rejection is a 4xx or 503 status with a constant message, and nothing is logged.
     """
 
     def __init__(
@@ -109,7 +108,7 @@ class RequestLimits:
             await self._app(scope, receive, send)
             return
         path = str(scope["path"]).removeprefix(scope.get("root_path", "")).rstrip("/")
-        if not self._answers_to(scope):
+        if not self._host_allowed(scope):
             await _refuse(send, 400, OTHER_HOST)
         elif not self._serves(scope["method"], path):
             await _refuse(send, 404, NOT_FOUND)
@@ -117,12 +116,12 @@ class RequestLimits:
             if path == ANSWERS and not self._waits(_query(scope, "session_hash")):
                 await _refuse(send, 404, MALFORMED)
             else:
-                await self._app(_plain(scope, path), receive, send)
+                await self._app(_sanitized(scope, path), receive, send)
         elif path == UPLOAD:
             if _declared_bytes(scope) > UPLOAD_BYTES + MULTIPART_BYTES:
                 await _refuse(send, 413, TOO_LARGE)
             else:
-                counted = _counted(receive, UPLOAD_BYTES + MULTIPART_BYTES)
+                counted = _limited(receive, UPLOAD_BYTES + MULTIPART_BYTES)
                 await self._upload(scope, counted, send)
         else:
             await self._event(scope, receive, send)
@@ -140,14 +139,14 @@ class RequestLimits:
             await _refuse(send, 503, BUSY)
         else:
             content = json.dumps(event, ensure_ascii=False).encode()
-            await self._app(_of_length(scope, len(content)), _replayed(content, receive), send)
+            await self._app(_with_length(scope, len(content)), _replayed(content, receive), send)
 
     def _named_event(self, body: bytes) -> dict[str, Any] | None:
-        """What a browser says of an event, or None where it names none of this page."""
+        """Parse a browser's event; None if it is not an event of this page."""
         try:
             content = json.loads(body)
             event = {name: content[name] for name in FIELDS if name in content}
-            # No number that is none, and no half of a surrogate pair: answers repeat them.
+            # Reject NaN, infinity and lone surrogates, because answers repeat these values.
             json.dumps(event, ensure_ascii=False, allow_nan=False).encode()
         except (ValueError, TypeError, RecursionError):
             return None
@@ -164,7 +163,7 @@ class RequestLimits:
         return None
 
     def _serves(self, method: str, path: str) -> bool:
-        """Whether the page has a use for such a request."""
+        """Whether the page uses this kind of request."""
         if method == "POST":
             return path in WRITTEN
         if method not in ("GET", "HEAD"):
@@ -174,8 +173,8 @@ class RequestLimits:
         short = all(len(part) <= LONGEST_NAME for part in path.split("/"))
         return path in READ or (path.startswith(READ_BELOW) and short)
 
-    def _answers_to(self, scope: Scope) -> bool:
-        """Whether the request is for a host that exists, and may be answered."""
+    def _host_allowed(self, scope: Scope) -> bool:
+        """Whether the host name is valid and allowed."""
         for name, value in scope["headers"]:
             if name in (b"host", b"x-forwarded-host"):
                 host = HOST.fullmatch(value.decode("latin-1").split(",")[0].strip())
@@ -187,10 +186,10 @@ class RequestLimits:
         return True
 
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take the files in as Gradio would, each request into a folder of its own.
+        """Receive the files like Gradio, but with a separate folder for each request.
 
-        Gradio names a folder after a file's content, where two visitors' equal photos, and an
-        example's copy, would take each other's place.
+        Gradio names a folder after a file's content, so identical photos of two visitors, or the
+        copy of an example, would share one path.
         """
         upload_id = _query(scope, "upload_id") or None
         if upload_id and not (upload_id.isalnum() and len(upload_id) <= LONGEST_SESSION):
@@ -225,14 +224,14 @@ class RequestLimits:
         await _answer(send, 200, json.dumps(references).encode())
 
 
-def _plain(scope: Scope, path: str) -> Scope:
-    """Without what the page never sends, and Gradio would act on: parts of files, saved links."""
+def _sanitized(scope: Scope, path: str) -> Scope:
+    """Remove what the page never sends but Gradio would process: range headers, saved links."""
     headers = [header for header in scope["headers"] if header[0] != b"range"]
     query = b"" if path in ("", "/config") else scope["query_string"]
     return {**scope, "headers": headers, "query_string": query}
 
 
-def _of_length(scope: Scope, length: int) -> Scope:
+def _with_length(scope: Scope, length: int) -> Scope:
     headers = [
         header
         for header in scope["headers"]
@@ -263,7 +262,7 @@ async def _read(receive: Receive, limit: int) -> bytes | None:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """The body once, and after it what the connection says."""
+    """Replay the body once, then forward the connection's messages."""
     pending = [body]
 
     async def replay() -> Message:
@@ -274,8 +273,8 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def _counted(receive: Receive, limit: int) -> Receive:
-    """The body as it comes; one that is longer than it declared ends like a closed connection."""
+def _limited(receive: Receive, limit: int) -> Receive:
+    """Forward the body; if it exceeds `limit`, act as if the connection had closed."""
     count = 0
 
     async def counted() -> Message:

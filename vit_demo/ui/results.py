@@ -1,4 +1,4 @@
-"""What the visitors are looking at, within a bound on its bytes."""
+"""The current results of all visitors, up to a limit in bytes."""
 
 import secrets
 from collections import OrderedDict
@@ -13,25 +13,25 @@ NO_LONGER_KEPT = "This result is not kept any more; press Run again."
 
 
 class SupersededError(Exception):
-    """The visitor has asked for something else meanwhile; nobody waits for this answer."""
+    """A newer request of the visitor has replaced this one; its answer is not needed."""
 
 
 class Results:
-    """Every visitor's last result under a random token; the longest unused goes first.
+    """Every visitor's last result under a random token; the least recently used is evicted.
 
-    The newest always stays, even if it alone passes the bound.
+    The newest always stays, even if it alone exceeds the limit.
     """
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit = limit_bytes
         self._kept: OrderedDict[str, Shown] = OrderedDict()
-        self._asked: dict[str, object] = {}
+        self._newest_question: dict[str, object] = {}
         self._background: dict[str, dict[str, object]] = {}
         self._bytes = 0
         self._lock = Lock()
 
     def add(self, shown: Shown, replaces: str | None = None) -> str:
-        """Keep a new result, in place of the visitor's old one; returns its token."""
+        """Store a new result and delete the one it replaces; returns its token."""
         token = secrets.token_hex(TOKEN_BYTES)
         self.drop(replaces)
         with self._lock:
@@ -39,13 +39,13 @@ class Results:
         return token
 
     def keep(self, token: str, shown: Shown) -> None:
-        """Keep a result under a token that the caller has chosen."""
+        """Store a result under a given token."""
         self.drop(token)
         with self._lock:
             self._put(token, shown)
 
     def get(self, token: str | None) -> Shown:
-        """The result behind a token; raises PhotoError where there is none (any more)."""
+        """The result for a token; raises PhotoError if there is none."""
         if token is None:
             raise PhotoError(NO_RESULT)
         with self._lock:
@@ -55,49 +55,49 @@ class Results:
             return self._kept[token]
 
     def has(self, token: str | None) -> bool:
-        """Whether the result behind a token is still kept."""
+        """Whether the result for a token is still stored."""
         with self._lock:
             return token in self._kept
 
     def begin_question(self, token: str) -> object:
-        """Mark a new question about a result; it supersedes the one before it."""
+        """Start a new request about a result; it supersedes the previous one."""
         question = object()
         with self._lock:
-            self._asked[token] = question
+            self._newest_question[token] = question
         return question
 
     def asked(self, token: str) -> bool:
-        """Whether anything has been asked about a result."""
+        """Whether a result has had any request."""
         with self._lock:
-            return token in self._asked
+            return token in self._newest_question
 
     def check_question(self, token: str, question: object) -> None:
-        """Raises SupersededError once another question was asked or the result is gone."""
+        """Raises SupersededError if a newer request was started or the result is gone."""
         with self._lock:
-            if self._asked.get(token) is not question or token not in self._kept:
+            if self._newest_question.get(token) is not question or token not in self._kept:
                 raise SupersededError
 
     def begin_background(self, token: str, task: str) -> object:
-        """Mark a task that nobody presses for; it ends an older one of the same name."""
+        """Start an automatic task; it supersedes an older one of the same name."""
         ticket = object()
         with self._lock:
             self._background.setdefault(token, {})[task] = ticket
         return ticket
 
     def check_background(self, token: str, task: str, ticket: object) -> None:
-        """Raises SupersededError once a newer task or a Run has ended this one."""
+        """Raises SupersededError if a newer task or a run has superseded this one."""
         with self._lock:
             current = self._background.get(token, {}).get(task)
             if current is not ticket or token not in self._kept:
                 raise SupersededError
 
     def end_background(self, token: str | None) -> None:
-        """End all such tasks of a result: its visitor has pressed Run."""
+        """Cancel all automatic tasks of a result, because its visitor has pressed Run."""
         with self._lock:
             self._background.pop(token or "", None)
 
     def answer(self, token: str, question: object, shown: Shown) -> None:
-        """Replace the result by the answer; raises SupersededError if nobody waits for it."""
+        """Replace the result by the answer; raises SupersededError if a newer request exists."""
         self.check_question(token, question)
         with self._lock:
             if token in self._kept:
@@ -105,16 +105,16 @@ class Results:
                 self._put(token, shown)
 
     def drop(self, token: str | None) -> None:
-        """Forget a result, if it is still kept."""
+        """Delete a result, if it is still stored."""
         with self._lock:
-            self._asked.pop(token or "", None)
+            self._newest_question.pop(token or "", None)
             self._background.pop(token or "", None)
             if token in self._kept:
                 self._bytes -= self._kept.pop(token).bytes
 
     @property
     def bytes(self) -> int:
-        """What all of them take up."""
+        """Total size of all results."""
         with self._lock:
             return self._bytes
 
@@ -128,5 +128,5 @@ class Results:
         while len(self._kept) > 1 and self._bytes > self._limit:
             oldest, gone = self._kept.popitem(last=False)
             self._bytes -= gone.bytes
-            self._asked.pop(oldest, None)
+            self._newest_question.pop(oldest, None)
             self._background.pop(oldest, None)

@@ -1,4 +1,4 @@
-"""Finding a checkpoint on the Hub: a query goes in, a list to click on comes out."""
+"""Search for a checkpoint on the Hub: the input is a query, the output a list of buttons."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -15,10 +15,10 @@ from vit_demo.ui.languages import error_html, in_every_language, say, sentence
 MOST_FOUND = 8
 LONGEST_QUERY, LONGEST_REF = 100, 200
 
-# What an event answers with: a page's text, or Gradio's "leave it as it is".
+# Output of an event: HTML, or Gradio's "no change".
 Answer = str | dict[str, Any]
 
-# A click on a result hands its reference to Python, and marks it as the one that was taken.
+# A click on a result sends its reference to Python and marks it as selected.
 ON_CLICK = """
 element.addEventListener('click', (click) => {
     const button = click.target.closest('button[data-ref]');
@@ -30,14 +30,14 @@ element.addEventListener('click', (click) => {
 
 
 class Searches:
-    """One visitor's searches: a new one stops the one before it."""
+    """One visitor's searches: a new one cancels the previous one."""
 
     def __init__(self) -> None:
         self._newest = Event()
         self._lock = Lock()
 
     def begin(self) -> Event:
-        """Stop what is being looked for; the new search ends when the returned event is set."""
+        """Cancel the running search; the returned event cancels the new one."""
         with self._lock:
             self._newest.set()
             self._newest = Event()
@@ -47,13 +47,13 @@ class Searches:
 def find(
     query: str | None, searches: Searches | None, offline: Offline | None = None
 ) -> Iterator[Answer]:
-    """What to show below the box: that the search runs, then what was found or what is wrong.
+    """HTML for the results: first that the search runs, then the results or an error.
 
-    The client waits for an answer no longer than its own few seconds. An empty query stops the
-    search before it and clears the list. `offline` names what needs no Hub, for when there is none.
-    What was stopped ends with Gradio's "leave it as it is".
+    The client has a timeout of a few seconds. An empty query cancels the running search and clears
+    the list. `offline` lists references that need no Hub, for use without a network. A cancelled
+    search ends with Gradio's "no change".
     """
-    # Who is quicker than the start of the page has no search before this one to be stopped.
+    # If the search runs before page load has finished, there is no state and nothing to cancel.
     stopped = (searches or Searches()).begin()
     query = (query or "").strip()[:LONGEST_QUERY]
     if not query:
@@ -66,18 +66,18 @@ def find(
         answer = ""
     except DemoError as error:
         answer = _paragraph(error_html(error))
-    # Gradio shows an event's last answer once more at its end, over the newer search's.
+    # Gradio repeats the last output at the end of an event, which would overwrite a newer search.
     yield gr.skip() if stopped.is_set() else answer
 
 
 def listed(found: Sequence[Found]) -> str:
-    """Results as buttons; every word in them comes from the network, so all are escaped."""
+    """Results as buttons; all text comes from the network and is escaped."""
     if not found:
         return _paragraph(sentence("page.found.none"))
     rows = []
     for model in found:
         ref = escape(str(model.reference))
-        marks = in_every_language(partial(_marks, model))
+        marks = in_every_language(partial(_repository_facts, model))
         rows.append(
             f'<li><button type="button" data-ref="{ref}" aria-pressed="false"><b>{ref}</b>'
             f"<small>{marks}</small></button></li>"
@@ -86,16 +86,16 @@ def listed(found: Sequence[Found]) -> str:
 
 
 def picked(event: gr.EventData) -> str:
-    """The reference of the result that was clicked, as the browser says; or none."""
-    # Attribute access on the event fails where the request came without any data.
+    """The reference of the clicked result, or an empty string."""
+    # Attribute access on the event fails if the request has no data.
     match event._data:
         case {"ref": str(ref)}:
             return ref[:LONGEST_REF]
     return ""
 
 
-def _marks(model: Found, language: str) -> str:
-    """What a repository says of itself, in one language, as HTML."""
+def _repository_facts(model: Found, language: str) -> str:
+    """Downloads, license and access of a repository, in one language, as HTML."""
     marks = [
         say(language, "page.found.downloads", count=f"{model.downloads:,}"),
         model.license or say(language, "page.found.no_license"),

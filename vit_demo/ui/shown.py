@@ -1,4 +1,4 @@
-"""What one visitor is looking at."""
+"""The current result of one visitor."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -7,21 +7,21 @@ from functools import cached_property
 from vit_demo.analysis import Analysis
 from vit_demo.preprocess import Prepared
 
-# A rough size of one prediction with its label, as Python keeps it.
+# Approximate memory of one prediction with its label.
 PREDICTION_BYTES = 200
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """The first map, the latest map of every method asked for, and what others are made from."""
+    """The first map, the latest map of every requested method, and the prepared photo."""
 
     main: Analysis
     prepared: Prepared
     maps: Mapping[str, Analysis]
 
     def with_map(self, analysis: Analysis) -> "Shown":
-        """The same with another map, in place of the one by the same method."""
-        # All maps of one photo share its predictions; a thousand classes, many times, would weigh.
+        """A copy with another map, which replaces the map of the same method."""
+        # All maps of one photo share its predictions; separate copies would use much memory.
         light = replace(
             analysis,
             predictions=self.main.predictions,
@@ -31,7 +31,7 @@ class Shown:
 
     @cached_property
     def bytes(self) -> int:
-        """What it takes up in memory; the analyses share their photo and their predictions."""
+        """Memory size; the analyses share their photo and their predictions."""
         pictures = (self.prepared.photo, self.prepared.picture)
         return (
             sum(3 * picture.width * picture.height for picture in pictures)

@@ -1,4 +1,4 @@
-"""Stop a running page: what runs is finished, new work is refused, and the process ends."""
+"""Stop a running page: reject new work, finish running work, and end the process."""
 
 import signal
 import threading
@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol, runtime_checkable
 
-# What a visitor may still wait for after the page was told to stop.
+# How long running work may continue after the stop signal.
 GRACE_SECONDS = 5.0
 POLL_SECONDS = 0.05
 
 
 @runtime_checkable
 class Stoppable(Protocol):
-    """A page that serves, as far as stopping it goes."""
+    """The methods of a page that are needed to stop it."""
 
     @property
     def running(self) -> int: ...
@@ -25,19 +25,19 @@ class Stoppable(Protocol):
 
 @contextmanager
 def stop_signals() -> Iterator[threading.Event]:
-    """An event that is set by SIGTERM or Ctrl-C; a second one ends the process at once."""
-    asked = threading.Event()
+    """An event that is set by SIGTERM or Ctrl-C; a second signal ends the process at once."""
+    stop_requested = threading.Event()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def stop(number: int, frame: FrameType | None) -> None:
         del frame
         signal.signal(number, signal.SIG_DFL)
-        asked.set()
+        stop_requested.set()
 
     for number in handlers:
         signal.signal(number, stop)
     try:
-        yield asked
+        yield stop_requested
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -49,7 +49,7 @@ def finish(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> bool:
-    """Refuse new work, wait for what runs, and close; whether all of it was finished in time."""
+    """Reject new work, wait for running work, and close; whether all work finished in time."""
     page.refuse_new_work()
     end = clock() + seconds
     while (busy := page.running) and clock() < end:

@@ -1,7 +1,7 @@
-"""A folder of its own for the visitors' files of one running app, deleted when the app ends.
+"""A separate upload folder for each running app, deleted when the app ends.
 
-An app that ends abruptly cannot delete its folder, so the next start does: the lock file in a
-folder is held for as long as its app lives, whatever became of its process id.
+An app that is killed cannot delete its folder, so the next start does. The app holds a file lock in
+its folder while it runs, which works even if its process id is reused.
 """
 
 import shutil
@@ -20,9 +20,9 @@ LOCK = "lock"
 
 @contextmanager
 def upload_folder(parent: Path | None = None) -> Iterator[Path]:
-    """Make the folder under `parent` (the system's temporary folder), and delete it at the end.
+    """Create the folder under `parent` (default: the system's), and delete it at the end.
 
-    Folders of apps that are gone are deleted first. Raises OutputError where none can be made.
+    Folders of apps that have ended are deleted first. Raises OutputError if none can be created.
     """
     parent = parent or Path(tempfile.gettempdir())
     try:
@@ -43,10 +43,10 @@ def upload_folder(parent: Path | None = None) -> Iterator[Path]:
 
 
 def delete_abandoned(parent: Path) -> list[Path]:
-    """Delete the folders whose app is gone; those of running apps are left alone."""
+    """Delete the folders of apps that have ended; those of running apps stay."""
     deleted = []
     for folder in parent.glob(f"{PREFIX}*"):
-        # Without a lock file it may be the folder of an app that is starting right now.
+        # A folder without a lock file may belong to an app that is just starting.
         if folder.is_symlink() or not (folder / LOCK).is_file():
             continue
         try:

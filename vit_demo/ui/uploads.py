@@ -1,6 +1,6 @@
 """The visitors' photos: which file references this page issued, and to which session.
 
-A request names its photo by a path. A path is only ever looked up in the table of paths that this
+A request refers to its photo by a path. The path is only looked up in the table of paths that this
 app issued, and never resolved, so no other file of the host can be reached through it.
 """
 
@@ -16,17 +16,17 @@ from vit_demo.errors import PhotoError
 
 NOT_YOURS = "This photo is not on this page any more; upload it again or click an example."
 
-# The longest suffix that is kept of an upload's name: the browser reads the type from it.
+# Maximum length of the suffix that is kept of a file name: the browser derives the type from it.
 LONGEST_SUFFIX = 5
 TOKEN_BYTES = 16
 
 
 @dataclass(frozen=True)
 class IssuedFile:
-    """A file that the page may be asked to open.
+    """A file that a request may refer to.
 
-    `source` is the file that the model reads: the upload itself, or what it is a preview of.
-    `session` is the only one that may name it; None until the first one has, and for examples.
+    `source` is the file that the model reads: the upload itself, or the original of a preview.
+    `session` is the only session that may use it; None for examples, and before the first use.
     """
 
     source: Path
@@ -43,13 +43,13 @@ class Uploads:
         self._lock = Lock()
 
     def add_example(self, reference: str, source: Path) -> None:
-        """Let every visitor name this example by the reference that the page gives it."""
+        """Allow every visitor to use this example by its reference on the page."""
         with self._lock:
             self._issued[reference] = IssuedFile(source, shared=True)
 
     @contextmanager
     def arriving(self) -> Iterator[Path]:
-        """A folder for the files of one upload, deleted with what nobody adopts from it."""
+        """A temporary folder for the files of one upload; deletes files that are not adopted."""
         folder = self._folder / f"arriving-{secrets.token_hex(TOKEN_BYTES)}"
         folder.mkdir()
         try:
@@ -58,10 +58,10 @@ class Uploads:
             shutil.rmtree(folder, ignore_errors=True)
 
     def adopt(self, uploaded: Sequence[Path]) -> list[str]:
-        """Move uploads to names that nobody can guess; returns the references to them.
+        """Move uploads to unguessable paths; returns these as references.
 
-        Each belongs to the first session that names it. Nothing of the visitor's file name is kept
-        but a short suffix.
+        Each belongs to the first session that uses it. Only a short suffix of the visitor's file
+        name is kept.
         """
         self._forget_deleted()
         references = []
@@ -76,9 +76,9 @@ class Uploads:
         return references
 
     def add_preview(self, content: bytes, name: str, source: Path, session: str) -> str:
-        """Keep a picture that the browser can show; naming it opens what it is a preview of.
+        """Store a picture that the browser can show; its reference opens the original `source`.
 
-        A photo has one preview, however often it is asked for.
+        A photo has only one preview; later calls return the same reference.
         """
         with self._lock:
             for reference, file in self._issued.items():
@@ -91,10 +91,10 @@ class Uploads:
         return str(path)
 
     def open_for(self, session: str, reference: object) -> Path:
-        """The file behind a reference, as it comes from a browser.
+        """The file of a reference from a browser.
 
-        Raises PhotoError, in one sentence for all reasons, for whatever was not issued to this
-        session.
+        Raises PhotoError for any reference that was not issued to this session; the message is the
+        same for all reasons.
         """
         match reference:
             case {"path": str(path)}:
@@ -114,14 +114,14 @@ class Uploads:
         return issued.source
 
     def serves(self, path: str) -> bool:
-        """Whether a path names a file that the page shows or gives away: one of this folder."""
+        """Whether a path is inside this folder, so that the page may serve it."""
         inside = Path(path)
         hidden = ".." in inside.parts or inside.parent == self._folder
         return inside.is_relative_to(self._folder) and not hidden
 
     @property
     def issued(self) -> Mapping[str, IssuedFile]:
-        """All references that can be named now."""
+        """All valid references."""
         with self._lock:
             return dict(self._issued)
 
@@ -131,7 +131,7 @@ class Uploads:
         return folder / name
 
     def _forget_deleted(self) -> None:
-        """Files are deleted an hour after they came; their references go with them."""
+        """Gradio deletes files after an hour; delete their references too."""
         with self._lock:
             gone = [path for path, file in self._issued.items() if not file.source.is_file()]
             for path in gone:

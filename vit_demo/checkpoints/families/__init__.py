@@ -1,4 +1,4 @@
-"""All families of models that are read, one record each. Adding one is one file and one row."""
+"""All supported model families, one record each. A new family is one file and one row here."""
 
 import re
 
@@ -30,7 +30,7 @@ FAMILIES: list[Family] = [
 
 
 def of_model_type(model_type: str | None, source: str) -> Family:
-    """The family of one of transformers' model types; UnsupportedError for one that is not read."""
+    """The family of a transformers model type; UnsupportedError for one that is not supported."""
     for family in FAMILIES:
         if model_type in family.model_types:
             return family
@@ -38,12 +38,12 @@ def of_model_type(model_type: str | None, source: str) -> Family:
 
 
 def hub_tags() -> set[str]:
-    """The Hub's tags for what can be read: model types, and timm's models carry the library's."""
+    """The Hub tags of supported models: transformers' model types, and `timm` for timm's."""
     return {"timm", *(model_type for family in FAMILIES for model_type in family.model_types)}
 
 
 def of_timm_name(name: str, source: str) -> Family:
-    """The family of one of timm's architectures; UnsupportedError for one that is not read."""
+    """The family of a timm architecture; UnsupportedError for one that is not supported."""
     for family in FAMILIES:
         for pattern, reason in family.not_timm_names.items():
             if re.match(pattern, name):
@@ -55,13 +55,13 @@ def of_timm_name(name: str, source: str) -> Family:
 
 
 def readable() -> str:
-    """All families as their papers write them, and the layouts, in one line."""
+    """The names of all families as in their papers, and the layouts, in one line."""
     names = dict.fromkeys(name for family in FAMILIES for name in family.model_types.values())
     return f"{', '.join(names)}, in the transformers or timm layout"
 
 
 def _unreadable(source: str, family: str | None, reason: str = "") -> UnsupportedError:
-    """The refusal of a family that is not read here; it names those that are."""
+    """The error for an unsupported family; it lists the supported ones."""
     return UnsupportedError(
         f"{source} is of the family '{family or 'unknown'}'{reason}; what can be read: "
         f"{readable()}."

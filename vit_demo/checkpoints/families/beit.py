@@ -1,4 +1,4 @@
-"""BEiT, Data2Vec and timm's ViTs with relative positions, as both libraries describe them."""
+"""BEiT, Data2Vec and timm's ViTs with relative positions: configurations and tensor names."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +21,7 @@ from vit_demo.checks import LARGEST_NUMBER
 from vit_demo.errors import UnsupportedError
 from vit_demo.models.relative_vit import RelativeViT, RelativeViTConfig
 
-# Their names on the left, ours (timm's) on the right; what BEiT shares with ViT comes after.
+# transformers' names on the left, ours (timm's) on the right; then the rules shared with ViT.
 HF_BEIT_RULES: tuple[Rule, ...] = (
     (r"^(beit|data2vec_vision)\.", ""),
     (r"^encoder\.relative_position_bias\.", "shared_rel_pos."),
@@ -34,12 +34,12 @@ HF_BEIT_RULES: tuple[Rule, ...] = (
 # Computed from the grid, not learned.
 INDEX = r"relative_position_index$"
 
-# Where the bias of each block stands, as in the first one, and the bias that all have in common.
+# Name prefix of the first block's own position bias, and of the bias shared by all blocks.
 OWN, SHARED = "blocks.0.attn.rel_pos.", "shared_rel_pos."
 
 
 def read_hf_config(config_json: Mapping[str, Any], classes: int, source: str) -> RelativeViTConfig:
-    """The shape that a config.json describes; what it leaves out is the library's default."""
+    """The model configuration from a config.json; missing keys get transformers' defaults."""
     scale = number(config_json, "layer_scale_init_value", 0.1, -LARGEST_NUMBER)
     patch_size = square(config_json.get("patch_size", 16), source)
     mean = flag(config_json, "use_mean_pooling", True)
@@ -65,7 +65,7 @@ def read_hf_config(config_json: Mapping[str, Any], classes: int, source: str) ->
 
 
 def from_hf_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The file's tensors under our names, query, key and value in one."""
+    """Convert tensors to our names, and join query, key and value."""
     named = rename(tensors, HF_BEIT_RULES, f"{HF_IGNORED}|{INDEX}")
     return join_apart(named)
 
@@ -79,14 +79,14 @@ TIMM_RULES: tuple[Rule, ...] = (
 
 
 def from_timm_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The file's tensors under our names; query, key and value have their biases in one."""
+    """Convert tensors to our names, and join the biases of query, key and value."""
     return join_apart(rename(tensors, TIMM_RULES, rf"{INDEX}|\.rel_coords_log$"))
 
 
 def read_timm_config(
     config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
 ) -> RelativeViTConfig:
-    """The shape of a checkpoint, as its tensors, its arguments and its name tell it."""
+    """The model configuration, from the tensors, the model arguments and the architecture name."""
     stated = model_args(config_json)
     if "swin" in str(stated.get("rel_pos_type", "")):
         raise UnsupportedError(

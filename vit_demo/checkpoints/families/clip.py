@@ -1,7 +1,7 @@
-"""The vision towers of CLIP, MetaCLIP 2 and SigLIP with a classifier, in the transformers layout.
+"""Vision encoders of CLIP, MetaCLIP 2 and SigLIP with a classifier, in the transformers layout.
 
-The classifier reads the mean of the patches. The pooling layers of image-text training are in the
-file too; they are ignored.
+The classifier reads the mean of the patches. The files also contain the pooling layers of
+image-text training; these are ignored.
 """
 
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ from vit_demo.models.vit import FinalNorm, VisionTransformer, ViTConfig
 
 @dataclass(frozen=True)
 class Tower:
-    """Differences between the towers, and the library's defaults.
+    """Differences between the vision encoders, and the library's defaults.
 
-    `pre_norm` is CLIP's norm before the first block; those towers have a class token and a patch
-    embedding without bias too. `ignored` matches tensors that the classifier does not read.
+    `pre_norm` is CLIP's norm before the first block; encoders with it also have a class token and a
+    patch embedding without bias. `ignored` matches tensors that the classifier does not use.
     """
 
     patch_size: int
@@ -33,7 +33,7 @@ class Tower:
     ignored: str
 
 
-# Position numbers that old files contain.
+# Position indices that old files contain.
 POSITION_IDS = r"embeddings\.position_ids$"
 CLIP = Tower(32, "quick_gelu", 1e-5, True, "none", rf"{POSITION_IDS}|post_layernorm\.")
 SIGLIP = Tower(
@@ -41,7 +41,7 @@ SIGLIP = Tower(
 )
 TOWERS = {"clip": CLIP, "metaclip_2": CLIP, "siglip": SIGLIP}
 
-# Their names on the left, ours (timm's) on the right.
+# transformers' names on the left, ours (timm's) on the right.
 HF_RULES: tuple[Rule, ...] = (
     (r"^vision_model\.", ""),
     (r"^embeddings\.patch_embedding\.", "patch_embed.proj."),
@@ -62,7 +62,7 @@ HF_RULES: tuple[Rule, ...] = (
 def read_hf_config(
     config_json: Mapping[str, Any], tower: Tower, classes: int, source: str
 ) -> ViTConfig:
-    """The shape that a config.json describes; what it leaves out is the library's default."""
+    """The model configuration from a config.json; missing keys get transformers' defaults."""
     stated = section(config_json, "vision_config")
     patch_size = square(stated.get("patch_size", tower.patch_size), source)
     return ViTConfig(
@@ -84,7 +84,7 @@ def read_hf_config(
 
 
 def from_hf_names(tensors: Mapping[str, Tensor], tower: Tower) -> dict[str, Tensor]:
-    """The file's tensors under our names, query, key and value in one."""
+    """Convert tensors to our names, and join query, key and value."""
     named = join_qkv(rename(tensors, HF_RULES, tower.ignored))
     for name, dimensions in ("cls_token", 1), ("pos_embed", 2):
         if name in named and named[name].ndim == dimensions:

@@ -1,4 +1,4 @@
-"""EVA, EVA-02, DINOv3 and other ViTs with rotary positions, as both libraries describe them."""
+"""EVA, EVA-02, DINOv3 and other ViTs with rotary positions: configurations and tensor names."""
 
 import re
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from vit_demo.models.grids import Grid
 from vit_demo.models.rotary_vit import Coordinates, RotaryViT, RotaryViTConfig
 from vit_demo.models.vit import ViTConfig
 
-# The names of both libraries on the left, ours on the right.
+# transformers' names on the left, ours on the right.
 HF_RULES: tuple[Rule, ...] = (
     (r"^(model|dinov3_vit)\.", ""),
     (r"^embeddings\.patch_embeddings\.", "patch_embed.proj."),
@@ -38,7 +38,7 @@ HF_RULES: tuple[Rule, ...] = (
     (r"\.mlp\.down_proj\.", ".mlp.fc2."),
     (r"\.mlp\.gate_proj\.", ".mlp.fc1_g."),
 )
-# With a gate, this is what it gates; without one, the only first layer.
+# With a gate, up_proj is the gated layer; without one, it is the only first layer.
 HF_GATED: Rule = (r"\.mlp\.up_proj\.", ".mlp.fc1_x.")
 HF_PLAIN: Rule = (r"\.mlp\.up_proj\.", ".mlp.fc1.")
 HF_IGNORED = r"embeddings\.mask_token$|inv_freq$"
@@ -50,7 +50,7 @@ TIMM_IGNORED = r"^rope\.(bands|periods|pos_embed\w*)$"
 
 @dataclass(frozen=True)
 class RopeSettings:
-    """The rotary position settings of an architecture, unless its arguments say otherwise."""
+    """The rotary position settings of an architecture; its arguments override them."""
 
     coordinates: Coordinates = "numbered"
     offset: float = 0.0
@@ -63,7 +63,7 @@ class RopeSettings:
 
 T = TypeVar("T")
 
-# By timm's names; the first pattern that matches counts. No tensor shows these settings.
+# By timm's names; the first pattern that matches applies. No tensor shows these settings.
 EVA02 = RopeSettings(reference=(16, 16))
 ENCODER = RopeSettings(offset=1.0, reference=(32, 32), columns_first=True)
 TIMM_ROPES: dict[str, RopeSettings | None] = {
@@ -77,30 +77,30 @@ TIMM_ROPES: dict[str, RopeSettings | None] = {
     r"vit_pe_": ENCODER,
     r"vit_": RopeSettings("centered", temperature=100.0, halves=True),
 }
-# Heads that are not 64 wide, or not as wide as others of their width.
+# Exceptions: heads that are not 64 wide, or not as wide as usual for their token width.
 HEADS = {
     r"eva02_enormous_|vit_pe_\w+_gigantic_": 16,
     r"vit_huge_plus_": 20,
     r"vit_7b_": 32,
 }
 POOL_HEADS = {r"vit_pe_core_": 8}
-# Only the names tell; the mean is read unless a name or a file says otherwise.
+# Only the names show eps, and that some models with a class token read the mean instead.
 EPS_NAMES, EPS_OF_NAMES, EPS = re.compile(r"\w+(dinov3|lingbot)|vit_pe_"), 1e-5, 1e-6
 MEAN_NAMES = re.compile(r"\w+_dinov3|vit_pe_(lang|spatial)_")
 ROPE_TYPES = ("cat", "mixed", "dinov3")
 
 
-def _of_name(name: str, known: Mapping[str, T], default: T) -> T:
+def _by_name(name: str, known: Mapping[str, T], default: T) -> T:
     return next((known[pattern] for pattern in known if re.match(pattern, name)), default)
 
 
 def read_timm_config(
     config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
 ) -> ViTConfig:
-    """The shape of a checkpoint, as its tensors, its arguments and its name tell it."""
+    """The model configuration, from the tensors, the model arguments and the architecture name."""
     name, stated = str(config_json.get("architecture", "")), model_args(config_json)
     image_size = sides(stated, "img_size", 0) if stated.get("img_size") else input_size(config_json)
-    heads = whole(stated, "num_heads", 1) if "num_heads" in stated else _of_name(name, HEADS, None)
+    heads = whole(stated, "num_heads", 1) if "num_heads" in stated else _by_name(name, HEADS, None)
     fields = timm_fields(config_json, tensors, source, image_size, heads)
     pool = "attn_pool.mlp.fc1.weight"
     fields |= {
@@ -111,7 +111,7 @@ def read_timm_config(
         "pool_prefix": True,
         "pool_heads": whole(stated, "attn_pool_num_heads", fields["heads"])
         if stated.get("attn_pool_num_heads")
-        else _of_name(name, POOL_HEADS, None),
+        else _by_name(name, POOL_HEADS, None),
         "pool_mlp_width": shape_of(tensors, pool, 2)[0] if pool in tensors else None,
     }
     if pooling(config_json) is None and MEAN_NAMES.match(name):
@@ -121,8 +121,8 @@ def read_timm_config(
 
 
 def _rope(name: str, stated: Mapping[str, Any], source: str) -> RopeSettings | None:
-    """The settings of the name, replaced by those in model_args."""
-    rope = _of_name(name, TIMM_ROPES, None)
+    """The settings of the architecture's name; model_args override them."""
+    rope = _by_name(name, TIMM_ROPES, None)
     if not flag(stated, "use_rot_pos_emb", rope is not None):
         return None
     rope = rope or RopeSettings()
@@ -153,11 +153,10 @@ def _rope(name: str, stated: Mapping[str, Any], source: str) -> RopeSettings | N
 def read_hf_config(
     config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], classes: int, source: str
 ) -> RotaryViTConfig:
-    """The shape that a config.json describes; what it leaves out is the library's default.
+    """The model configuration from a config.json; missing keys get transformers' defaults.
 
-    The library has no classifier of this family; of those that others have put on it, one that
-    reads the class token and one that reads it beside the mean of the patches are told apart by
-    the width of the head.
+    transformers has no classifier for this family. User-made classifiers read the class token, or
+    the class token and the mean of the patches; the width of the head shows which.
     """
     patch_size = square(config_json.get("patch_size", 16), source)
     gated = flag(config_json, "use_gated_mlp", False)
@@ -201,7 +200,7 @@ def read_hf_config(
 
 
 def from_hf_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The file's tensors under our names, query, key and value in one."""
+    """Convert tensors to our names, and join query, key and value."""
     gated = any(".mlp.gate_proj." in name for name in tensors)
     named = rename(tensors, (*HF_RULES, HF_GATED if gated else HF_PLAIN), HF_IGNORED)
     if "reg_token" in named and not named["reg_token"].numel():

@@ -1,4 +1,4 @@
-"""What is known of one family of models: how its checkpoints are named, described and read."""
+"""Everything about one model family: its names, its configuration keys and its readers."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,14 +8,14 @@ from torch import Tensor
 
 from vit_demo.models import Classifier, ModelConfig
 
-# A family's own keys and tensors in a transformers checkpoint: config.json, the file's tensors,
-# the model type, how many classes there are, and how messages call the checkpoint. It gives the
+# Reads a family's keys and tensors in a transformers checkpoint. Arguments: config.json, the
+# tensors, the model type, the number of classes, and the checkpoint's name in messages. Result: the
 # configuration, the tensors under our names, and the size's name.
 ReadHf = Callable[
     [Mapping[str, Any], Mapping[str, Tensor], str, int, str],
     tuple[ModelConfig, Mapping[str, Tensor], str],
 ]
-# The same in a timm checkpoint, which states its classes itself and has a name for its size.
+# The same for a timm checkpoint, which states its classes and the name of its size itself.
 ReadTimm = Callable[
     [Mapping[str, Any], Mapping[str, Tensor], str], tuple[ModelConfig, Mapping[str, Tensor]]
 ]
@@ -23,16 +23,16 @@ ReadTimm = Callable[
 
 @dataclass(frozen=True)
 class Family:
-    """One family of models, in both libraries' layouts.
+    """One model family, in both libraries' layouts.
 
-    `model_types` are transformers' names, which are the Hub's tags too, each with the name that
-    its paper gives it. `processors` says whose processor the photos of a model type go through
-    where the files do not; those of a model type of `one_size` take one size of photos.
+    `model_types` maps transformers' model types, which are also the Hub's tags, to the names in the
+    papers. `processors` gives the default image processor of a model type, for checkpoints without
+    a processor file; model types in `one_size` accept only one input size.
 
-    `timm_names` is a pattern of how timm's names of its architectures begin, and `not_timm_names`
-    are patterns of names that begin so all the same, with what these models have instead.
-    `timm_arguments` are those that timm may have made a model with; `only_mean` says that its head
-    reads a mean and nothing else. Either library may be left out.
+    `timm_names` is a pattern for the start of timm's architecture names. `not_timm_names` maps
+    patterns of names that match it but are not supported to the reason. `timm_arguments` are the
+    supported model arguments of timm; `only_mean` says that the head always reads a mean. The
+    entries for either library may be omitted.
     """
 
     model: type[Classifier]

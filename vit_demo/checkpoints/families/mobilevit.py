@@ -1,4 +1,4 @@
-"""MobileViT, as the transformers library and as timm name and describe it."""
+"""MobileViT: configurations and tensor names of transformers and timm."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from vit_demo.checkpoints.values import flag, number, shape_of, sides, whole, wh
 from vit_demo.errors import CheckpointError, UnsupportedError
 from vit_demo.models.mobilevit import PRESETS, MobileViT, MobileViTConfig
 
-# Their names on the left, ours (timm's) on the right.
+# transformers' names on the left, ours (timm's) on the right.
 HF_RULES: tuple[Rule, ...] = (
     (r"^mobilevit\.", ""),
     (r"^conv_stem\.", "stem."),
@@ -40,15 +40,15 @@ HF_RULES: tuple[Rule, ...] = (
     (r"\.output\.dense\.", ".mlp.fc2."),
 )
 
-# A count that batch norm keeps while it is trained.
+# The batch counter of batch norm, which is used only in training.
 HF_IGNORED = r"\.num_batches_tracked$"
 
-# What is read only with this value; each is the library's default.
+# Only these values are supported; each is the library's default.
 HF_ONLY = {"hidden_act": "silu", "output_stride": 32, "conv_kernel_size": 3}
 
 
 def read_hf_config(config_json: Mapping[str, Any], classes: int, source: str) -> MobileViTConfig:
-    """The shape that a config.json describes; what it leaves out is the library's default."""
+    """The model configuration from a config.json; missing keys get transformers' defaults."""
     for name, value in HF_ONLY.items():
         if config_json.get(name, value) != value:
             raise UnsupportedError(
@@ -75,7 +75,7 @@ def read_hf_config(config_json: Mapping[str, Any], classes: int, source: str) ->
 
 
 def from_hf_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The file's tensors under our names, query, key and value in one."""
+    """Convert tensors to our names, and join query, key and value."""
     return join_qkv(rename(tensors, HF_RULES, HF_IGNORED))
 
 
@@ -87,25 +87,25 @@ def size_name(config: MobileViTConfig) -> str:
     return f"width {config.widths[-1]}"
 
 
-# A count that batch norm keeps while it is trained.
+# The batch counter of batch norm, which is used only in training.
 TIMM_IGNORED = r"\.num_batches_tracked$"
 
-# The side of its photos where nothing is stated.
+# The default image size.
 TIMM_SIDE = 256
 
 
 def from_timm_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The file's tensors under our names, which are timm's."""
+    """Drop unused tensors; our names are timm's."""
     return rename(tensors, (), TIMM_IGNORED)
 
 
 def read_timm_config(
     config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
 ) -> MobileViTConfig:
-    """The shape of a checkpoint whose tensors bear our names, as their shapes tell it.
+    """The model configuration from the tensor shapes; the tensors have our names.
 
     timm's config.json says nothing about the architecture. Four heads and patches of 2 × 2, which
-    no shape shows, are those of every MobileViT that timm has.
+    no shape shows, are those of every MobileViT in timm.
     """
     try:
         stem, channels, _, _ = shape_of(tensors, "stem.conv.weight", 4)
@@ -136,7 +136,7 @@ def read_timm_config(
 
 
 def _depth(tensors: Mapping[str, Tensor], stage: int) -> int:
-    """Transformer blocks in a stage, counted."""
+    """The number of transformer blocks in a stage."""
     pattern = re.compile(rf"stages\.{stage}\.1\.transformer\.(\d+)\.")
     return len({match[1] for name in tensors if (match := pattern.match(name))})
 

@@ -1,4 +1,4 @@
-"""MobileViT V2, as the transformers library and as timm name and describe it.
+"""MobileViT V2: configurations and tensor names of transformers and timm.
 
 Everything but the image size, the patch size and eps is inferred from the shapes of the tensors.
 """
@@ -17,7 +17,7 @@ from vit_demo.checkpoints.values import number, shape_of, sides
 from vit_demo.errors import CheckpointError, UnsupportedError
 from vit_demo.models.mobilevit_v2 import ATTENDING, BLOCKS, MobileViTV2, MobileViTV2Config
 
-# Their names on the left, ours (timm's) on the right.
+# transformers' names on the left, ours (timm's) on the right.
 HF_RULES: tuple[Rule, ...] = (
     (r"^mobilevitv2\.", ""),
     (r"\.attention\.(qkv|out)_proj\.convolution\.", r".attn.\1_proj."),
@@ -25,7 +25,7 @@ HF_RULES: tuple[Rule, ...] = (
     *mobilevit.HF_RULES,
 )
 
-# What is read only with these values; the first of each is the library's default.
+# Only these values are supported; the first of each is the library's default.
 HF_ONLY = {"hidden_act": ("swish", "silu"), "output_stride": (32,), "conv_kernel_size": (3,)}
 
 STAGES = tuple(range(len(BLOCKS), len(BLOCKS) + ATTENDING))
@@ -53,7 +53,7 @@ def shapes(tensors: Mapping[str, Tensor], source: str) -> dict[str, Any]:
 
 
 def _depth(tensors: Mapping[str, Tensor], stage: int) -> int:
-    """Transformer blocks in a stage, counted."""
+    """The number of transformer blocks in a stage."""
     pattern = re.compile(rf"stages\.{stage}\.1\.transformer\.(\d+)\.")
     return len({match[1] for name in tensors if (match := pattern.match(name))})
 

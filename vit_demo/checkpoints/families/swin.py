@@ -1,4 +1,4 @@
-"""Swin, as the transformers library and as timm name and describe it."""
+"""Swin: configurations and tensor names of transformers and timm."""
 
 import math
 import re
@@ -18,7 +18,7 @@ from vit_demo.errors import CheckpointError, ConfigError, UnsupportedError
 from vit_demo.models.grids import Grid
 from vit_demo.models.swin import Swin, SwinConfig
 
-# Their names on the left, ours (timm's) on the right.
+# transformers' names on the left, ours (timm's) on the right.
 HF_RULES: tuple[Rule, ...] = (
     (r"^swin\.", ""),
     (r"^encoder\.", ""),
@@ -35,7 +35,7 @@ HF_RULES: tuple[Rule, ...] = (
     (r"\.output\.dense\.", ".mlp.fc2."),
 )
 
-# Computed from the window, not learned; and a token of pre-training.
+# Computed from the window, not learned; and a pre-training token.
 HF_IGNORED = r"\.relative_position_index$|embeddings\.mask_token$"
 
 HF_SIZES: dict[tuple[int, tuple[int, ...]], str] = {
@@ -47,7 +47,7 @@ HF_SIZES: dict[tuple[int, tuple[int, ...]], str] = {
 
 
 def read_hf_config(config_json: Mapping[str, Any], classes: int, source: str) -> SwinConfig:
-    """The shape that a config.json describes; what it leaves out is the library's default."""
+    """The model configuration from a config.json; missing keys get transformers' defaults."""
     if flag(config_json, "use_absolute_embeddings", False):
         raise UnsupportedError(
             f"{source} has absolute position embeddings, which no published Swin has; "
@@ -72,7 +72,7 @@ def read_hf_config(config_json: Mapping[str, Any], classes: int, source: str) ->
 
 
 def from_hf_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The file's tensors under our names, query, key and value in one."""
+    """Convert tensors to our names, and join query, key and value."""
     return join_qkv(rename(tensors, HF_RULES, HF_IGNORED))
 
 
@@ -81,7 +81,7 @@ def size_name(config: SwinConfig) -> str:
     return HF_SIZES.get((config.width, config.depths), f"width {config.width}")
 
 
-# Files from before 2023 merge at the end of a stage and call the head by its plain name.
+# Files from before 2023 have patch merging at the end of a stage and another name for the head.
 OLD_RULES: tuple[Rule, ...] = (
     (r"^layers\.(\d{1,4})\.downsample\.", to_next_stage),
     (r"^head\.(weight|bias)$", r"head.fc.\1"),
@@ -92,7 +92,7 @@ TIMM_IGNORED = r"\.(relative_position_index|attn_mask)$"
 
 
 def from_timm_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The file's tensors under our names, which are timm's of today."""
+    """Convert tensors of any timm version to our names, which are those of current timm."""
     old = any(name.startswith("layers.0.downsample.") for name in tensors) or (
         "head.weight" in tensors
     )
@@ -102,10 +102,10 @@ def from_timm_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def read_timm_config(
     config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
 ) -> SwinConfig:
-    """The shape of a checkpoint whose tensors bear our names.
+    """The model configuration; the tensors have our names.
 
-    timm's config.json says little about the architecture, and older ones nothing: what can be
-    seen from names and shapes is taken from there.
+    timm's config.json says little about the architecture, and older ones say nothing: the rest is
+    inferred from tensor names and shapes.
     """
     names = [
         f"layers.{stage}.blocks.0.attn.relative_position_bias_table"
@@ -114,7 +114,7 @@ def read_timm_config(
     offsets = [shape_of(tensors, name, 2)[0] for name in names if name in tensors]
     windows = model_args(config_json).get("window_size")
     if windows is None:
-        # A table of (2w−1)² offsets tells w, where windows are square.
+        # Assumes square windows: a table of (2w−1)² offsets gives w.
         windows = [((math.isqrt(count) + 1) // 2,) * 2 for count in offsets]
     heads = "attn.relative_position_bias_table"
     return SwinConfig(**timm_fields(config_json, tensors, source, heads, 1, windows))
@@ -128,10 +128,10 @@ def timm_fields(
     dimension: int,
     windows: Any,
 ) -> dict[str, Any]:
-    """What makes a `SwinConfig`, or one that has more entries.
+    """The fields of a `SwinConfig`, or of a subclass of it.
 
-    `name` is that of a tensor of a block which has one entry for each head in some `dimension`.
-    `windows` are one number, or (rows, columns), or a list with either for every stage.
+    `name` is a tensor of a block whose size in `dimension` is the number of heads. `windows` is one
+    number, (rows, columns), or a list with one of either for every stage.
     """
     stated = model_args(config_json)
     if stated.get("always_partition"):
@@ -172,7 +172,7 @@ def timm_fields(
 
 
 def _check_head_width(tensors: Mapping[str, Tensor], width: int, source: str) -> None:
-    """Raise UnsupportedError where the heads together are not as wide as their tokens."""
+    """Raise UnsupportedError if the total width of the heads differs from the token width."""
     name = "layers.0.blocks.0.attn.proj.weight"
     together = shape_of(tensors, name, 2)[1] if name in tensors else width
     if together != width:
@@ -183,7 +183,7 @@ def _check_head_width(tensors: Mapping[str, Tensor], width: int, source: str) ->
 
 
 def _depths(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
-    """Blocks in every stage, counted."""
+    """The number of blocks in every stage."""
     found = {
         (int(match[1]), int(match[2]))
         for name in tensors
@@ -194,12 +194,12 @@ def _depths(tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
 
 
 def _image_size(config_json: Mapping[str, Any], stated: Mapping[str, Any]) -> Grid:
-    """What the model was built for, else what its photos are brought to."""
+    """The image size of the model arguments, else the input size of the preprocessing."""
     return sides(stated, "img_size", 0) if "img_size" in stated else input_size(config_json)
 
 
 def _windows(stated: Any, stages: int, grid: tuple[int, ...]) -> tuple[Grid, ...]:
-    """Every stage's window, along each axis no larger than its grid."""
+    """Every stage's window, limited to the size of its grid."""
     name = f"{CONFIG}: window_size"
     match stated:
         case int() | [int(), int()]:

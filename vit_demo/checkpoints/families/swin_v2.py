@@ -1,4 +1,4 @@
-"""Swin V2, as the transformers library and as timm name and describe it."""
+"""Swin V2: configurations and tensor names of transformers and timm."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from vit_demo.checkpoints.values import shape_of
 from vit_demo.errors import UnsupportedError
 from vit_demo.models.swin_v2 import SwinV2, SwinV2Config
 
-# Their names on the left, ours (timm's) on the right.
+# transformers' names on the left, ours (timm's) on the right.
 HF_RULES: tuple[Rule, ...] = (
     (r"^swinv2\.", ""),
     (r"\.continuous_position_bias_mlp\.", ".cpb_mlp."),
@@ -26,9 +26,9 @@ COMPUTED = r"\.(relative_position_index|relative_coords_table|attn_mask)$"
 
 
 def read_hf_config(config_json: Mapping[str, Any], classes: int, source: str) -> SwinV2Config:
-    """The shape that a config.json describes; what it leaves out is the library's default.
+    """The model configuration from a config.json; missing keys get transformers' defaults.
 
-    Windows are cut to the configured grid, by its rows alone.
+    Windows are limited to the configured grid, by its number of rows only.
     """
     fields: dict[str, Any] = dict(vars(swin.read_hf_config(config_json, classes, source)))
     rows = fields["image_size"][0] // fields["patch_size"]
@@ -37,27 +37,27 @@ def read_hf_config(config_json: Mapping[str, Any], classes: int, source: str) ->
     first = config_json.get("pretrained_window_sizes")
     return SwinV2Config(
         **fields,
-        # The library states four of them, however few stages there are.
+        # The library always states four values, whatever the number of stages.
         pretrained_windows=(0,) * len(cut) if first is None else _windows(first)[: len(cut)],
     )
 
 
 def _windows(sides: Any) -> tuple[int, ...]:
-    """Sides of windows, 0 among them; the configuration checks them."""
+    """Window sizes, 0 allowed; the configuration checks them."""
     return tuple(sides) if isinstance(sides, list | tuple) else (sides,)
 
 
 def from_hf_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The file's tensors under our names, query, key and value in one."""
+    """Convert tensors to our names, and join query, key and value."""
     return join_apart(rename(tensors, HF_RULES, rf"{COMPUTED}|embeddings\.mask_token$"))
 
 
 def from_timm_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The file's tensors under our names; query, key and value have their biases in one."""
+    """Convert tensors to our names, and join the biases of query, key and value."""
     return join_apart(rename(swin.from_timm_names(tensors), (), COMPUTED))
 
 
-# The names say it where no argument does.
+# The architecture's name shows the window size if no argument does.
 WINDOW = re.compile(r"_window(?:\d+to)?(\d{1,4})_")
 FINE_TUNED = "_window12to"
 PRETRAINED = (12, 12, 12, 6)
@@ -66,7 +66,7 @@ PRETRAINED = (12, 12, 12, 6)
 def read_timm_config(
     config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
 ) -> SwinV2Config:
-    """The shape of a checkpoint, as its tensors, its arguments and its name tell it."""
+    """The model configuration, from the tensors, the model arguments and the architecture name."""
     name, stated = str(config_json.get("architecture", "")), model_args(config_json)
     windows = stated.get("window_size")
     if windows is None:

@@ -1,7 +1,7 @@
-"""ViT, DeiT, DINOv2, MSN and I-JEPA, as transformers and timm name and describe them.
+"""ViT, DeiT, DINOv2, MSN and I-JEPA: configurations and tensor names of transformers and timm.
 
-Everything that timm's config.json leaves out, and an old one leaves out nearly everything, is
-inferred here: from the tensors where they show it, else from the architecture's name.
+timm's config.json states little, and old ones next to nothing. The rest is inferred here: from the
+tensors where they show it, else from the architecture's name.
 """
 
 import math
@@ -24,7 +24,7 @@ from vit_demo.models.grids import Grid
 from vit_demo.models.layers import Gelu
 from vit_demo.models.vit import FinalNorm, Pooling, VisionTransformer, ViTConfig
 
-# Their names on the left, ours (timm's) on the right.
+# transformers' names on the left, ours (timm's) on the right.
 HF_RULES: tuple[Rule, ...] = (
     (r"^(vit|deit|dinov2|dinov2_with_registers|ijepa)\.", ""),
     (r"^embeddings\.patch_embeddings\.projection\.", "patch_embed.proj."),
@@ -47,7 +47,7 @@ HF_RULES: tuple[Rule, ...] = (
     (r"^(blocks\.\d+)\.layer_scale([12])\.lambda1$", r"\1.ls\2.gamma"),
 )
 
-# The way back, for a plain ViT; everything but the head stands under `vit.`.
+# The inverse, for a plain ViT; everything but the head is under `vit.`.
 HF_RULES_BACK: tuple[Rule, ...] = (
     (r"^head\.", "classifier."),
     (r"^patch_embed\.proj\.", "vit.embeddings.patch_embeddings.projection."),
@@ -63,7 +63,7 @@ HF_RULES_BACK: tuple[Rule, ...] = (
     (r"\.norm2\.", ".layernorm_after."),
 )
 
-# In the file, but no part of a classifier: a pre-training token, and a pooler that it never reads.
+# Present in files but not used by a classifier: a pre-training token and a pooler.
 HF_IGNORED = r"^(\w+\.)?(embeddings\.mask_token|pooler\.dense\.(weight|bias))$"
 
 HF_GELUS: dict[str, Gelu] = {
@@ -74,14 +74,14 @@ HF_GELUS: dict[str, Gelu] = {
     "quick_gelu": "quick",
 }
 
-# The name under which each of them is written.
+# The activation names that are written to config.json.
 HF_GELU_NAMES: dict[Gelu, str] = {
     "exact": "gelu",
     "tanh": "gelu_pytorch_tanh",
     "quick": "quick_gelu",
 }
 
-# transformers' default, 1e-12, is written by hand into every ViTConfig of the library.
+# transformers' own default for each model type; every configuration class states it separately.
 HF_LAYER_NORM_EPS = {
     "vit": 1e-12,
     "deit": 1e-12,
@@ -92,7 +92,7 @@ HF_LAYER_NORM_EPS = {
 }
 
 
-# What ViTForImageClassification has no word for.
+# Options that ViTForImageClassification cannot express.
 SPECIAL = (
     "head_width",
     "representation",
@@ -118,7 +118,7 @@ SPECIAL = (
 
 
 def read_gelu(config_json: Mapping[str, Any], source: str) -> Gelu:
-    """The activation that a config.json names; UnsupportedError for one that is not read."""
+    """The activation that a config.json names; UnsupportedError for one that is not supported."""
     activation = config_json.get("hidden_act", "gelu")
     if not isinstance(activation, str) or activation not in HF_GELUS:
         raise UnsupportedError(
@@ -128,7 +128,7 @@ def read_gelu(config_json: Mapping[str, Any], source: str) -> Gelu:
 
 
 def covered(size: Grid, patch_size: int) -> Grid:
-    """Height and width that whole patches cover; the libraries leave the rest of a photo out."""
+    """Height and width covered by whole patches; the libraries ignore the rest of a photo."""
     height, width = (max(side - side % patch_size, patch_size) for side in size)
     return height, width
 
@@ -140,10 +140,9 @@ def read_hf_config(
     classes: int,
     source: str,
 ) -> ViTConfig:
-    """The shape that a config.json describes; what it leaves out is the library's default.
+    """The model configuration from a config.json; missing keys get transformers' defaults.
 
-    `tensors` bear our names; they tell a DeiT with two heads from one whose distillation token
-    nobody reads any more.
+    `tensors` have our names; they show whether a DeiT has a head that reads its distillation token.
     """
     patch_size = square(config_json.get("patch_size", 16), source)
     config = ViTConfig(
@@ -172,7 +171,7 @@ def read_hf_config(
 
 
 def _dinov2(config: ViTConfig, config_json: Mapping[str, Any], family: str) -> ViTConfig:
-    """What DINOv2 does otherwise: wider heads, layer scale, SwiGLU, registers."""
+    """The differences of DINOv2: wider heads, layer scale, SwiGLU, registers."""
     mlp_width = int(config.width * number(config_json, "mlp_ratio", 4.0))
     swiglu = flag(config_json, "use_swiglu_ffn", False)
     if swiglu:  # two thirds, rounded up to a multiple of eight
@@ -197,13 +196,14 @@ def size_name(config: ViTConfig) -> str:
 
 
 def from_hf_names(tensors: Mapping[str, Tensor], family: str) -> dict[str, Tensor]:
-    """The file's tensors under our names, query, key and value in one."""
+    """Convert tensors to our names, and join query, key and value."""
     named = join_qkv(rename(tensors, HF_RULES, HF_IGNORED))
     if family == "deit" and "head_dist.weight" not in named and "dist_token" in named:
-        # A distillation token that no head reads is a register.
+        # A distillation token that no head reads works like a register.
         named["reg_token"] = named.pop("dist_token")
     if family == "dinov2_with_registers" and {"cls_token", "pos_embed"} <= named.keys():
-        # Registers have no position; the class token's is a constant, and moves into the token.
+        # Registers have no position. The class token's position is a constant, so add it to the
+        # token.
         placed, token = shape_of(named, "pos_embed", 3), shape_of(named, "cls_token", 3)
         kinds = {named["pos_embed"].dtype, named["cls_token"].dtype}
         if not kinds <= FLOATS or token != (1, 1, placed[2]):
@@ -218,7 +218,7 @@ def from_hf_names(tensors: Mapping[str, Tensor], family: str) -> dict[str, Tenso
 
 
 def to_hf_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a plain ViT under the library's names, query, key and value apart."""
+    """Convert a plain ViT's tensors to transformers' names, with query, key and value split."""
     apart: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         stem, found, kind = name.partition(".attn.qkv.")
@@ -231,10 +231,10 @@ def to_hf_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def check_plain(config: ViTConfig) -> None:
-    """Raise UnsupportedError unless `ViTForImageClassification` can say all of it."""
+    """Raise UnsupportedError unless `ViTForImageClassification` can express the configuration."""
     plain = ViTConfig(config.classes, image_size=config.image_size, patch_size=config.patch_size)
     if config.head_width is not None and config.head_width * config.heads == config.width:
-        config = replace(config, head_width=None)  # stated, and what the width implies
+        config = replace(config, head_width=None)  # stated explicitly, but equal to the default
     special = [name for name in SPECIAL if getattr(config, name) != getattr(plain, name)]
     if type(config) is not ViTConfig:
         special.append("relative or rotary positions")
@@ -248,7 +248,7 @@ def check_plain(config: ViTConfig) -> None:
 def config_json_of(
     config: ViTConfig, labels: tuple[str, ...], dtype: torch.dtype
 ) -> dict[str, Any]:
-    """The config.json of a plain ViT; raises UnsupportedError for what the layout cannot say."""
+    """The config.json of a plain ViT; raises UnsupportedError if the layout cannot express it."""
     check_plain(config)
     return {
         "architectures": ["ViTForImageClassification"],
@@ -273,7 +273,7 @@ def config_json_of(
     }
 
 
-# Heads are 64 wide, but for these widths and these names.
+# Heads are 64 wide, except for these widths and these names.
 HEAD_WIDTH = 64
 HEADS_OF_WIDTH = {64: 2, 96: 3, 1152: 16, 1280: 16, 1408: 16, 1664: 16}
 HEADS_OF_NAME = {
@@ -286,24 +286,24 @@ HEADS_OF_NAME = {
 }
 
 TIMM_GELUS: dict[str, Gelu] = {"gelu": "exact", "gelu_tanh": "tanh", "quick_gelu": "quick"}
-# SigLIP's larger and later sizes were trained with the approximation.
+# SigLIP's larger and later sizes were trained with the tanh approximation.
 TANH_NAMES = re.compile(
     r"vit_(base_patch32|giantopt_patch16|so400m_patch16|large_patch16)_siglip_(gap_)?(256|384|512)"
 )
 EXACT_NAMES = re.compile(r"vit_large_patch16_siglip_(gap_)?(256|384)$")
 
-# Only the names tell, unless another norm is stated, which has the first.
+# Only the names show eps. A model with an explicit norm layer has the first value.
 LAYER_NORM_EPS, CLIP_EPS = 1e-6, 1e-5
 CLIP_NAMES = re.compile(r"\w+_clip_|aimv2_|beit3_")
 NORMS = ("layernorm", "rmsnorm")
 
 POOLINGS: dict[str, Pooling] = {"token": "class", "avg": "mean", "map": "attention"}
 
-# How the names of those begin or end whose norms stand behind attention and MLP; no tensor does.
+# Part of the names of models with norms after attention and MLP; no tensor shows it.
 POST_NORM = "_rpn_"
 
-# Tensors that betray blocks of another kind than the paper's, and what these are.
-STRANGE = {
+# Tensors that only unsupported kinds of blocks have, and what these blocks are.
+UNSUPPORTED_BLOCKS = {
     r"\.in_proj\.": "attention and MLP side by side (parallel scaling blocks)",
     r"\.attns\.": "several attentions side by side",
     r"\.lambda_": "differential attention",
@@ -311,7 +311,7 @@ STRANGE = {
 
 
 def from_timm_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The file's tensors under our names, which are timm's; gate and value of an MLP in one."""
+    """Convert timm's tensors to our names, which are timm's; join gate and value of an MLP."""
     joined = dict(tensors)
     for name, gate in tensors.items():
         value = name.replace(".fc1_g.", ".fc1_x.")
@@ -324,7 +324,7 @@ def from_timm_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def read_timm_config(
     config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
 ) -> ViTConfig:
-    """The shape of a checkpoint, as its tensors, its arguments and its name tell it."""
+    """The model configuration, from the tensors, the model arguments and the architecture name."""
     return ViTConfig(**timm_fields(config_json, tensors, source))
 
 
@@ -335,13 +335,13 @@ def timm_fields(
     image_size: tuple[int, int] | None = None,
     heads: int | None = None,
 ) -> dict[str, Any]:
-    """What makes a `ViTConfig`, or one that has more entries.
+    """The fields of a `ViTConfig`, or of a subclass of it.
 
-    `image_size` is that of a model without learned positions, and `heads` their number, where
-    something shows it.
+    `image_size` is needed for a model without learned positions. `heads` is the number of heads, if
+    the caller can infer it.
     """
     name, stated = str(config_json.get("architecture", "")), model_args(config_json)
-    _refuse_strange(name, tensors, source)
+    _check_block_kinds(name, tensors, source)
     try:
         width, channels, *kernel = shape_of(tensors, "patch_embed.proj.weight", 4)
         has_positions = image_size is None or "pos_embed" in tensors
@@ -397,8 +397,8 @@ def timm_fields(
     }
 
 
-def _refuse_strange(name: str, tensors: Mapping[str, Tensor], source: str) -> None:
-    for pattern, reason in STRANGE.items():
+def _check_block_kinds(name: str, tensors: Mapping[str, Tensor], source: str) -> None:
+    for pattern, reason in UNSUPPORTED_BLOCKS.items():
         if any(re.search(pattern, tensor) for tensor in tensors):
             raise UnsupportedError(
                 f"{source} is a '{name}' with {reason}, which is not read; "
@@ -428,7 +428,7 @@ def _grid(
 def _heads(
     name: str, stated: Mapping[str, Any], tensors: Mapping[str, Tensor], width: int, source: str
 ) -> int:
-    """No shape shows the heads, unless their queries are normalised."""
+    """The number of heads; no tensor shape shows it, unless queries are normalized."""
     if "num_heads" in stated:
         return whole(stated, "num_heads", 1)
     if norm := _length(tensors, "blocks.0.attn.q_norm.weight"):
@@ -494,7 +494,7 @@ def _pooling(config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], sour
 
 
 def _reads_registers(config_json: Mapping[str, Any]) -> bool:
-    """No tensor shows it; of timm's names one does so."""
+    """Whether pooling includes the prefix tokens; no tensor shows it. One timm name implies it."""
     unless_stated = config_json.get("architecture") == "test_vit3"
     return flag(model_args(config_json), "pool_include_prefix", unless_stated)
 

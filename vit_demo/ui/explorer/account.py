@@ -1,4 +1,4 @@
-"""The account of a class's logit as data: the parts that add up to it."""
+"""The decomposition of a class's logit into parts, as JSON data."""
 
 from typing import Any
 
@@ -6,9 +6,10 @@ from vit_demo.analysis import Analysis
 
 
 def account_data(analysis: Analysis) -> dict[str, Any]:
-    """The parts by name, their sum, and the logit that the model computed.
+    """The named parts, their sum, and the logit that the model computed.
 
-    The logit is centred: less the mean of all classes, or less that of the other class.
+    The logit is centered: the mean logit of all classes, or the logit of the other class, is
+    subtracted.
     """
     account = analysis.account
     if account is None:

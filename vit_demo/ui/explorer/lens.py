@@ -1,4 +1,4 @@
-"""The depth lens as data: what the head answers after each layer, for the classes on offer."""
+"""The depth lens as JSON data: the head's output after each layer, for the offered classes."""
 
 import base64
 from typing import Any
@@ -16,7 +16,7 @@ from vit_demo.predictions import scores
 
 
 def lens_to_come(model: Subject) -> dict[str, Any]:
-    """What the first answer says of the lens: the page asks for it, or learns why there is none."""
+    """The lens entry of the first response: the page may request it, or the reason why not."""
     if unsupported_by_legrad(model):
         return {"reason": {"key": "lens.unreadable"}}
     if problem_of(model) == "regression":
@@ -30,10 +30,10 @@ def lens_data(
     examples: Float[Tensor, "photos layers classes"],
     classes: int,
 ) -> dict[str, Any]:
-    """Probabilities of the likeliest `classes` after every layer that the head can read.
+    """Probabilities of the top `classes` after every layer that the head can read.
 
-    `depends` says after which layers the likeliest class is another one for some of the photos:
-    this one and the examples. Rows of the float32 bytes are classes, columns layers.
+    `depends` says for each layer whether the top class differs between photos: this one and the
+    examples. Rows of the float32 bytes are classes, columns are layers.
     """
     found = depth_lens(traced)
     temperature = analysis.checkpoint.calibration.temperature

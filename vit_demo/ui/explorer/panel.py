@@ -1,4 +1,4 @@
-"""The explorer on the page: the component that holds it, and the events that it asks."""
+"""The explorer on the page: its component and its events."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -19,10 +19,10 @@ HOST = '<div class="explorer-host"></div>'
 NAMES_HOST = '<div class="explorer names-host"></div>'
 CHANNELS = ("view", "test", "lens", "layer", "slide")
 
-# Scripts are served under this path, whatever the page's own address is.
+# The scripts are served under this path, relative to the page's own URL.
 SCRIPT = "new URL('explorer/page.js', document.baseURI)"
 
-# Gradio knows the events of a component by their names in its script.
+# Gradio finds the events of a component by their names in its script.
 CONNECT = f"""
 const channels = [{", ".join(repr(channel) for channel in CHANNELS)}];
 import({SCRIPT}).then((page) =>
@@ -32,15 +32,15 @@ ANSWER = """
 watch('value', () => import(%s).then((page) => page.answered('%s', props.value)));
 """
 
-# Rows are read, not computed, so several visitors may ask at once.
+# Rows are read, not computed, so several requests may run at once.
 SEVERAL_READ = 4
 
 
 def call(function: str, *arguments: str, inputs: bool = False, values: bool = False) -> str:
-    """A listener in JavaScript that calls one function of the page's script.
+    """A JavaScript listener that calls one function of the page's script.
 
-    Beside an event of the server it hands on its `inputs`. With `values`, the function is called
-    with the values of the inputs.
+    `inputs` must be true if the listener accompanies a server event: it then returns its inputs.
+    With `values`, the function is called with the values of the inputs.
     """
     given = "...inputs" if values else ", ".join(f"'{argument}'" for argument in arguments)
     returned = " return inputs;" if inputs else ""
@@ -50,7 +50,7 @@ def call(function: str, *arguments: str, inputs: bool = False, values: bool = Fa
 
 @dataclass(frozen=True)
 class ExplorerPanel:
-    """The explorer, and one component for the answers to each kind of its questions."""
+    """The explorer, and one component per channel that receives the server's answers."""
 
     explorer: gr.HTML
     answers: dict[str, gr.HTML]
@@ -63,10 +63,10 @@ class ExplorerPanel:
         slide_file: gr.DownloadButton,
         progress_on: gr.HTML,
     ) -> None:
-        """Answer what the explorer asks: views, tests, rows of layers, and slides."""
+        """Connect the explorer's requests: views, tests, lens, layers and slides."""
 
         def token_of(current: str | None, event: gr.EventData, request: gr.Request) -> str | None:
-            """The result that a question is about: the visitor's own, or an example's."""
+            """The token of the requested result: the visitor's own, or an example's."""
             name = event._data.get("example") if isinstance(event._data, dict) else None
             session = request.session_hash or ""
             return events.token_of_example(name, session) or current
@@ -78,9 +78,9 @@ class ExplorerPanel:
             request: gr.Request,
             progress: gr.Progress = handlers.NO_PROGRESS,
         ) -> Any:
-            question, asked = Question.read(event._data), token_of(current, event, request)
+            question, result = Question.read(event._data), token_of(current, event, request)
             try:
-                found = events.ask(asked, question, progress, read_language(spoken))
+                found = events.ask(result, question, progress, read_language(spoken))
                 return _answer(event, found)
             except SupersededError:
                 return gr.skip()
@@ -97,7 +97,7 @@ class ExplorerPanel:
             except SupersededError:
                 return _answer(event, None)
             except gr.Error:
-                if automatic:  # The page asked by itself, so there is nobody to tell.
+                if automatic:  # the visitor did not request it
                     return _answer(event, None)
                 raise
             return _answer(event, found)
@@ -106,32 +106,32 @@ class ExplorerPanel:
             try:
                 return _answer(event, events.lens(token_of(current, event, request)))
             except (SupersededError, DemoError):
-                # The page asked by itself, so there is nobody to tell.
+                # An automatic request: the visitor did not start it, so show no error.
                 return _answer(event, None)
 
         def layer(current: str | None, event: gr.EventData, request: gr.Request) -> Any:
-            asked = token_of(current, event, request)
+            result = token_of(current, event, request)
             content = event._data if isinstance(event._data, dict) else {}
             number, row, col = (whole_number(content.get(k)) for k in ("layer", "row", "column"))
             if row is None:
-                return _answer(event, events.layer(asked, number))
-            return _answer(event, events.patch(asked, number, row, col))
+                return _answer(event, events.layer(result, number))
+            return _answer(event, events.patch(result, number, row, col))
 
         def slide(current: str | None, event: gr.EventData, request: gr.Request) -> str:
-            asked = token_of(current, event, request)
+            result = token_of(current, event, request)
             content = event._data if isinstance(event._data, dict) else {}
             smooth = content.get("smooth") is True
             folder = slide_file.GRADIO_CACHE
-            return events.slide(asked, Question.read(content), folder, smooth)
+            return events.slide(result, Question.read(content), folder, smooth)
 
         progress = {"show_progress": "minimal", "show_progress_on": progress_on}
         self._on("view", view, [token, language], self.answers["view"], **progress)
         self._on("test", test, token, self.answers["test"])
         self._on("lens", lens, token, self.answers["lens"])
-        # As many as there are layers are read after a Run: they take no place in the queue.
+        # After a run, the page requests every layer, so these requests bypass the queue.
         self._on("layer", layer, token, self.answers["layer"], queue=False)
         self._on("slide", slide, token, slide_file).success(
-            # The picture is made when it is asked for; then the browser is sent to fetch it.
+            # The file is created on request; then the hidden button downloads it.
             None,
             js="() => document.querySelector('#slide-file').click()",
             api_visibility="private",
@@ -144,7 +144,7 @@ class ExplorerPanel:
             ask,
             inputs,
             output,
-            # The newest question counts; an older one that is still being answered is dropped.
+            # A new request supersedes an older one that is still running.
             trigger_mode="multiple",
             api_visibility="private",
             **{"show_progress": "hidden", **options},
@@ -156,11 +156,11 @@ class ExplorerPanel:
 def build_explorer(
     examples: Sequence[str], default: str, offered: Sequence[str] | None, space: str
 ) -> ExplorerPanel:
-    """Lay it out; the scripts are in `assets/explorer`.
+    """Lay out the explorer; its scripts are in `assets/explorer`.
 
-    `examples` are the photos with a finished explorer, made with the bundled checkpoint; `default`
-    is the checkpoint that is picked first, `offered` are all that can be picked, None for any, and
-    `space` is the Space's id, if the page runs on one.
+    `examples` are the photos with a precomputed explorer, made with the bundled checkpoint.
+    `default` is the initially selected checkpoint, `offered` are all that can be selected, or None
+    for any, and `space` is the Space's id, if the page runs on one.
     """
     explorer = gr.HTML(
         None,
@@ -191,7 +191,7 @@ def build_explorer(
 
 
 def build_names() -> gr.HTML:
-    """Where the explorer's script puts the most likely classes."""
+    """The component into which the explorer's script writes the top classes."""
     return gr.HTML(
         None,
         html_template=NAMES_HOST,
@@ -203,7 +203,7 @@ def build_names() -> gr.HTML:
 
 
 def _answer(event: gr.EventData, content: Any) -> dict[str, Any]:
-    """The answer to the question of that number; large contents travel as one text."""
-    asked = event._data if isinstance(event._data, dict) else {}
+    """The answer, with the id of its request; large contents are sent as one string."""
+    request = event._data if isinstance(event._data, dict) else {}
     text = content if content is None or isinstance(content, str) else json.dumps(content)
-    return {"id": whole_number(asked.get("id")), "content": text}
+    return {"id": whole_number(request.get("id")), "content": text}

@@ -1,4 +1,4 @@
-"""An analysis as the data object that the explorer draws; it names no language and no server.
+"""Convert an analysis to the JSON data that the explorer draws, independent of language and server.
 
 b       batch of one photo         tokens   prefix tokens, then the patches row by row
 heads   attention heads            patches  the patches alone
@@ -38,24 +38,24 @@ from vit_demo.ui.explorer.lens import lens_to_come
 
 Json = dict[str, Any]
 
-# Above this, the rows of all patches are not sent; a pinned patch is asked for by itself.
+# Above this, the rows of all patches are not sent; the page requests one pinned patch at a time.
 MOST_TOKENS = 600
 
-# The first answer stays under 150 kB of JSON: what each part may take, before base64.
+# The first response stays under 150 kB of JSON; this is the limit of each part, before base64.
 PHOTO_BYTES, WHOLE_BYTES, PICTURE_BYTES, ROWS_BYTES = 42_000, 10_000, 22_000, 31_000
 QUALITIES = (90, 84, 76, 66, 54, 40)
 PHOTO_SIDE, WHOLE_SIDE, SMALLEST_SIDE = 1024, 512, 64
 SHRINK = 0.8
 
-# How much of the photo is shown around the grid: as wide as the stage, and a little more.
+# How much of the photo is shown around the grid: the aspect ratio of the stage, and a margin.
 STAGE_ASPECT, MARGIN = 1.4, 1.1
-# A cropped region of less than this share of the photo has a switch to the whole photo.
+# If the cropped region is less than this share of the photo, the page can show the whole photo.
 WHOLE_SHARE = 0.96
 
-# Classes that the menus offer; a list of thousands helps nobody, and the terminal has all.
+# Classes in the menus; a list of thousands is hard to use, and the command line has all.
 MOST_CLASSES = 50
 
-# Tokens before the patches, as the field writes them in every language.
+# Short names of the prefix tokens, the same in every language.
 PREFIX_NAMES = {"cls_token": "CLS", "dist_token": "DIST", "reg_token": "REG"}
 
 BYTE = 255
@@ -79,14 +79,14 @@ class Quantized:
         )
 
     def as_json(self, deflate: bool = False) -> Json:
-        """Base64 of the bytes, zlib's format where `deflate`, and of the float32 scales."""
+        """Base64 of the bytes, zlib-compressed with `deflate`, and base64 of the float32 scales."""
         content = self.bytes.tobytes()
         packed = zlib.compress(content, 1) if deflate else content
         return {"bytes": _base64(packed), "scales": _base64(self.scales.tobytes())}
 
 
 def explorer_data(traced: TracedPass, analyses: Sequence[Analysis]) -> Json:
-    """What the first picture needs, for one photo and at least one analysis of it.
+    """The first response for one photo and at least one analysis of it.
 
     The caller adds `words`, one table of `vit_demo.ui.explorer.words`. Every text here is a key of
     that table with its parameters, so that the language can change without another run.
@@ -110,7 +110,9 @@ def explorer_data(traced: TracedPass, analyses: Sequence[Analysis]) -> Json:
         "rows": None if unsupported else _read_out_json(traced),
         "views": [
             _patches_view(first),
-            *_in_order([*_map_views(analyses), *_attention_views(traced), *_token_views(traced)]),
+            *_control_last(
+                [*_map_views(analyses), *_attention_views(traced), *_token_views(traced)]
+            ),
         ],
         "lens": lens_to_come(traced.model),
         "predictions": [prediction.as_json() for prediction in first.predictions[:TOP]],
@@ -124,15 +126,15 @@ def explorer_data(traced: TracedPass, analyses: Sequence[Analysis]) -> Json:
     }
 
 
-def _in_order(views: Sequence[Json]) -> list[Json]:
-    """The control last: it explains nothing, and the keys reach the first nine."""
+def _control_last(views: Sequence[Json]) -> list[Json]:
+    """Put the control last: it explains nothing, and number keys select the first nine views."""
     return sorted(views, key=lambda view: view["name"] == CONTROL)
 
 
 def trust_data(trust: ScoresVsRandom, analysis: Analysis) -> Json:
-    """What the quick faithfulness test says of a map, with its curves and those of noise.
+    """The result of the quick faithfulness test of a map, with curves of the map and of noise.
 
-    `short` says that it was the short form, so that the other can be asked for.
+    `short` says that the test had fewer steps, so that the page can offer the full one.
     """
     rows, cols = analysis.grid
     short = trust.steps < min(QUICK_STEPS, rows * cols)
@@ -140,9 +142,9 @@ def trust_data(trust: ScoresVsRandom, analysis: Analysis) -> Json:
     if analysis.versus:
         tracked["versus"] = analysis.versus.label
     if analysis.checkpoint.model.problem == "regression":
-        asked = "trust.protocol.versus.value" if analysis.versus else "trust.protocol.value"
+        protocol = "trust.protocol.versus.value" if analysis.versus else "trust.protocol.value"
     else:
-        asked = "trust.protocol.versus" if analysis.versus else "trust.protocol"
+        protocol = "trust.protocol.versus" if analysis.versus else "trust.protocol"
     return {
         "view": analysis.method,
         "figures": [
@@ -156,7 +158,7 @@ def trust_data(trust: ScoresVsRandom, analysis: Analysis) -> Json:
             for figure, more in zip(captions.evidence(trust), FIGURES.values(), strict=True)
         ],
         "protocol": [
-            _text(asked, **tracked, steps=trust.steps),
+            _text(protocol, **tracked, steps=trust.steps),
             _text("trust.dropped" if trust.drops else "trust.greyed"),
             *([_text("trust.short", steps=QUICK_STEPS)] if short else []),
             _text("trust.first_look"),
@@ -180,13 +182,13 @@ def _points(curve: Curve) -> list[list[float]]:
 
 
 def layer_rows(traced: TracedPass, layer: int) -> Json:
-    """What every patch attends to in one layer (from 1): the mean of the heads, then each head.
+    """Attention of every patch in one layer (from 1): the mean of the heads, then each head.
 
-    The rows are those of `patch_attention`: patches alone, each row sums to one. Their shape is
+    The rows are those of `patch_attention`: only patches, each row sums to one. Their shape is
     (heads + 1, patches, patches), as zlib-compressed uint8; above `MOST_TOKENS` they are left out,
-    and one patch is asked for at a time. `read` are the rows of the read-out, of shape
-    (heads + 1, patches). Raises MethodError for a model whose patches have no rows, OptionError
-    for a layer that is not there.
+    and the page requests one patch at a time. `read` are the rows of the read-out, of shape (heads
+    + 1, patches). Raises MethodError if the patches of the model have no rows, OptionError for a
+    layer that does not exist.
     """
     chosen = _dense_layer(traced, layer)
     prefix = prefix_tokens(traced)
@@ -199,7 +201,7 @@ def layer_rows(traced: TracedPass, layer: int) -> Json:
         return content
     with torch.no_grad():
         weights = chosen.weights(slice(prefix, None))[0]
-    rows = Quantized.of(_on_patches(_with_mean(weights), prefix))
+    rows = Quantized.of(_drop_prefix_tokens(_with_mean(weights), prefix))
     return {**content, **rows.as_json(deflate=True)}
 
 
@@ -218,14 +220,14 @@ def patch_rows(traced: TracedPass, layer: int, patch: tuple[int, int]) -> Json:
     token = prefix + patch[0] * cols + patch[1]
     with torch.no_grad():
         weights = chosen.weights(slice(token, token + 1))[0]
-    seen = Quantized.of(_on_patches(_with_mean(weights), prefix)[:, 0])
-    return {"layer": layer, "patch": list(patch), "heads": chosen.heads, **seen.as_json(True)}
+    attention = Quantized.of(_drop_prefix_tokens(_with_mean(weights), prefix)[:, 0])
+    return {"layer": layer, "patch": list(patch), "heads": chosen.heads, **attention.as_json(True)}
 
 
 def unsupported_rows(traced: TracedPass) -> str | None:
-    """The key of the reason why there is no row for each token, or None.
+    """The text key of the reason why tokens have no attention rows; None if they have.
 
-    Where tokens are merged or attend in windows, a row of one layer is no row of the patches.
+    If tokens are merged or attend in windows, a row of one layer is not a row over all patches.
     """
     rows, cols = traced.grid
     layers, flows = traced.trace.layers, traced.trace.flows
@@ -236,13 +238,13 @@ def unsupported_rows(traced: TracedPass) -> str | None:
 
 
 def prefix_tokens(traced: TracedPass) -> int:
-    """How many tokens (class token, distillation token, registers) stand before the patches."""
+    """The number of tokens before the patches: class token, distillation token, registers."""
     rows, cols = traced.grid
     return traced.trace.layers[0].tokens - rows * cols
 
 
 def prefix_names(traced: TracedPass) -> list[str]:
-    """What the field calls each of them, in their order."""
+    """The display names of the prefix tokens, in order."""
     names = []
     for name, count in traced.model.config.prefix_tokens.items():
         short = PREFIX_NAMES.get(name, name)
@@ -252,15 +254,16 @@ def prefix_names(traced: TracedPass) -> list[str]:
 
 
 def read_out_rows(traced: TracedPass) -> list[Float[Tensor, "rows patches"]]:
-    """What the read-out attends to in every layer: the mean of the heads, then each head.
+    """Attention of the read-out in every layer: the mean of the heads, then each head.
 
-    The rows are those of the method `attention`; with a class token, it is the row of that token.
+    The rows are those of the method `attention`; with a class token, they are the row of that
+    token.
     """
     return [_read_out_of(traced, layer) for layer in traced.trace.layers]
 
 
 def _read_out_of(traced: TracedPass, layer: Attention) -> Float[Tensor, "rows patches"]:
-    """As the method `attention`: one head of a layer goes with the same head of the pooling."""
+    """As in the method `attention`, each head is combined with the same head of the pooling."""
     read = torch.stack(
         [_read(traced, mean_heads), *(_read(traced, one_head(h)) for h in range(layer.heads))]
     )
@@ -269,11 +272,11 @@ def _read_out_of(traced: TracedPass, layer: Attention) -> Float[Tensor, "rows pa
     with torch.no_grad():
         weights = _with_mean(layer.weights(span)[0])
         rows = einsum(read[:, span], weights, "rows q, rows q n -> rows n")
-    return _on_patches(rows, prefix_tokens(traced))
+    return _drop_prefix_tokens(rows, prefix_tokens(traced))
 
 
 def _read(traced: TracedPass, rule: Rule = mean_heads) -> Float[Tensor, " tokens"]:
-    """How much of the read-out rests on each token after the last layer."""
+    """The share of each token of the last layer in the read-out."""
     last = traced.trace.flows.index(traced.trace.layers[-1])
     after = traced.trace.flows[last + 1 :]
     return propagate_back(after, traced.read_out, rule, keep=0.0, gain=1.0)[0, 0]
@@ -292,15 +295,17 @@ def _with_mean(weights: Float[Tensor, "heads *q tokens"]) -> Float[Tensor, "rows
     return torch.cat([weights.mean(dim=0, keepdim=True), weights])
 
 
-def _on_patches(rows: Float[Tensor, "*rows tokens"], prefix: int) -> Float[Tensor, "*rows patches"]:
-    """Without the prefix tokens; what is left of every row sums to one."""
+def _drop_prefix_tokens(
+    rows: Float[Tensor, "*rows tokens"], prefix: int
+) -> Float[Tensor, "*rows patches"]:
+    """Remove the prefix tokens and normalize every row to a sum of one."""
     patches = rows[..., prefix:]
     total = patches.sum(dim=-1, keepdim=True)
     return patches / total.clamp(min=torch.finfo(rows.dtype).tiny)
 
 
 def _read_out_json(traced: TracedPass) -> Json:
-    """Rows of all layers and heads; the means alone where all of them would be too much."""
+    """Rows of all layers and heads; only the means if all rows would be too large."""
     by_layer = read_out_rows(traced)
     every = torch.cat(by_layer)
     complete = every.numel() <= ROWS_BYTES and len({len(rows) for rows in by_layer}) == 1
@@ -313,7 +318,7 @@ def _read_out_json(traced: TracedPass) -> Json:
 
 
 def _reader(traced: TracedPass) -> str:
-    """The key of the words for what the head reads."""
+    """The text key for what the head reads."""
     live = _read(traced).nonzero().flatten().tolist()
     if max(live) < prefix_tokens(traced):
         return "reader.class" if live == [0] else "reader.distilled"
@@ -345,9 +350,9 @@ def _small(analysis: Analysis) -> list[Json]:
 
 
 def _map_views(analyses: Sequence[Analysis]) -> list[Json]:
-    """A view for every method: with its map, or made when it is chosen, or with why it is not.
+    """One view per method: its map, a view to be computed on request, or the reason why not.
 
-    The method `attention` has views of its own.
+    The method `attention` has separate views.
     """
     made = {analysis.method: analysis for analysis in analyses}
     return [
@@ -379,9 +384,9 @@ def _map_view_to_come(one: Capability, grid: tuple[int, int]) -> Json:
 
 
 def map_view(analysis: Analysis, asked: int | None = None) -> Json:
-    """The map of one analysis as a view; the page can add it to what is shown already.
+    """The map of one analysis as a view, which the page can add to the existing views.
 
-    `asked` is the index of the class that was asked about, None for the most likely one.
+    `asked` is the index of the requested class, None for the top class.
     """
     scale = ColourScale.of(analysis.heatmap, analysis.signed)
     method = METHODS[analysis.method]
@@ -436,8 +441,8 @@ def _unit(analysis: Analysis) -> Json:
 def pairs_view(name: str, pairs: Float[Tensor, "patches patches"], unit: str) -> Json:
     """A value for every pair of patches, such as a cosine; row i is the map of patch i.
 
-    `name` is that of the view's words, `unit` of the words for its values. With 256 patches it
-    takes 87 kB, so that it is added after the first answer.
+    `name` is the key of the view's texts, `unit` the text key of its unit. With 256 patches it
+    takes 87 kB, so it is not part of the first response.
     """
     least, most = float(pairs.min()), float(pairs.max())
     placed = (pairs - least) / max(most - least, torch.finfo(pairs.dtype).tiny)
@@ -462,7 +467,7 @@ def rows_view(
 ) -> Json:
     """A map for every patch, non-negative and with a sum of one; row i is that of patch i.
 
-    Each row is scaled by its own maximum. `name` is that of the view's words.
+    Each row is scaled by its own maximum. `name` is the key of the view's texts.
     """
     approximate = [] if exact else [_text("caption.approximate")]
     return {
@@ -476,7 +481,7 @@ def rows_view(
 
 
 def colours_view(name: str, colours: Float[Tensor, "rows cols 3"]) -> Json:
-    """A color for every patch, from 0 to 1, as a view."""
+    """A view with one color per patch, each channel from 0 to 1."""
     content = (colours.clamp(0, 1) * BYTE).round().to(torch.uint8).cpu().numpy().tobytes()
     return {
         "name": name,
@@ -513,7 +518,7 @@ def _attention_views(traced: TracedPass) -> list[Json]:
 
 
 def _token_views(traced: TracedPass) -> list[Json]:
-    """Views of one token among the others, which are made when they are chosen."""
+    """Views that relate one token to the others; they are computed on request."""
     rows, cols = traced.grid
     many = "reason.many_patches" if rows * cols > MOST_TOKENS else None
     kept = traced.trace.layers[-1] in traced.trace.outputs
@@ -536,23 +541,23 @@ def _token_views(traced: TracedPass) -> list[Json]:
 
 
 def _photo(analysis: Analysis) -> Json:
-    """The part of the photo around the grid, and a small whole photo where that is much more."""
+    """The region of the photo around the grid, and a small whole photo if that is much larger."""
     photo, grid = analysis.photo, analysis.grid_box
     whole: Box = (0.0, 0.0, float(photo.width), float(photo.height))
-    region = _around(grid, whole)
+    region = _stage_region(grid, whole)
     content: Json = {
         "width": photo.width,
         "height": photo.height,
-        "crop": _shown(analysis, region, PHOTO_SIDE, PHOTO_BYTES),
+        "crop": _photo_region(analysis, region, PHOTO_SIDE, PHOTO_BYTES),
     }
     area = (region[2] - region[0]) * (region[3] - region[1])
     if area < WHOLE_SHARE * photo.width * photo.height:
-        content["whole"] = _shown(analysis, whole, WHOLE_SIDE, WHOLE_BYTES)
+        content["whole"] = _photo_region(analysis, whole, WHOLE_SIDE, WHOLE_BYTES)
     return content
 
 
-def _around(grid: Box, whole: Box) -> Box:
-    """The part of the photo that fills the stage when the grid fills its height or its width."""
+def _stage_region(grid: Box, whole: Box) -> Box:
+    """The region that fills the stage when the grid fills its height or its width."""
     left, top, right, bottom = grid
     width, height = right - left, bottom - top
     stage = max(width, height * STAGE_ASPECT) * MARGIN, max(height, width / STAGE_ASPECT) * MARGIN
@@ -565,8 +570,8 @@ def _around(grid: Box, whole: Box) -> Box:
     )
 
 
-def _shown(analysis: Analysis, region: Box, side: int, most_bytes: int) -> Json:
-    """One picture, and where grid and input lie on it, as shares of its width and height."""
+def _photo_region(analysis: Analysis, region: Box, side: int, most_bytes: int) -> Json:
+    """One image, with the boxes of the grid and the model input as shares of its size."""
     left, top, right, bottom = region
     width, height = right - left, bottom - top
 
@@ -586,7 +591,7 @@ def _shown(analysis: Analysis, region: Box, side: int, most_bytes: int) -> Json:
 
 
 def _picture(analysis: Analysis) -> Json:
-    """The pixels that the model was given."""
+    """The preprocessed input image of the model."""
     return {
         "src": _jpeg(analysis.picture, PICTURE_BYTES),
         "width": analysis.picture.width,
@@ -595,7 +600,7 @@ def _picture(analysis: Analysis) -> Json:
 
 
 def _jpeg(picture: Image.Image, most_bytes: int) -> str:
-    """A data URL of at most so many bytes: first the quality goes down, then the size."""
+    """A JPEG data URL of at most `most_bytes`: reduces first the quality, then the size."""
     picture = picture.convert("RGB")
     while True:
         for quality in QUALITIES:
@@ -608,7 +613,7 @@ def _jpeg(picture: Image.Image, most_bytes: int) -> str:
 
 
 def _colours(signed: bool) -> str:
-    """RGB of the colour bar that figures use, from its low end to its high end."""
+    """The RGB table of the figures' color bar, from the low to the high end."""
     values = torch.linspace(0, 1, COLOUR_STEPS)[None]
     return _base64(ColourScale(0.0, 1.0, signed, 0).colours(values).tobytes())
 

@@ -1,13 +1,13 @@
-"""What patches attend to, layer by layer, packed for the visitors who look at it now."""
+"""A cache of the attention rows of recent results."""
 
 from collections import OrderedDict
 from threading import Lock
 
 
 class Rows:
-    """The packed layers of the latest results; beyond a bound in bytes the longest unused go.
+    """The serialized layers of recent results; the least recently used are evicted beyond a limit.
 
-    What has gone is made again from its photo. The newest always stays.
+    Evicted layers are computed again from the photo. The newest entry always stays.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -17,7 +17,7 @@ class Rows:
         self._lock = Lock()
 
     def get(self, token: str | None) -> tuple[str, ...] | None:
-        """The layers of a result, if they are still kept."""
+        """The layers of a result; None if they are not cached."""
         with self._lock:
             if token not in self._kept:
                 return None
@@ -25,7 +25,7 @@ class Rows:
             return self._kept[token]
 
     def add(self, token: str, layers: tuple[str, ...]) -> None:
-        """Keep the layers of a result."""
+        """Store the layers of a result."""
         with self._lock:
             self._bytes += sum(map(len, layers)) - sum(map(len, self._kept.pop(token, ())))
             self._kept[token] = layers
@@ -34,12 +34,12 @@ class Rows:
                 self._bytes -= sum(map(len, gone))
 
     def drop(self, token: str | None) -> None:
-        """Forget the layers of a result."""
+        """Delete the layers of a result."""
         with self._lock:
             self._bytes -= sum(map(len, self._kept.pop(token or "", ())))
 
     @property
     def bytes(self) -> int:
-        """What all of them take up."""
+        """Total size of all entries."""
         with self._lock:
             return self._bytes

@@ -1,4 +1,4 @@
-"""The explorer's words, one table per language; sentences name their placeholders in braces."""
+"""The texts of the explorer, one table per language; placeholders are names in braces."""
 
 import json
 from functools import cache
@@ -13,7 +13,7 @@ DEFAULT_LANGUAGE = "en"
 
 @cache
 def words(language: str = DEFAULT_LANGUAGE) -> dict[str, str]:
-    """The table of one language; raises OptionError where there is none."""
+    """The table of one language; raises OptionError if there is none."""
     if language not in LANGUAGES:
         raise OptionError(f"language={language}, but it is one of: {', '.join(LANGUAGES)}.")
     return json.loads((TABLES / f"{language}.json").read_text(encoding="utf-8"))
