@@ -105,9 +105,10 @@ def spelled_out_attention() -> Iterator[list[Tensor]]:
         value: Tensor,
         attn_mask: Tensor | None = None,
         dropout_p: float = 0.0,
+        scale: float | None = None,
     ) -> Tensor:
         assert dropout_p == 0
-        scores = query @ key.mT / query.shape[-1] ** 0.5
+        scores = query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale)
         weights = (scores if attn_mask is None else scores + attn_mask).softmax(dim=-1)
         formed.append(weights if weights.requires_grad else weights.requires_grad_())
         return formed[-1] @ value

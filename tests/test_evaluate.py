@@ -220,14 +220,11 @@ def test_the_readme_states_the_results_of_the_bundled_checkpoint():
     from vit_demo.settings import ASSETS
 
     checkpoint = load()
-    analysis = explain(checkpoint, ASSETS / "examples" / "dahlia.jpg")
-    best, (rows, columns) = analysis.predictions[0], analysis.heatmap.shape
+    rows, columns = explain(checkpoint, ASSETS / "examples" / "dahlia.jpg").heatmap.shape
     words = " ".join((ASSETS.parent / "README.md").read_text(encoding="utf-8").split())
-    assert best.label == "roses"
-    assert f"dahlia a rose, with {best.probability:.0%}".replace("%", " %") in words
     threshold = checkpoint.calibration.unsure_below
     assert threshold is not None
-    assert f"Below {100 * threshold:.1f} % it says" in words
+    assert f"below {100 * threshold:.1f} %, the prediction is marked as unsure" in words
     assert f"on the {rows} × {columns} grid" in words
 
 

@@ -96,7 +96,7 @@ def test_every_step_is_reported_and_every_epoch_has_a_score(trainer):
 
 def test_an_epochs_loss_is_the_mean_of_its_steps(trainer, monkeypatch):
     losses = iter([1.0, 2.0, 6.0, 3.0, 3.0, 3.0])
-    monkeypatch.setattr(Trainer, "_learn", lambda *_: next(losses))
+    monkeypatch.setattr(Trainer, "_train_step", lambda *_: next(losses))
     assert [step.loss for step in trainer()] == [1.0, 2.0, 3.0, 3.0, 3.0, 3.0]
 
 

@@ -178,7 +178,7 @@ def test_a_finger_presses_and_drags(chromium, tiny, tmp_path):
         assert root(page, "patch") == "0,1"
         for patch in ((1, 1), (2, 2), (3, 4)):
             send("touchMove", at[patch])
-            assert root(page, "patch") == f"{patch[0]},{patch[1]}"
+            page.wait_for_selector(f"#explorer[data-patch='{patch[0]},{patch[1]}']")
         assert page.evaluate("scrollY") == before
         assert "Patch (3, 4)" in page.inner_text(".card")
         send("touchEnd")
