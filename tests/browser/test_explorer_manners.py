@@ -227,7 +227,7 @@ def test_the_map_in_sight_is_tested_by_itself_and_once(chromium, tiny, tmp_path)
     data, layers = tiny
     with shown(chromium, tmp_path, data, layers) as page:
         page.evaluate(f"window.done = ({TESTING})({json.dumps(data)}); 0")
-        page.wait_for_function("tested.length === 1")
+        page.wait_for_function("window.tested?.length === 1")
         assert page.evaluate("tested") == [["rollout", True]]
         assert page.is_disabled("[data-control=test]")
         page.select_option("[data-view-menu=b]", "relevance")
@@ -255,7 +255,7 @@ def test_a_test_that_was_given_up_is_not_begun_again_by_itself(chromium, tiny, t
     data, layers = tiny
     with shown(chromium, tmp_path, data, layers) as page:
         page.evaluate(f"window.done = ({TESTING})({json.dumps(data)}); 0")
-        page.wait_for_function("tested.length === 1")
+        page.wait_for_function("window.tested?.length === 1")
         page.evaluate("answers[0](null)")
         page.select_option("[data-view-menu=b]", "relevance")
         page.wait_for_timeout(2500)
