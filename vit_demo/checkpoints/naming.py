@@ -107,6 +107,10 @@ def to_next_stage(match: re.Match[str]) -> str:
     return f"layers.{int(match[1]) + 1}.downsample."
 
 
+# The image size of transformers' configurations that state none.
+HF_SIDE = 224
+
+
 def square(size: Any, source: str) -> int:
     """The side of a patch, from one number or two; raises UnsupportedError for rectangles."""
     height, width = pair(size, "patch_size")

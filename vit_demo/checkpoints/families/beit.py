@@ -5,18 +5,17 @@ from typing import Any
 
 from torch import Tensor
 
-from vit_demo.checkpoints.families.family import Family
+from vit_demo.checkpoints.families.family import Family, hf_reader, timm_reader
 from vit_demo.checkpoints.families.vit import (
     HF_IGNORED,
     HF_RULES,
-    covered,
-    read_gelu,
+    encoder_fields,
     size_name,
     timm_fields,
 )
-from vit_demo.checkpoints.naming import Rule, join_apart, rename, square
+from vit_demo.checkpoints.naming import Rule, join_apart, rename
 from vit_demo.checkpoints.timm_config import input_size, model_args
-from vit_demo.checkpoints.values import flag, number, shape_of, sides, whole
+from vit_demo.checkpoints.values import flag, number, shape_of, sides
 from vit_demo.checks import LARGEST_NUMBER
 from vit_demo.errors import UnsupportedError
 from vit_demo.models.relative_vit import RelativeViT, RelativeViTConfig
@@ -41,18 +40,9 @@ OWN, SHARED = "blocks.0.attn.rel_pos.", "shared_rel_pos."
 def read_hf_config(config_json: Mapping[str, Any], classes: int, source: str) -> RelativeViTConfig:
     """The model configuration from a config.json; missing keys get transformers' defaults."""
     scale = number(config_json, "layer_scale_init_value", 0.1, -LARGEST_NUMBER)
-    patch_size = square(config_json.get("patch_size", 16), source)
     mean = flag(config_json, "use_mean_pooling", True)
     return RelativeViTConfig(
-        classes=classes,
-        width=whole(config_json, "hidden_size", 768),
-        depth=whole(config_json, "num_hidden_layers", 12),
-        heads=whole(config_json, "num_attention_heads", 12),
-        mlp_width=whole(config_json, "intermediate_size", 3072),
-        patch_size=patch_size,
-        image_size=covered(sides(config_json, "image_size", 224), patch_size),
-        channels=whole(config_json, "num_channels", 3),
-        gelu=read_gelu(config_json, source),
+        **encoder_fields(config_json, classes, source),
         layer_norm_eps=number(config_json, "layer_norm_eps", 1e-12, least=0.0, most=1.0),
         layer_scale=scale if scale > 0 else None,
         positions=flag(config_json, "use_absolute_position_embeddings", False),
@@ -113,29 +103,10 @@ def read_timm_config(
     )
 
 
-def _read_hf(
-    config_json: Mapping[str, Any],
-    tensors: Mapping[str, Tensor],
-    model_type: str,
-    classes: int,
-    source: str,
-) -> tuple[RelativeViTConfig, Mapping[str, Tensor], str]:
-    del model_type
-    config = read_hf_config(config_json, classes, source)
-    return config, from_hf_names(tensors), size_name(config)
-
-
-def _read_timm(
-    config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
-) -> tuple[RelativeViTConfig, Mapping[str, Tensor]]:
-    named = from_timm_names(tensors)
-    return read_timm_config(config_json, named, source), named
-
-
 FAMILY = Family(
     model=RelativeViT,
     model_types={"beit": "BEiT", "data2vec-vision": "Data2Vec"},
-    read_hf=_read_hf,
+    read_hf=hf_reader(read_hf_config, from_hf_names, size_name),
     processors={"beit": "Beit", "data2vec-vision": "Beit"},
     timm_names=r"beit(v2)?_|(test_)?vit_s?relpos(_|$)",
     timm_arguments=(
@@ -144,5 +115,5 @@ FAMILY = Family(
         *("use_abs_pos_emb", "use_rel_pos_bias", "use_shared_rel_pos_bias", "use_fc_norm"),
         *("head_init_scale", "rel_pos_type", "rel_pos_dim", "shared_rel_pos"),
     ),
-    read_timm=_read_timm,
+    read_timm=timm_reader(from_timm_names, read_timm_config),
 )

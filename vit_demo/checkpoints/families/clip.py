@@ -11,9 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from vit_demo.checkpoints.families.family import Family
-from vit_demo.checkpoints.families.vit import covered, read_gelu, size_name
-from vit_demo.checkpoints.naming import Rule, join_qkv, rename, square
-from vit_demo.checkpoints.values import number, section, sides, whole
+from vit_demo.checkpoints.families.vit import encoder_fields, size_name
+from vit_demo.checkpoints.naming import Rule, join_qkv, rename
+from vit_demo.checkpoints.values import number, section
 from vit_demo.models.vit import FinalNorm, VisionTransformer, ViTConfig
 
 
@@ -63,18 +63,10 @@ def read_hf_config(
     config_json: Mapping[str, Any], tower: Tower, classes: int, source: str
 ) -> ViTConfig:
     """The model configuration from a config.json; missing keys get transformers' defaults."""
-    stated = section(config_json, "vision_config")
-    patch_size = square(stated.get("patch_size", tower.patch_size), source)
+    defaults = {"patch_size": tower.patch_size, "hidden_act": tower.gelu}
+    stated = defaults | dict(section(config_json, "vision_config"))
     return ViTConfig(
-        classes=classes,
-        width=whole(stated, "hidden_size", 768),
-        depth=whole(stated, "num_hidden_layers", 12),
-        heads=whole(stated, "num_attention_heads", 12),
-        mlp_width=whole(stated, "intermediate_size", 3072),
-        patch_size=patch_size,
-        image_size=covered(sides(stated, "image_size", 224), patch_size),
-        channels=whole(stated, "num_channels", 3),
-        gelu=read_gelu({"hidden_act": tower.gelu} | dict(stated), source),
+        **encoder_fields(stated, classes, source),
         layer_norm_eps=number(stated, "layer_norm_eps", tower.layer_norm_eps, least=0.0, most=1.0),
         class_token=tower.pre_norm,
         pre_norm=tower.pre_norm,

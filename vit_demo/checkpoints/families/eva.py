@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from vit_demo.checkpoints.families.family import Family
+from vit_demo.checkpoints.families.family import Family, timm_reader
 from vit_demo.checkpoints.families.vit import (
     HF_GELUS,
     covered,
@@ -15,7 +15,7 @@ from vit_demo.checkpoints.families.vit import (
     size_name,
     timm_fields,
 )
-from vit_demo.checkpoints.naming import Rule, join_apart, rename, square
+from vit_demo.checkpoints.naming import HF_SIDE, Rule, join_apart, rename, square
 from vit_demo.checkpoints.timm_config import input_size, model_args, pooling
 from vit_demo.checkpoints.values import flag, number, pair, shape_of, sides, whole
 from vit_demo.checks import LARGEST_NUMBER
@@ -180,7 +180,7 @@ def read_hf_config(
         heads=whole(config_json, "num_attention_heads", 6),
         mlp_width=whole(config_json, "intermediate_size", 1536),
         patch_size=patch_size,
-        image_size=covered(sides(config_json, "image_size", 224), patch_size),
+        image_size=covered(sides(config_json, "image_size", HF_SIDE), patch_size),
         channels=whole(config_json, "num_channels", 3),
         qkv_bias=any(
             flag(config_json, f"{part}_bias", part != "key") for part in ("query", "key", "value")
@@ -221,11 +221,9 @@ def _read_hf(
     return config, named, size_name(config)
 
 
-def _read_timm(
-    config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
-) -> tuple[ViTConfig, Mapping[str, Tensor]]:
-    named = from_timm_names(join_apart(rename(tensors, TIMM_RULES, TIMM_IGNORED)))
-    return read_timm_config(config_json, named, source), named
+def _from_timm_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Convert tensors to our names, and join separate query, key and value."""
+    return from_timm_names(join_apart(rename(tensors, TIMM_RULES, TIMM_IGNORED)))
 
 
 FAMILY = Family(
@@ -245,5 +243,5 @@ FAMILY = Family(
         *("use_pre_transformer_norm", "use_post_transformer_norm", "use_fc_norm"),
         *("attn_pool_num_heads", "attn_pool_mlp_ratio", "dynamic_img_size", "head_init_scale"),
     ),
-    read_timm=_read_timm,
+    read_timm=timm_reader(_from_timm_names, read_timm_config),
 )

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from vit_demo.models import Classifier, ModelConfig
+
+Config = TypeVar("Config", bound=ModelConfig)
 
 # Reads a family's keys and tensors in a transformers checkpoint. Arguments: config.json, the
 # tensors, the model type, the number of classes, and the checkpoint's name in messages. Result: the
@@ -19,6 +21,48 @@ ReadHf = Callable[
 ReadTimm = Callable[
     [Mapping[str, Any], Mapping[str, Tensor], str], tuple[ModelConfig, Mapping[str, Tensor]]
 ]
+
+# Renames the tensors of a file; result: the tensors under our names.
+Rename = Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+
+
+def hf_reader(
+    read_config: Callable[[Mapping[str, Any], int, str], Config],
+    rename: Rename,
+    size_name: Callable[[Config], str],
+) -> ReadHf:
+    """The reader of a family whose config.json alone determines the model configuration.
+
+    `read_config` gets config.json, the number of classes, and the checkpoint's name in messages.
+    """
+
+    def read(
+        config_json: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+        model_type: str,
+        classes: int,
+        source: str,
+    ) -> tuple[ModelConfig, Mapping[str, Tensor], str]:
+        del model_type
+        config = read_config(config_json, classes, source)
+        return config, rename(tensors), size_name(config)
+
+    return read
+
+
+def timm_reader(
+    rename: Rename,
+    read_config: Callable[[Mapping[str, Any], Mapping[str, Tensor], str], ModelConfig],
+) -> ReadTimm:
+    """The reader of a family whose model configuration follows from the renamed tensors."""
+
+    def read(
+        config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
+    ) -> tuple[ModelConfig, Mapping[str, Tensor]]:
+        named = rename(tensors)
+        return read_config(config_json, named, source), named
+
+    return read
 
 
 @dataclass(frozen=True)

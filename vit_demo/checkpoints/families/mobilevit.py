@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vit_demo.checkpoints.families.family import Family
+from vit_demo.checkpoints.families.family import Family, hf_reader, timm_reader
 from vit_demo.checkpoints.naming import Rule, join_qkv, rename, square
 from vit_demo.checkpoints.timm_config import classes_of, input_size
 from vit_demo.checkpoints.values import flag, number, shape_of, sides, whole, wholes
@@ -125,7 +125,7 @@ def read_timm_config(
         stem=stem,
         channels_of_stages=channels_of_stages,
         widths=widths,
-        depths=tuple(_depth(tensors, stage) for stage in (2, 3, 4)),
+        depths=tuple(depth_of(tensors, stage) for stage in (2, 3, 4)),
         features=features,
         expansion=widened / narrow,
         mlp_ratio=hidden / width,
@@ -135,37 +135,18 @@ def read_timm_config(
     )
 
 
-def _depth(tensors: Mapping[str, Tensor], stage: int) -> int:
+def depth_of(tensors: Mapping[str, Tensor], stage: int) -> int:
     """The number of transformer blocks in a stage."""
     pattern = re.compile(rf"stages\.{stage}\.1\.transformer\.(\d+)\.")
     return len({match[1] for name in tensors if (match := pattern.match(name))})
 
 
-def _read_hf(
-    config_json: Mapping[str, Any],
-    tensors: Mapping[str, Tensor],
-    model_type: str,
-    classes: int,
-    source: str,
-) -> tuple[MobileViTConfig, Mapping[str, Tensor], str]:
-    del model_type
-    config = read_hf_config(config_json, classes, source)
-    return config, from_hf_names(tensors), size_name(config)
-
-
-def _read_timm(
-    config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
-) -> tuple[MobileViTConfig, Mapping[str, Tensor]]:
-    named = from_timm_names(tensors)
-    return read_timm_config(config_json, named, source), named
-
-
 FAMILY = Family(
     model=MobileViT,
     model_types={"mobilevit": "MobileViT"},
-    read_hf=_read_hf,
+    read_hf=hf_reader(read_hf_config, from_hf_names, size_name),
     processors={"mobilevit": "MobileViT"},
     timm_names=r"mobilevit_",
     only_mean=True,
-    read_timm=_read_timm,
+    read_timm=timm_reader(from_timm_names, read_timm_config),
 )

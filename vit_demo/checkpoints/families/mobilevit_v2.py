@@ -3,7 +3,6 @@
 Everything but the image size, the patch size and eps is inferred from the shapes of the tensors.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,17 +44,11 @@ def shapes(tensors: Mapping[str, Tensor], source: str) -> dict[str, Any]:
             "channels_of_stages": tuple(shape_of(tensors, name, 4)[0] for name in residuals),
             "widths": tuple(shape_of(tensors, name, 4)[0] for name in projections),
             "mlp_widths": tuple(shape_of(tensors, name, 4)[0] for name in layers),
-            "depths": tuple(_depth(tensors, stage) for stage in STAGES),
+            "depths": tuple(mobilevit.depth_of(tensors, stage) for stage in STAGES),
             "expansion": widened / narrow,
         }
     except KeyError as error:
         raise CheckpointError(f"{source} has no {error}; it is no MobileViT V2.") from error
-
-
-def _depth(tensors: Mapping[str, Tensor], stage: int) -> int:
-    """The number of transformer blocks in a stage."""
-    pattern = re.compile(rf"stages\.{stage}\.1\.transformer\.(\d+)\.")
-    return len({match[1] for name in tensors if (match := pattern.match(name))})
 
 
 def _read_hf(

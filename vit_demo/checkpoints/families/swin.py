@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from vit_demo.checkpoints.families.family import Family
+from vit_demo.checkpoints.families.family import Family, hf_reader, timm_reader
 from vit_demo.checkpoints.families.vit import read_gelu
 from vit_demo.checkpoints.files import CONFIG
-from vit_demo.checkpoints.naming import Rule, join_qkv, rename, square, to_next_stage
+from vit_demo.checkpoints.naming import HF_SIDE, Rule, join_qkv, rename, square, to_next_stage
 from vit_demo.checkpoints.timm_config import classes_of, input_size, model_args
 from vit_demo.checkpoints.values import flag, number, pair, shape_of, sides, whole, wholes
 from vit_demo.errors import CheckpointError, ConfigError, UnsupportedError
@@ -62,7 +62,7 @@ def read_hf_config(config_json: Mapping[str, Any], classes: int, source: str) ->
         windows=(sides(config_json, "window_size", 7),) * len(depths),
         mlp_ratio=number(config_json, "mlp_ratio", 4.0),
         patch_size=square(config_json.get("patch_size", 4), source),
-        image_size=sides(config_json, "image_size", 224),
+        image_size=sides(config_json, "image_size", HF_SIDE),
         channels=whole(config_json, "num_channels", 3),
         qkv_bias=flag(config_json, "qkv_bias", True),
         gelu=read_gelu(config_json, source),
@@ -218,25 +218,6 @@ def _windows(stated: Any, stages: int, grid: tuple[int, ...]) -> tuple[Grid, ...
     )
 
 
-def _read_hf(
-    config_json: Mapping[str, Any],
-    tensors: Mapping[str, Tensor],
-    model_type: str,
-    classes: int,
-    source: str,
-) -> tuple[SwinConfig, Mapping[str, Tensor], str]:
-    del model_type
-    config = read_hf_config(config_json, classes, source)
-    return config, from_hf_names(tensors), size_name(config)
-
-
-def _read_timm(
-    config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
-) -> tuple[SwinConfig, Mapping[str, Tensor]]:
-    named = from_timm_names(tensors)
-    return read_timm_config(config_json, named, source), named
-
-
 TIMM_ARGUMENTS = (
     *("patch_size", "embed_dim", "depths", "num_heads", "mlp_ratio", "qkv_bias"),
     *("window_size", "always_partition", "strict_img_size", "dynamic_img_size"),
@@ -245,9 +226,9 @@ TIMM_ARGUMENTS = (
 FAMILY = Family(
     model=Swin,
     model_types={"swin": "Swin"},
-    read_hf=_read_hf,
+    read_hf=hf_reader(read_hf_config, from_hf_names, size_name),
     timm_names=r"swin_",
     timm_arguments=(*TIMM_ARGUMENTS, "head_dim"),
     only_mean=True,
-    read_timm=_read_timm,
+    read_timm=timm_reader(from_timm_names, read_timm_config),
 )

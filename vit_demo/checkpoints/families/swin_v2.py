@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from vit_demo.checkpoints.families import swin
-from vit_demo.checkpoints.families.family import Family
+from vit_demo.checkpoints.families.family import Family, hf_reader, timm_reader
 from vit_demo.checkpoints.naming import Rule, join_apart, rename
 from vit_demo.checkpoints.timm_config import model_args
 from vit_demo.checkpoints.values import shape_of
@@ -87,31 +87,12 @@ def read_timm_config(
     )
 
 
-def _read_hf(
-    config_json: Mapping[str, Any],
-    tensors: Mapping[str, Tensor],
-    model_type: str,
-    classes: int,
-    source: str,
-) -> tuple[SwinV2Config, Mapping[str, Tensor], str]:
-    del model_type
-    config = read_hf_config(config_json, classes, source)
-    return config, from_hf_names(tensors), swin.size_name(config)
-
-
-def _read_timm(
-    config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
-) -> tuple[SwinV2Config, Mapping[str, Tensor]]:
-    named = from_timm_names(tensors)
-    return read_timm_config(config_json, named, source), named
-
-
 FAMILY = Family(
     model=SwinV2,
     model_types={"swinv2": "Swin V2"},
-    read_hf=_read_hf,
+    read_hf=hf_reader(read_hf_config, from_hf_names, swin.size_name),
     timm_names=r"swinv2_(?!cr_)",
     timm_arguments=(*swin.TIMM_ARGUMENTS, "pretrained_window_sizes"),
     only_mean=True,
-    read_timm=_read_timm,
+    read_timm=timm_reader(from_timm_names, read_timm_config),
 )

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from vit_demo.checkpoints.checkpoint import FLOATS
-from vit_demo.checkpoints.families.family import Family
-from vit_demo.checkpoints.naming import QKV, Rule, join_qkv, rename, square
+from vit_demo.checkpoints.families.family import Family, timm_reader
+from vit_demo.checkpoints.naming import HF_SIDE, QKV, Rule, join_qkv, rename, square
 from vit_demo.checkpoints.timm_config import classes_of, input_size, model_args, pooling
 from vit_demo.checkpoints.values import flag, number, shape_of, sides, whole
 from vit_demo.checks import LARGEST_NUMBER
@@ -133,6 +133,22 @@ def covered(size: Grid, patch_size: int) -> Grid:
     return height, width
 
 
+def encoder_fields(config_json: Mapping[str, Any], classes: int, source: str) -> dict[str, Any]:
+    """The fields that transformers' ViT encoders state under the same keys, with ViT's defaults."""
+    patch_size = square(config_json.get("patch_size", 16), source)
+    return {
+        "classes": classes,
+        "width": whole(config_json, "hidden_size", 768),
+        "depth": whole(config_json, "num_hidden_layers", 12),
+        "heads": whole(config_json, "num_attention_heads", 12),
+        "mlp_width": whole(config_json, "intermediate_size", 3072),
+        "patch_size": patch_size,
+        "image_size": covered(sides(config_json, "image_size", HF_SIDE), patch_size),
+        "channels": whole(config_json, "num_channels", 3),
+        "gelu": read_gelu(config_json, source),
+    }
+
+
 def read_hf_config(
     config_json: Mapping[str, Any],
     tensors: Mapping[str, Tensor],
@@ -144,18 +160,9 @@ def read_hf_config(
 
     `tensors` have our names; they show whether a DeiT has a head that reads its distillation token.
     """
-    patch_size = square(config_json.get("patch_size", 16), source)
     config = ViTConfig(
-        classes=classes,
-        width=whole(config_json, "hidden_size", 768),
-        depth=whole(config_json, "num_hidden_layers", 12),
-        heads=whole(config_json, "num_attention_heads", 12),
-        mlp_width=whole(config_json, "intermediate_size", 3072),
-        patch_size=patch_size,
-        image_size=covered(sides(config_json, "image_size", 224), patch_size),
-        channels=whole(config_json, "num_channels", 3),
+        **encoder_fields(config_json, classes, source),
         qkv_bias=flag(config_json, "qkv_bias", True),
-        gelu=read_gelu(config_json, source),
         layer_norm_eps=number(
             config_json, "layer_norm_eps", HF_LAYER_NORM_EPS[family], least=0.0, most=1.0
         ),
@@ -521,13 +528,6 @@ def _read_hf(
     return config, named, size_name(config)
 
 
-def _read_timm(
-    config_json: Mapping[str, Any], tensors: Mapping[str, Tensor], source: str
-) -> tuple[ViTConfig, Mapping[str, Tensor]]:
-    named = from_timm_names(tensors)
-    return read_timm_config(config_json, named, source), named
-
-
 TIMM_ARGUMENTS = (
     *("patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio", "init_values"),
     *("qkv_bias", "qk_norm", "proj_bias", "scale_attn_norm", "scale_mlp_norm"),
@@ -557,5 +557,5 @@ FAMILY = Family(
         r"vitamin|vit_\w*sam": "windows or convolutions among its blocks",
     },
     timm_arguments=TIMM_ARGUMENTS,
-    read_timm=_read_timm,
+    read_timm=timm_reader(from_timm_names, read_timm_config),
 )
